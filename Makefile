@@ -1,0 +1,64 @@
+# `make serve` and `make test` do all their set-up themselves; `make help` lists the rest.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help serve test check format lint types imports unit conformance bench lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'cargohold needs Python 3.11 or later'; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'venv is missing: on Debian, "apt install python3-venv"'; exit 1; }
+
+# The stamps hold what was installed, so that a changed lock is installed again and nothing else is.
+$(VENV)/runtime.stamp: $(BIN)/python requirements/runtime.txt requirements/build.txt pyproject.toml
+	@$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+serve: $(VENV)/runtime.stamp ## set up and serve on 127.0.0.1:5000, data in ./data
+	@exec $(BIN)/cargohold serve
+
+test: $(VENV)/dev.stamp ## set up and run every test, real clients included where they are installed
+	@$(BIN)/pytest
+
+check: lint types imports unit ## what must be green before a commit
+
+format: $(VENV)/dev.stamp ## lay out the code
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+
+types: $(VENV)/dev.stamp
+	@$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp
+	@$(BIN)/lint-imports
+
+unit: $(VENV)/dev.stamp ## the tests that need no client, with branch coverage
+	@$(BIN)/pytest -m 'not clients' --cov --cov-report=term
+
+conformance: $(VENV)/runtime.stamp ## the official OCI suite, four runs (Go 1.24 or later)
+	@ci/conformance
+
+bench: $(VENV)/dev.stamp ## measure; see benchmarks/README.md
+	@$(BIN)/python -m benchmarks
+
+lock: ## pin the dependencies anew (needs uv)
+	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.txt
+	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/runtime.txt requirements/build.in -o requirements/build.txt
+	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/runtime.txt -c requirements/build.txt --group dev pyproject.toml -o requirements/dev.txt
+
+clean: ## remove what was made, the data apart
+	@rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

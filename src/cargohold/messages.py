@@ -1,0 +1,101 @@
+"""What comes in and what goes out, as values: a request, and the answers that a route may give.
+
+They stand below both `routes` and `http`: routes return answers, the adapters of `http` speak to a server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Headers = list[tuple[str, str]]
+
+
+class RequestHeaders(Protocol):
+    """The headers of a request; names are given in lower case."""
+
+    def get(self, key: str) -> str | None:
+        """The first value of that name, or None."""
+        ...
+
+    def get_all(self, key: str) -> list[str]:
+        """The value of each line of that name, in their order."""
+        ...
+
+
+class Body(Protocol):
+    """A request's body, to be read once."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The pieces as they arrive, none of them empty.
+
+        Raises SizeInvalid where the body ends before it is whole, and BodyTimeout where the client sends nothing
+        for too long; never ends as if a truncated body were complete.
+        """
+        ...
+
+
+class Request:
+    """One request, as the server's adapter read it.
+
+    `path` is percent-decoded, `query` is not; `client` is an address or empty (Unix socket); `length` is the
+    announced length of the body in bytes, None where it was not announced (chunked).
+    """
+
+    __slots__ = ("body", "client", "headers", "length", "method", "path", "query", "scheme")
+
+    def __init__(  # noqa: PLR0913 - what a request is made of
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: RequestHeaders,
+        body: Body,
+        *,
+        length: int | None = None,
+        client: str = "",
+        scheme: str = "http",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.length = length
+        self.client = client
+        self.scheme = scheme
+
+
+class Empty(msgspec.Struct, frozen=True):
+    """No body. A `content-length` among the headers is sent as it stands (the answer to a HEAD)."""
+
+    status: int
+    headers: Headers
+
+
+class Bytes(msgspec.Struct, frozen=True):
+    """A body that is in memory; its length is added by the adapter."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class File(msgspec.Struct, frozen=True):
+    """A body that is a file, or its bytes from `start` up to but not including `stop`; stop 0: up to the end.
+
+    The headers carry the `content-length`. The path is opened after the route has returned.
+    """
+
+    status: int
+    headers: Headers
+    path: str
+    start: int = 0
+    stop: int = 0
+
+
+Answer = Empty | Bytes | File

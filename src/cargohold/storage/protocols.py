@@ -1,0 +1,204 @@
+"""What the registry asks of a store, in intents: each call is one atomic step, whatever it is made of below.
+
+A store knows nothing of HTTP or of who asks. It says only: not found, conflict, unavailable; what a miss means is
+for `registry` to say. Nothing above knows a path, apart from a `ContentFile`, which it hands to the server as it is.
+
+Everything here can be written on a file system (locks and renames), and on an object store with a SQL database
+(conditional puts and transactions). So there is no rename and no write of a link, and nothing is atomic across two
+calls. A call that returns has made its effect durable: a power cut does not undo it, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from cargohold.types.digest import Algorithm, Digest
+    from cargohold.types.names import RepositoryName, Tag, UploadId
+    from cargohold.types.oci import Manifest
+
+
+class StoreError(Exception):
+    """A store could not do what was asked."""
+
+
+class NotFound(StoreError):
+    """What was named is not there."""
+
+
+class Conflict(StoreError):
+    """What is there is not what the caller took for granted; nothing was changed."""
+
+
+class DigestMismatch(Conflict):
+    """The bytes of an upload are not those of the digest; the session is gone."""
+
+
+class Unavailable(StoreError):
+    """The store cannot answer now: an I/O error, or a lock that was not to be had in time."""
+
+
+class Full(Unavailable):
+    """No room is left; reads go on."""
+
+
+class ContentFile(msgspec.Struct, frozen=True):
+    """Content that lies in a local file, `size` bytes long."""
+
+    path: str
+    size: int
+
+
+class ContentBytes(msgspec.Struct, frozen=True):
+    """Content that is at hand in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return len(self.data)
+
+
+Content = ContentFile | ContentBytes
+
+
+class BlobStore(Protocol):
+    """The blobs of each repository. Content is kept once; a repository sees what was pushed or mounted to it."""
+
+    async def find_blob(self, repository: RepositoryName, digest: Digest) -> Content:
+        """The content of a blob of this repository. Raises NotFound."""
+        ...
+
+    async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        """Those of the digests that are no blob of this repository, in their order."""
+        ...
+
+    async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
+        """Make a blob of `source` (None: of any repository) one of `target`, copying nothing.
+
+        Raises NotFound where the source does not hold it.
+        """
+        ...
+
+    async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        """Take the blob from this repository; the content stays, and other repositories keep theirs. Raises NotFound."""
+        ...
+
+
+class UploadWriter(Protocol):
+    """One client's hold on the end of an upload session. Several may exist; only the one at the end can write."""
+
+    @property
+    def offset(self) -> int:
+        """How many bytes the session holds after what this writer has written."""
+        ...
+
+    async def write(self, piece: bytes) -> None:
+        """Add bytes at the end; they may be held back (at most 1 MiB) until the writer is left.
+
+        Raises Conflict where the session has grown or gone since, then and at every later call.
+        """
+        ...
+
+
+class UploadStore(Protocol):
+    """Upload sessions: bytes that grow at their end, until they become a blob.
+
+    What a writer has written survives the death of any process when the writer has been left, though not a power
+    cut; a committed blob survives both.
+    """
+
+    async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
+        """Start a session; `algorithm` is what its content will be hashed with, if the client said so rightly."""
+        ...
+
+    async def upload_size(self, repository: RepositoryName, upload: UploadId) -> int:
+        """How many bytes the session holds. Raises NotFound."""
+        ...
+
+    def append_upload(
+        self, repository: RepositoryName, upload: UploadId, offset: int | None
+    ) -> AbstractAsyncContextManager[UploadWriter]:
+        """A writer at the session's end. Entering raises NotFound, or Conflict where `offset` is not the end.
+
+        Leaving it, by whatever way, first puts down what it has taken; that can raise Conflict as `write` does.
+        """
+        ...
+
+    async def commit_upload(self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int) -> None:
+        """Make the session's bytes a blob of the repository, and end the session.
+
+        Raises NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch.
+        """
+        ...
+
+    async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
+        """End the session and drop its bytes. Raises NotFound."""
+        ...
+
+    async def expire_uploads(self, idle: float) -> int:
+        """End the sessions that have not grown for `idle` seconds; how many. One process at a time; 0 for others."""
+        ...
+
+
+class MetadataStore(Protocol):
+    """Manifests, tags, and what refers to what."""
+
+    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
+        """The digest that the tag points to. Raises NotFound."""
+        ...
+
+    async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
+        """The bytes of a manifest of this repository. Raises NotFound."""
+        ...
+
+    async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        """Those of the digests that are no manifest of this repository, in their order."""
+        ...
+
+    async def commit_manifest(
+        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """Store the manifest, list it under its subject, and move the tags to it, in this order.
+
+        A reader who sees a tag sees its manifest. The last of two who move one tag at once wins. Content is not
+        checked here.
+        """
+        ...
+
+    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+        """Remove the manifest and every tag that points to it, which are returned. Raises NotFound.
+
+        Against a `commit_manifest` of the same digest it comes wholly before or wholly after: no tag is left that
+        points to nothing. Blobs stay.
+        """
+        ...
+
+    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+        """Remove the tag alone. Raises NotFound."""
+        ...
+
+    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
+        """At most `limit` tags that sort after `after`, by their bytes. Raises NotFound: no such repository."""
+        ...
+
+    async def list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+        """At most `limit` repositories that sort after `after`, by their bytes: those that hold a manifest."""
+        ...
+
+    async def list_referrers(self, repository: RepositoryName, subject: Digest) -> list[bytes]:
+        """The descriptors (JSON, as `oci.Referrer` makes them) of the manifests whose subject this is, by digest.
+
+        Those that another server stored are among them. Empty for what is not known.
+        """
+        ...
+
+
+class Store(BlobStore, UploadStore, MetadataStore, Protocol):
+    """All that the registry needs."""

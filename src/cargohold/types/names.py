@@ -1,0 +1,74 @@
+r"""Names: repositories, tags and references, each valid from the moment it exists.
+
+The grammars are those of the OCI Distribution Specification, "Pulling manifests", matched whole: a trailing newline
+is no match.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from cargohold.types.digest import Digest
+from cargohold.types.errors import BlobUploadUnknown, NameInvalid, TagInvalid
+
+LONGEST_REPOSITORY = 255
+
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_UPLOAD = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class RepositoryName(str):
+    """The `<name>` of a repository, at most 255 characters. Raises NameInvalid."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> RepositoryName:
+        if len(text) > LONGEST_REPOSITORY:
+            raise NameInvalid(f"a repository name has at most {LONGEST_REPOSITORY} characters")
+        if _REPOSITORY.fullmatch(text) is None:
+            raise NameInvalid(
+                "a repository name is made of components of lower-case letters and digits, separated within by"
+                " '.', '_', '__' or dashes, and from each other by '/'",
+            )
+        return str.__new__(cls, text)
+
+
+class Tag(str):
+    """A tag, at most 128 characters. Raises TagInvalid."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Tag:
+        if _TAG.fullmatch(text) is None:
+            raise TagInvalid(
+                "a tag has at most 128 letters, digits, '_', '.' and '-', and does not start with '.' or '-'",
+            )
+        return str.__new__(cls, text)
+
+
+Reference = Tag | Digest
+
+
+def parse_reference(text: str) -> Reference:
+    """A digest where there is a colon, which no tag has; a tag otherwise. Raises DigestInvalid or TagInvalid."""
+    return Digest(text) if ":" in text else Tag(text)
+
+
+class UploadId(str):
+    """The name of an upload session: a UUID in lower case. Raises BlobUploadUnknown, for no other was given out."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> UploadId:
+        if _UPLOAD.fullmatch(text) is None:
+            raise BlobUploadUnknown
+        return str.__new__(cls, text)
+
+    @classmethod
+    def new(cls) -> UploadId:
+        """A name that no one can guess, and that was not given out before."""
+        return str.__new__(cls, str(uuid.uuid4()))

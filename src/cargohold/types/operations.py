@@ -1,0 +1,154 @@
+"""What a request asks of the registry, typed: the router makes one of these of every request.
+
+Each operation says which permissions it needs, on which repository, so that one place can guard them all.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+from cargohold.types.digest import Algorithm, Digest
+from cargohold.types.names import Reference, RepositoryName, Tag, UploadId
+from cargohold.types.paging import Page
+
+
+class Permission(Enum):
+    """What one may be allowed to do: to a repository, or (catalog) to the registry."""
+
+    PULL = "pull"
+    PUSH = "push"
+    DELETE = "delete"
+    CATALOG = "catalog"
+
+
+class Access(NamedTuple):
+    """A permission on a repository; on the registry as a whole where the repository is None."""
+
+    permission: Permission
+    repository: RepositoryName | None
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What one request asks."""
+
+    def needs(self) -> tuple[Access, ...]:
+        """All the permissions that must be held; none where everyone may."""
+        return ()
+
+
+class CheckSupport(Operation, frozen=True):
+    """`GET /v2/`: is this a registry, and may I speak to it (end-1)."""
+
+
+class ListRepositories(Operation, frozen=True):
+    """`GET /v2/_catalog`."""
+
+    page: Page
+
+    def needs(self) -> tuple[Access, ...]:
+        return (Access(Permission.CATALOG, None),)
+
+
+class RepositoryOperation(Operation, frozen=True):
+    """Anything that is asked of one repository."""
+
+    repository: RepositoryName
+
+
+class _Pull(RepositoryOperation, frozen=True):
+    def needs(self) -> tuple[Access, ...]:
+        return (Access(Permission.PULL, self.repository),)
+
+
+class _Push(RepositoryOperation, frozen=True):
+    def needs(self) -> tuple[Access, ...]:
+        return (Access(Permission.PUSH, self.repository),)
+
+
+class _Delete(RepositoryOperation, frozen=True):
+    def needs(self) -> tuple[Access, ...]:
+        return (Access(Permission.DELETE, self.repository),)
+
+
+class ListTags(_Pull, frozen=True):
+    """`GET /v2/<name>/tags/list` (end-8)."""
+
+    page: Page
+
+
+class ListReferrers(_Pull, frozen=True):
+    """`GET /v2/<name>/referrers/<digest>` (end-12); `last` is the digest after which a further page starts."""
+
+    subject: Digest
+    artifact_type: str | None
+    last: str | None
+
+
+class PullManifest(_Pull, frozen=True):
+    """`GET` or `HEAD /v2/<name>/manifests/<reference>` (end-3)."""
+
+    reference: Reference
+
+
+class PushManifest(_Push, frozen=True):
+    """`PUT /v2/<name>/manifests/<reference>` (end-7); `tags` come from `?tag=` and go with a digest alone."""
+
+    reference: Reference
+    tags: tuple[Tag, ...] = ()
+
+
+class DeleteManifest(_Delete, frozen=True):
+    """`DELETE /v2/<name>/manifests/<reference>` (end-9): a digest, or a tag where the settings allow it."""
+
+    reference: Reference
+
+
+class PullBlob(_Pull, frozen=True):
+    """`GET` or `HEAD /v2/<name>/blobs/<digest>` (end-2)."""
+
+    digest: Digest
+
+
+class DeleteBlob(_Delete, frozen=True):
+    """`DELETE /v2/<name>/blobs/<digest>` (end-10)."""
+
+    digest: Digest
+
+
+class StartUpload(_Push, frozen=True):
+    """`POST /v2/<name>/blobs/uploads/` (end-4): with `digest`, the body is the blob; without, a session starts."""
+
+    digest: Digest | None = None
+    algorithm: Algorithm = Algorithm.SHA256
+
+
+class MountBlob(_Push, frozen=True):
+    """`POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>` (end-11); `source` None: from wherever it is."""
+
+    digest: Digest
+    source: RepositoryName | None
+
+
+class _UploadOperation(_Push, frozen=True):
+    upload: UploadId
+
+
+class CheckUpload(_UploadOperation, frozen=True):
+    """`GET <location>` (end-13)."""
+
+
+class AppendUpload(_UploadOperation, frozen=True):
+    """`PATCH <location>` (end-5)."""
+
+
+class FinishUpload(_UploadOperation, frozen=True):
+    """`PUT <location>?digest=<digest>` (end-6)."""
+
+    digest: Digest
+
+
+class CancelUpload(_UploadOperation, frozen=True):
+    """`DELETE <location>` (end-14)."""

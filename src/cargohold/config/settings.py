@@ -54,8 +54,8 @@ class Manifests(Section, frozen=True, kw_only=True):
     allow_tag_deletion: Annotated[
         bool,
         BOOLEAN,
-        "Let a `DELETE` by tag remove that tag alone, as the OCI specification has it. Otherwise it is refused,"
-        " and manifests are deleted by digest.",
+        "Let a `DELETE` by tag remove that tag alone, as the OCI specification has it. Otherwise it is"
+        " refused, and manifests are deleted by digest.",
     ] = False
     allow_sparse: Annotated[
         bool,
@@ -86,8 +86,8 @@ class Lists(Section, frozen=True, kw_only=True):
     default_page: Annotated[
         int,
         whole(1, 1_000_000),
-        "Entries in a page of the catalog that is asked for without `n`, never more than `lists.max_page`. Tags"
-        " are then listed whole.",
+        "Entries in a page of the catalog that is asked for without `n`, never more than `lists.max_page`."
+        " Tags are then listed whole.",
     ] = 100
     max_page: Annotated[
         int,

@@ -1,0 +1,33 @@
+"""The command `cargohold`."""
+
+from __future__ import annotations
+
+import click
+
+from cargohold.cli.serve import serve
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="cargohold", message="cargohold %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """A registry for container images, artifacts and charts.
+
+    "cargohold serve" starts it on 127.0.0.1:5000, with its data in ./data.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    import importlib.metadata  # noqa: PLC0415 - serving goes without it
+
+    click.echo(f"cargohold {importlib.metadata.version('cargohold')}")
+
+
+main.add_command(serve)

@@ -1,0 +1,42 @@
+"""Pages of a list: `n`, `last`, and the `Link` to what follows (spec.md, "Listing Tags"; RFC 8288)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from cargohold.types.errors import PaginationInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Query = dict[str, list[str]]
+"""What `urllib.parse.parse_qs(..., keep_blank_values=True)` gives."""
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """At most `n` members (None: as many as the registry likes) that sort after `last` ("": from the start)."""
+
+    n: int | None
+    last: str
+
+
+def parse_page(query: Query) -> Page:
+    """The page that a query asks for; of several values the first counts. Raises PaginationInvalid."""
+    n = None
+    if "n" in query:
+        if _NUMBER.fullmatch(query["n"][0]) is None:
+            raise PaginationInvalid("n must be a whole number, 0 or more, of at most 18 digits")
+        n = int(query["n"][0])
+    return Page(n, query.get("last", [""])[0])
+
+
+def next_link(path: str, *, n: int, last: str, extra: Mapping[str, str] = {}) -> tuple[str, str]:
+    """The header that leads to the members after `last`; `path` is decoded, `extra` are further parameters."""
+    query = urlencode({**extra, "n": str(n), "last": last}, quote_via=quote, safe="")
+    return "link", f'<{quote(path, safe="/:@")}?{query}>; rel="next"'

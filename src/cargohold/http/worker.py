@@ -1,0 +1,151 @@
+"""One process that serves: granian on an event loop, until a signal lets what runs come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from cargohold.http.listen import BACKLOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cargohold.http.rsgi import RsgiApplication
+
+MAX_CONNECTIONS = 1024
+READ_BUFFER_BYTES = 8192 + 4096 * 100
+FILE_THREADS = 16
+
+# Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.
+_open_socket = cast("Callable[[int, bool, int], Any]", SocketHolder)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is to serve, and how.
+
+    `application_factory` is called in the worker's own process. `stop_timeout` (seconds) bounds how long
+    requests may go on after the stop.
+    """
+
+    application_factory: Callable[[], RsgiApplication]
+    http2: bool
+    stop_timeout: float
+
+
+class _Granian(Server):
+    """Granian within this process, on a socket that is open already."""
+
+    def __init__(self, target: SimpleNamespace, listener: socket.socket, *, http2: bool) -> None:
+        super().__init__(
+            target=target,
+            http=HTTPModes.auto if http2 else HTTPModes.http1,
+            websockets=False,
+            backpressure=MAX_CONNECTIONS,
+            runtime_blocking_threads=FILE_THREADS,
+            http1_settings=HTTP1Settings(max_buffer_size=READ_BUFFER_BYTES),
+            log_level=LogLevels.warning,
+            # Incremental: the handlers stay the application's own, and granian's lines go to them.
+            log_dictconfig={
+                "incremental": True,
+                "handlers": {},
+                "loggers": {"_granian": {"propagate": True}},
+            },
+        )
+        self._is_unix = listener.family == socket.AF_UNIX
+        self._descriptor = listener.detach()  # granian closes it
+
+    def _init_shared_socket(self) -> None:
+        self._shd: Any = _open_socket(self._descriptor, self._is_unix, BACKLOG)
+
+
+def work(task: Work, listener: socket.socket, ready: Callable[[], None], lifeline: int | None = None) -> int:
+    """Serve on `listener` until a SIGTERM, then let what runs come to its end; gives the process's exit code.
+
+    `ready` is called when requests are taken. Where there is a supervisor, `lifeline` is a descriptor that
+    becomes readable when it dies, which stops the worker too, and a SIGINT is left to the supervisor; without
+    one a SIGINT stops like a SIGTERM, and a second signal ends the process at once.
+    """
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        return runner.run(_work(task, listener, ready, lifeline))
+
+
+async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], lifeline: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    _watch(loop, stop, lifeline)
+    application = task.application_factory()
+
+    def started(loop: asyncio.AbstractEventLoop) -> None:
+        application.__rsgi_init__(loop)
+        loop.call_soon(ready)
+
+    target = SimpleNamespace(
+        __rsgi__=application.__rsgi__, __rsgi_init__=started, __rsgi_del__=application.__rsgi_del__
+    )
+    logging.getLogger("_granian").addFilter(_is_news)
+    server = _Granian(target, listener, http2=task.http2)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
+    await asyncio.wait({serving}, timeout=task.stop_timeout)
+    if serving.done():
+        serving.result()
+        return 0
+    _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)
+    application.__rsgi_del__(loop)
+    _leave(0)
+    return 0
+
+
+def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, lifeline: int | None) -> None:
+    if lifeline is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_reader(lifeline, stop.set)
+        return
+
+    def interrupted() -> None:
+        if stop.is_set():
+            _leave(1)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, interrupted)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+
+
+def _leave(code: int) -> None:
+    """End the process without waiting for granian's threads, which may be in the middle of a transfer."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - its absence is no fault
+    except ImportError:  # an interpreter that it is not made for
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "experimental" not in record.msg  # that the embedded server is so is said at every start

@@ -92,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True):
     subject: Digest | None
 
     def referrer(self, digest: Digest) -> Referrer | None:
-        """How it stands among the referrers of its subject, `digest` being its own; None without a subject."""
+        """How it stands among its subject's referrers, `digest` being its own; None without a subject."""
         return None if self.subject is None else referrer_of(digest, self.content)
 
 
@@ -287,8 +287,8 @@ def _type_of(outline: _Outline | None) -> str:
 def referrer_of(digest: Digest, content: bytes) -> Referrer | None:
     """How stored content stands among the referrers of its subject; None where it names no valid subject.
 
-    The descriptor is that of spec.md, "Listing Referrers": an image without an `artifactType` is listed with its
-    config's media type, and the annotations are the manifest's own. Never raises.
+    The descriptor is that of spec.md, "Listing Referrers": an image without an `artifactType` is listed with
+    its config's media type, and the annotations are the manifest's own. Never raises.
     """
     outline = _loosely(_OUTLINE, content)
     subject = _loosely(_SUBJECT, outline.subject) if outline else None

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class Page(msgspec.Struct, frozen=True):
-    """At most `n` members (None: as many as the registry likes) that sort after `last` ("": from the start)."""
+    """At most `n` members (None: as many as the registry likes) that sort after `last` (empty: all)."""
 
     n: int | None
     last: str
@@ -37,6 +37,6 @@ def parse_page(query: Query) -> Page:
 
 
 def next_link(path: str, *, n: int, last: str, extra: Mapping[str, str] = {}) -> tuple[str, str]:
-    """The header that leads to the members after `last`; `path` is decoded, `extra` are further parameters."""
-    query = urlencode({**extra, "n": str(n), "last": last}, quote_via=quote, safe="")
+    """The header that leads to the members after `last`. `path` and the parameters are not encoded yet."""
+    query = urlencode({"n": str(n), "last": last, **extra}, quote_via=quote, safe="")
     return "link", f'<{quote(path, safe="/:@")}?{query}>; rel="next"'

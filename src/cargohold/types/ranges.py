@@ -1,7 +1,7 @@
 """Ranges of bytes: those that a client asks for, and those that it sends.
 
-`Range` and `Content-Range` of a download are those of RFC 9110 (14.1.2, 14.2, 14.4). The `Content-Range` of an
-upload's chunk is the specification's own (spec.md, "Pushing a blob in chunks"): both ends included, no unit.
+`Range` and `Content-Range` of a download are those of RFC 9110 (14.1.2, 14.2, 14.4). The `Content-Range` of
+an upload's chunk is the specification's own (spec.md, "Pushing a blob in chunks"): no unit, both ends count.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from cargohold.types.errors import BlobUploadInvalid, RangeInvalid, UploadRangeI
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
 # Beside the specified form, the ones with a unit and a total that clients of HTTP at large write.
 _CHUNK = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?", re.IGNORECASE)
+_MOST_DIGITS = 18
 _BEYOND_EVERY_SIZE = 2**63
 
 
 class ByteRange(msgspec.Struct, frozen=True):
-    """The bytes of a blob from `start` up to but not including `stop`; at least one, and all of them there."""
+    """The bytes of a blob from `start` up to but not including `stop`: at least one, all of them there."""
 
     start: int
     stop: int
 
 
 class ChunkRange(msgspec.Struct, frozen=True):
-    """Where a chunk lies in its upload: from `start` up to but not including `stop`; at least one byte."""
+    """Where a chunk lies in its upload: from `start` up to but not including `stop`."""
 
     start: int
     stop: int
@@ -35,8 +36,8 @@ class ChunkRange(msgspec.Struct, frozen=True):
 def parse_range(header: str | None, size: int) -> ByteRange | None:
     """The part of `size` bytes that a `Range` asks for; None: send the whole.
 
-    The whole is what another unit, a malformed header, and several ranges get. Raises RangeInvalid where none of
-    the bytes are there, and where the last comes before the first.
+    The whole is what another unit, a malformed header, and several ranges get. Raises RangeInvalid where none
+    of the bytes are there, and where the last comes before the first.
     """
     match = _ONE_RANGE.fullmatch(header.strip(" \t")) if header else None
     if match is None or match.groups() == ("", ""):
@@ -53,8 +54,8 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 def _number(digits: str) -> int:
     """Python takes its time over long numbers, and refuses the longest; no blob is as large as they are."""
-    significant = digits.lstrip("0")
-    return int(significant or "0") if len(significant) <= 18 else _BEYOND_EVERY_SIZE  # noqa: PLR2004 - below 2**63
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= _MOST_DIGITS else _BEYOND_EVERY_SIZE
 
 
 def format_content_range(r: ByteRange, size: int) -> str:
@@ -65,7 +66,8 @@ def format_content_range(r: ByteRange, size: int) -> str:
 def parse_content_range(header: str | None) -> ChunkRange | None:
     """Where the chunk of an upload lies; None where the client does not say.
 
-    Raises BlobUploadInvalid for a malformed header, UploadRangeInvalid where the last byte comes before the first.
+    Raises BlobUploadInvalid for a malformed header, UploadRangeInvalid where the last byte comes before the
+    first.
     """
     if header is None:
         return None
@@ -81,5 +83,5 @@ def parse_content_range(header: str | None) -> ChunkRange | None:
 
 
 def format_upload_range(size: int) -> str:
-    """The `Range` of an upload session that holds `size` bytes: `0-<last>`, and `0-0` also when it is empty."""
+    """The `Range` of an upload session that holds `size` bytes: `0-<last>`, `0-0` also when it is empty."""
     return f"0-{max(size - 1, 0)}"

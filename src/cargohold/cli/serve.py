@@ -39,7 +39,7 @@ def _split(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
             raise click.BadParameter(
                 f"write SETTING=VALUE, such as manifests.allow_sparse=true, not {text!r}"
             )
-    return dict(text.split("=", 1) for text in texts)  # type: ignore[misc] # every text has both parts
+    return dict(text.split("=", 1) for text in texts)
 
 
 @click.command(
@@ -57,7 +57,7 @@ def _split(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
 )
 @click.pass_context
 def serve(
-    context: click.Context, assignments: dict[str, str], config: str | None, **given: str | None
+    context: click.Context, /, assignments: dict[str, str], config: str | None, **given: str | None
 ) -> None:
     """Serve the registry until SIGTERM or Ctrl-C."""
     options: dict[str, object] = dict(assignments)

@@ -69,9 +69,8 @@ def read_environment(environ: Mapping[str, str]) -> Source:
         if path := _VARIABLES.get(name):
             source.given.append(Given(path, name, value))
         else:
-            _log.warning(
-                "%s is not a setting and is ignored%s", name, _nearest(name, [*_VARIABLES, CONFIG_VARIABLE])
-            )
+            near = _nearest(name, [*_VARIABLES, CONFIG_VARIABLE], "REGISTRY_")
+            _log.warning("%s is not a setting and is ignored%s", name, near)
     return source
 
 
@@ -108,7 +107,9 @@ def _flatten(source: Source, name: str, tree: object, path: str) -> None:
         return
     for key, value in tree.items():
         below = f"{path}.{key}" if path else str(key)
-        if below in SETTINGS:
+        if any(below == given.path for given in source.given):
+            source.problems.append(f"{name}: {below}: is given twice; keep one")
+        elif below in SETTINGS:
             source.given.append(Given(below, f"{name}: {below}", value))
         elif below in SECTIONS:
             _flatten(source, name, value, below)
@@ -123,12 +124,13 @@ def _example(section: str) -> str:
     return next(path for path in SETTINGS if path.startswith(section))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """The question after an unknown name, where some known one is like it."""
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The question after an unknown name, where some known one is like it apart from the prefix of all."""
     import difflib  # noqa: PLC0415 - only after a mistake
 
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    spellings = {one[len(prefix) :].lower(): one for one in known}
+    near = difflib.get_close_matches(name[len(prefix) :].lower(), spellings, n=1)
+    return f"; did you mean {spellings[near[0]]}?" if near else ""
 
 
 def _parse_yaml(content: bytes) -> object:

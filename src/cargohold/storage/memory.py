@@ -1,0 +1,228 @@
+"""A store that keeps everything in this process's memory, for tests of what stands above a store.
+
+For one event loop, and without threads: no call awaits anything, so each is a step that none sees half done.
+Nothing outlives the process; in all else the contract of `protocols` holds.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from cargohold.storage.protocols import Conflict, ContentBytes, DigestMismatch, NotFound
+from cargohold.types.digest import Digest
+from cargohold.types.names import UploadId
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from cargohold.storage.protocols import Content
+    from cargohold.types.digest import Algorithm
+    from cargohold.types.names import RepositoryName, Tag
+    from cargohold.types.oci import Manifest
+
+
+class MemoryStore:
+    """A `protocols.Store` in memory."""
+
+    def __init__(self) -> None:
+        self._contents: dict[Digest, bytes] = {}
+        self._repositories: dict[RepositoryName, _Repository] = {}
+        self._sessions: dict[tuple[RepositoryName, UploadId], _Session] = {}
+
+    async def find_blob(self, repository: RepositoryName, digest: Digest) -> Content:
+        """See `BlobStore`."""
+        if digest not in self._repository(repository).blobs:
+            raise NotFound
+        return ContentBytes(self._contents[digest])
+
+    async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        """See `BlobStore`."""
+        held = self._repository(repository).blobs
+        return [digest for digest in digests if digest not in held]
+
+    async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
+        """See `BlobStore`."""
+        sources = list(self._repositories.values()) if source is None else [self._repository(source)]
+        if not any(digest in each.blobs for each in sources):
+            raise NotFound
+        self._made(target).blobs.add(digest)
+
+    async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        """See `BlobStore`."""
+        held = self._repository(repository).blobs
+        if digest not in held:
+            raise NotFound
+        held.remove(digest)
+
+    async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:  # noqa: ARG002 - bytes at hand are hashed once, at the end
+        """See `UploadStore`."""
+        upload = UploadId.new()
+        self._sessions[repository, upload] = _Session()
+        return upload
+
+    async def upload_size(self, repository: RepositoryName, upload: UploadId) -> int:
+        """See `UploadStore`."""
+        return len(self._session(repository, upload).data)
+
+    @asynccontextmanager
+    async def append_upload(
+        self, repository: RepositoryName, upload: UploadId, offset: int | None
+    ) -> AsyncIterator[_Writer]:
+        """See `UploadStore`."""
+        session = self._session(repository, upload)
+        if offset is not None and offset != len(session.data):
+            raise Conflict
+        yield _Writer(session)
+
+    async def commit_upload(
+        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+    ) -> None:
+        """See `UploadStore`."""
+        session = self._session(repository, upload)
+        if len(session.data) != size:
+            raise Conflict
+        self._end(repository, upload)
+        content = bytes(session.data)
+        if not Digest.of(content, digest.algorithm).equals(digest):
+            raise DigestMismatch
+        self._contents[digest] = content
+        self._made(repository).blobs.add(digest)
+
+    async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
+        """See `UploadStore`."""
+        self._session(repository, upload)
+        self._end(repository, upload)
+
+    async def expire_uploads(self, idle: float) -> int:
+        """See `UploadStore`."""
+        now = time.monotonic()
+        expired = [place for place, session in self._sessions.items() if now - session.grown >= idle]
+        for place in expired:
+            self._end(*place)
+        return len(expired)
+
+    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
+        """See `MetadataStore`."""
+        try:
+            return self._repository(repository).tags[tag]
+        except KeyError:
+            raise NotFound from None
+
+    async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
+        """See `MetadataStore`."""
+        try:
+            return self._repository(repository).manifests[digest].content
+        except KeyError:
+            raise NotFound from None
+
+    async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        """See `MetadataStore`."""
+        held = self._repository(repository).manifests
+        return [digest for digest in digests if digest not in held]
+
+    async def commit_manifest(
+        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """See `MetadataStore`."""
+        target = self._made(repository)
+        target.manifests[digest] = manifest
+        target.tags.update(dict.fromkeys(tags, digest))
+
+    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+        """See `MetadataStore`."""
+        holder = self._repository(repository)
+        if digest not in holder.manifests:
+            raise NotFound
+        del holder.manifests[digest]
+        tags = sorted(tag for tag, target in holder.tags.items() if target == digest)
+        for tag in tags:
+            del holder.tags[tag]
+        return tags
+
+    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+        """See `MetadataStore`."""
+        tags = self._repository(repository).tags
+        if tag not in tags:
+            raise NotFound
+        del tags[tag]
+
+    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
+        """See `MetadataStore`."""
+        holder = self._repository(repository)
+        if not holder.manifests:
+            raise NotFound
+        return sorted(tag for tag in holder.tags if tag > after)[:limit]
+
+    async def list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+        """See `MetadataStore`."""
+        held = (name for name, each in self._repositories.items() if each.manifests and name > after)
+        return sorted(held)[:limit]
+
+    async def list_referrers(self, repository: RepositoryName, subject: Digest) -> list[bytes]:
+        """See `MetadataStore`."""
+        manifests = sorted(self._repository(repository).manifests.items(), key=lambda item: item[0])
+        found = (manifest.referrer(digest) for digest, manifest in manifests)
+        return [
+            referrer.descriptor for referrer in found if referrer is not None and referrer.subject == subject
+        ]
+
+    def _repository(self, name: RepositoryName) -> _Repository:
+        """The repository to look at: an empty one where there is none, which is not kept."""
+        return self._repositories.get(name) or _Repository()
+
+    def _made(self, name: RepositoryName) -> _Repository:
+        """The repository to put something into."""
+        return self._repositories.setdefault(name, _Repository())
+
+    def _session(self, repository: RepositoryName, upload: UploadId) -> _Session:
+        try:
+            return self._sessions[repository, upload]
+        except KeyError:
+            raise NotFound from None
+
+    def _end(self, repository: RepositoryName, upload: UploadId) -> None:
+        self._sessions.pop((repository, upload)).ended = True
+
+
+class _Repository:
+    __slots__ = ("blobs", "manifests", "tags")
+
+    def __init__(self) -> None:
+        self.blobs: set[Digest] = set()
+        self.manifests: dict[Digest, Manifest] = {}
+        self.tags: dict[Tag, Digest] = {}
+
+
+class _Session:
+    __slots__ = ("data", "ended", "grown")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ended = False
+        self.grown = time.monotonic()
+
+    def grow(self, piece: bytes) -> None:
+        self.data += piece
+        self.grown = time.monotonic()
+
+
+class _Writer:
+    """See `UploadWriter`. Holds nothing back, so that leaving it has nothing to put down."""
+
+    __slots__ = ("_offset", "_session")
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+        self._offset = len(session.data)
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    async def write(self, piece: bytes) -> None:
+        if self._session.ended or len(self._session.data) != self._offset:
+            raise Conflict
+        self._session.grow(piece)
+        self._offset += len(piece)

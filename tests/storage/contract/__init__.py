@@ -1,0 +1,27 @@
+"""The contract of `cargohold.storage.protocols`, each of its rules a test that every store runs.
+
+A store's own test file has one class, which inherits `StoreContract` and says how the store is opened.
+"""
+
+from .base import Pair
+from .blobs import BlobContract
+from .lists import ListContract
+from .manifests import ManifestContract, ReferrerContract
+from .model import ModelContract
+from .races import BlobRaceContract, ManifestRaceContract
+from .uploads import UploadContract
+
+__all__ = ["Pair", "StoreContract"]
+
+
+class StoreContract(
+    BlobContract,
+    UploadContract,
+    ManifestContract,
+    ReferrerContract,
+    ListContract,
+    BlobRaceContract,
+    ManifestRaceContract,
+    ModelContract,
+):
+    """All of it."""

@@ -99,3 +99,14 @@ class File(msgspec.Struct, frozen=True):
 
 
 Answer = Empty | Bytes | File
+
+
+def _plain(value: object) -> str:
+    """Names and digests are strings of their own types, which the encoder does not take for strings."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+encode_json = msgspec.json.Encoder(enc_hook=_plain).encode
+"""A value as JSON, in UTF-8 and without spaces."""

@@ -7,9 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from cargohold.messages import Answer, Bytes, File, Request
+from cargohold.messages import Answer, Bytes, File, Request, encode_json
 from cargohold.types.errors import AddressTooLong, BlobUnknown, HeadersTooLarge, RegistryError
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def error_answer(error: RegistryError) -> Bytes:
         ("docker-distribution-api-version", "registry/2.0"),
         *error.headers,
     ]
-    return Bytes(error.status, headers, msgspec.json.encode({"errors": error.entries()}))
+    return Bytes(error.status, headers, encode_json({"errors": error.entries()}))
 
 
 def refusal(path: str, query: str, header_values: Iterable[str]) -> Bytes | None:

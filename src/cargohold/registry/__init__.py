@@ -1,0 +1,1 @@
+"""What a registry does, with no word of HTTP: stores go in, values come out, and a miss is given its meaning."""

@@ -131,7 +131,9 @@ class UploadStore(Protocol):
         """
         ...
 
-    async def commit_upload(self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int) -> None:
+    async def commit_upload(
+        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+    ) -> None:
         """Make the session's bytes a blob of the repository, and end the session.
 
         Raises NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch.

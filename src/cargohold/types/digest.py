@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import hmac
 import re
+import sys
 from enum import Enum
 
 from cargohold.types.errors import DigestInvalid
@@ -98,9 +99,10 @@ class Hasher:
 
     @classmethod
     def restore(cls, algorithm: Algorithm, length: int, state: bytes) -> Hasher | None:
-        """A hasher that goes on after `length` bytes; None where this process cannot take up such a state."""
+        """A hasher that goes on after `length` bytes; None where this process cannot take up such a state,
+        or where it is the state after another number of bytes."""
         hasher = cls(algorithm)
-        if not isinstance(hasher._hash, _Native) or not hasher._hash.load(state):
+        if not isinstance(hasher._hash, _Native) or not hasher._hash.load(state, length):
             return None
         hasher.length = length
         return hasher
@@ -135,16 +137,40 @@ class _Native:
     def save(self) -> bytes:
         return _version(self._library) + self._context.raw
 
-    def load(self, state: bytes) -> bool:
+    def load(self, state: bytes, length: int) -> bool:
         version = _version(self._library)
-        if not state.startswith(version) or len(state) != len(version) + len(self._context):
+        context = state.removeprefix(version)
+        if context == state or len(context) != len(self._context) or not _counts(context, length):
             return False
-        ctypes.memmove(self._context, state[len(version) :], len(self._context))
+        ctypes.memmove(self._context, context, len(context))
         return True
 
 
+def _counts(context: bytes, length: int) -> bool:
+    """Whether the struct says of itself that it took in so many bytes: with a wrong fill, libcrypto writes beyond it.
+
+    It is: eight words of hash, the bits taken in (low word, high word), one block, and as 32-bit numbers how much
+    of the block is filled and how long the hash is. A block has 16 words; a word, 4 or 8 bytes.
+    """
+    word = 4 if len(context) == _Native.SIZES[Algorithm.SHA256] else 8
+
+    def number(start: int, stop: int) -> int:
+        return int.from_bytes(context[start:stop], sys.byteorder)
+
+    bits = number(8 * word, 9 * word) + (number(9 * word, 10 * word) << 8 * word)
+    end = len(context)
+    return (bits, number(end - 8, end - 4), number(end - 4, end)) == (
+        8 * length,
+        length % (16 * word),
+        8 * word,
+    )
+
+
 def _version(library: ctypes.CDLL) -> bytes:
-    return b"%s-%x:" % (ctypes.sizeof(ctypes.c_void_p).to_bytes(1, "little").hex().encode(), library.OpenSSL_version_num())
+    return b"%s-%x:" % (
+        ctypes.sizeof(ctypes.c_void_p).to_bytes(1, "little").hex().encode(),
+        library.OpenSSL_version_num(),
+    )
 
 
 _library: ctypes.CDLL | None | bool = False
@@ -174,7 +200,7 @@ def _proves_itself(library: ctypes.CDLL, algorithm: Algorithm) -> bool:
     first, text = _Native(library, algorithm), bytes(range(200))
     first.update(text)
     second = _Native(library, algorithm)
-    if not second.load(first.save()):
+    if not second.load(first.save(), len(text)):
         return False
     second.update(text)
     return second.hexdigest() == hashlib.new(algorithm.value, text + text).hexdigest()

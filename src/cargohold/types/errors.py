@@ -55,7 +55,9 @@ class RegistryError(Exception):
     status: ClassVar[int] = 500
     message: str = "the registry failed to answer; its log says why"
 
-    def __init__(self, message: str | None = None, *, detail: Any = None, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, message: str | None = None, *, detail: Any = None, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
         if message is not None:
             self.message = message
         self.detail = detail

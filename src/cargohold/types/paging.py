@@ -36,7 +36,10 @@ def parse_page(query: Query) -> Page:
     return Page(n, query.get("last", [""])[0])
 
 
-def next_link(path: str, *, n: int, last: str, extra: Mapping[str, str] = {}) -> tuple[str, str]:
+def next_link(
+    path: str, *, n: int | None = None, last: str, extra: Mapping[str, str] = {}
+) -> tuple[str, str]:
     """The header that leads to the members after `last`. `path` and the parameters are not encoded yet."""
-    query = urlencode({"n": str(n), "last": last, **extra}, quote_via=quote, safe="")
+    size = {} if n is None else {"n": str(n)}
+    query = urlencode({**size, "last": last, **extra}, quote_via=quote, safe="")
     return "link", f'<{quote(path, safe="/:@")}?{query}>; rel="next"'

@@ -1,0 +1,151 @@
+"""The composition root: the only place that makes things and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from cargohold import __version__
+from cargohold.http.middleware import add_headers, allow_origins, answer_errors, dispatch
+from cargohold.http.rsgi import RsgiApplication
+from cargohold.http.server import serve as serve_http
+from cargohold.registry.blobs import Blobs
+from cargohold.registry.listing import Lists
+from cargohold.registry.manifests import Manifests
+from cargohold.registry.uploads import Uploads
+from cargohold.routes.base import check_support
+from cargohold.routes.blobs import BlobRoutes
+from cargohold.routes.listing import ListRoutes
+from cargohold.routes.manifests import ManifestRoutes
+from cargohold.routes.uploads import UploadRoutes
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.protocols import StoreError
+from cargohold.types import operations as ops
+from cargohold.types.operations import Permission
+
+if TYPE_CHECKING:
+    from cargohold.config import Settings
+    from cargohold.http.exchange import Handler
+    from cargohold.storage.protocols import Store, UploadStore
+
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal ends it; gives the exit code of the program."""
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    store = FilesystemStore(settings.storage.path)
+    try:
+        store.prepare()
+    except StoreError as error:
+        sys.stderr.write(f"cargohold: cannot serve {store.layout.root}: {error}\n")
+        return 1
+    finally:
+        store.close()
+
+    def ready(address: str) -> None:
+        workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+        where = f"{address}{settings.prefix}"
+        sys.stderr.write(
+            f"cargohold {__version__} serving on {where}, storage {settings.storage.path}, {workers}\n"
+        )
+        sys.stderr.flush()
+
+    return serve_http(
+        lambda: application(settings),
+        host=settings.host,
+        port=settings.port,
+        socket=settings.socket,
+        workers=settings.workers,
+        http2=settings.http2,
+        ready=ready,
+    )
+
+
+def application(settings: Settings) -> RsgiApplication:
+    """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared."""
+    store = FilesystemStore(settings.storage.path)
+    expiry = Expiry(store, settings.uploads.timeout)
+
+    def stop(loop: asyncio.AbstractEventLoop) -> None:
+        expiry.stop(loop)
+        store.close()
+
+    return RsgiApplication(
+        handler(settings, store), start=expiry.start, stop=stop, stall_timeout=settings.uploads.stall_timeout
+    )
+
+
+def handler(settings: Settings, store: Store) -> Handler:
+    """The whole registry as one function from a request to its answer."""
+    prefix = settings.prefix
+    blobs, uploads = Blobs(store), Uploads(store)
+    manifests = Manifests(
+        store,
+        allow_sparse=settings.manifests.allow_sparse,
+        allow_tag_deletion=settings.manifests.allow_tag_deletion,
+    )
+    lists = Lists(store, default_page=settings.lists.default_page, max_page=settings.lists.max_page)
+    of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(uploads, blobs, prefix=prefix)
+    of_manifests = ManifestRoutes(manifests, prefix=prefix, max_bytes=settings.manifests.max_bytes)
+    of_lists = ListRoutes(lists, prefix=prefix)
+    routes = {
+        ops.CheckSupport: check_support,
+        ops.PullManifest: of_manifests.pull,
+        ops.PushManifest: of_manifests.push,
+        ops.DeleteManifest: of_manifests.delete,
+        ops.PullBlob: of_blobs.pull,
+        ops.DeleteBlob: of_blobs.delete,
+        ops.StartUpload: of_uploads.start,
+        ops.MountBlob: of_uploads.mount,
+        ops.CheckUpload: of_uploads.check,
+        ops.AppendUpload: of_uploads.append,
+        ops.FinishUpload: of_uploads.finish,
+        ops.CancelUpload: of_uploads.cancel,
+        ops.ListTags: of_lists.tags,
+        ops.ListRepositories: of_lists.repositories,
+        ops.ListReferrers: of_lists.referrers,
+    }
+    closed = frozenset(_closed(settings))
+    handle = answer_errors(dispatch(routes, prefix=prefix, closed=closed))
+    if settings.http.headers:
+        handle = add_headers(handle, list(settings.http.headers.items()))
+    if settings.http.cors.origins:
+        handle = allow_origins(handle, settings.http.cors.origins)
+    return handle
+
+
+def _closed(settings: Settings) -> set[Permission]:
+    closed = {Permission.PUSH, Permission.DELETE} if settings.read_only else set()
+    return closed if settings.deletion else closed | {Permission.DELETE}
+
+
+class Expiry:
+    """Ends idle upload sessions in the background; among all processes, one at a time does it."""
+
+    def __init__(self, store: UploadStore, timeout: float) -> None:
+        self._store = store
+        self._timeout = timeout
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin, on a loop that runs or is about to."""
+        self._task = loop.create_task(self._run())
+
+    def stop(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """End; what is under way in a thread comes to its end there."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._timeout / 4, 900.0))
+            try:
+                expired = await self._store.expire_uploads(self._timeout)
+            except StoreError:
+                _log.exception("idle upload sessions could not be removed")
+                continue
+            if expired:
+                _log.info("removed %d idle upload sessions", expired)

@@ -1,0 +1,112 @@
+"""What stands around the routes: each layer takes a handler and gives one back."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cargohold.http.exchange import error_answer
+from cargohold.http.router import route
+from cargohold.messages import Empty
+from cargohold.storage import protocols as storage
+from cargohold.types.errors import EndpointUnknown, MethodNotAllowed, RegistryError, StorageFull, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from cargohold.http.exchange import Handler
+    from cargohold.messages import Answer, Headers, Request
+    from cargohold.types.operations import Operation, Permission
+
+    Route = Callable[[Operation, Request], Awaitable[Answer]]
+
+API_VERSION = ("docker-distribution-api-version", "registry/2.0")
+_EXPOSED = "docker-content-digest, docker-upload-uuid, etag, link, location, oci-filters-applied, oci-subject, oci-tag, range"
+
+_log = logging.getLogger(__name__)
+
+
+def dispatch(
+    routes: Mapping[type[Operation], Route], *, prefix: str, closed: frozenset[Permission]
+) -> Handler:
+    """The innermost handler: finds the operation that a request asks, and calls its route.
+
+    `prefix` stands before every path; whoever has a `closed` permission is refused what needs it (405).
+    """
+
+    async def handle(request: Request) -> Answer:
+        path = request.path
+        if prefix:
+            if not path.startswith(f"{prefix}/"):
+                raise EndpointUnknown
+            path = path[len(prefix) :]
+        operation = route(request.method, path, request.query)
+        if closed:
+            for access in operation.needs():
+                if access.permission in closed:
+                    raise MethodNotAllowed(f"{access.permission.value} is switched off on this registry")
+        return await routes[type(operation)](operation, request)
+
+    return handle
+
+
+def answer_errors(handler: Handler) -> Handler:
+    """Turn what the registry raises into answers; nothing else does. A store's trouble is logged with its cause."""
+
+    async def handle(request: Request) -> Answer:
+        try:
+            answer = await handler(request)
+        except RegistryError as error:
+            return error_answer(error)
+        except storage.Full:
+            _log.exception("%s %s: the storage is full", request.method, request.path)
+            return error_answer(StorageFull())
+        except storage.Unavailable:
+            _log.exception("%s %s: the storage is unavailable", request.method, request.path)
+            return error_answer(Unavailable(headers=[("retry-after", "5")]))
+        answer.headers.append(API_VERSION)
+        return answer
+
+    return handle
+
+
+def add_headers(handler: Handler, headers: Headers) -> Handler:
+    """Add headers to every answer."""
+
+    async def handle(request: Request) -> Answer:
+        answer = await handler(request)
+        answer.headers.extend(headers)
+        return answer
+
+    return handle
+
+
+def allow_origins(handler: Handler, origins: Sequence[str]) -> Handler:
+    """Let pages of these origins (`*`: of all) read answers, and ask before they write (Fetch standard, "CORS protocol")."""
+    everyone = "*" in origins
+
+    def granted(origin: str) -> Headers:
+        allowed = "*" if everyone else origin
+        return [
+            ("access-control-allow-origin", allowed),
+            ("access-control-expose-headers", _EXPOSED),
+            ("vary", "Origin"),
+        ]
+
+    async def handle(request: Request) -> Answer:
+        origin = request.headers.get("origin")
+        if origin is None or not (everyone or origin in origins):
+            return await handler(request)
+        if request.method == "OPTIONS" and request.headers.get("access-control-request-method"):
+            asked = request.headers.get("access-control-request-headers") or "authorization, content-type"
+            preflight = [
+                ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+                ("access-control-allow-headers", asked),
+                ("access-control-max-age", "600"),
+            ]
+            return Empty(204, [API_VERSION, *preflight, *granted(origin)])
+        answer = await handler(request)
+        answer.headers.extend(granted(origin))
+        return answer
+
+    return handle

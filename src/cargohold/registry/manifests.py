@@ -1,0 +1,140 @@
+"""Manifests: pull, push, delete, with all that the specification asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cargohold.storage.protocols import NotFound
+from cargohold.types.digest import Algorithm, Digest
+from cargohold.types.errors import (
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+    NotAcceptable,
+    Unsupported,
+)
+from cargohold.types.names import Tag
+from cargohold.types.oci import Manifest, detect_media_type, parse_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cargohold.storage.protocols import Store
+    from cargohold.types.accept import Accept
+    from cargohold.types.names import Reference, RepositoryName
+
+_LARGE = 128 << 10
+_TOLD_MISSING = 100
+_KNOWN_TYPES = 16_384
+
+
+class Pulled(msgspec.Struct, frozen=True):
+    """A manifest as it was pushed."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+class Pushed(msgspec.Struct, frozen=True):
+    """What became of a push."""
+
+    digest: Digest
+    subject: Digest | None
+    tags: tuple[Tag, ...]
+
+
+class Manifests:
+    """The manifests of repositories, and the tags that point to them."""
+
+    def __init__(self, store: Store, *, allow_sparse: bool = False, allow_tag_deletion: bool = False) -> None:
+        self._store = store
+        self._allow_sparse = allow_sparse
+        self._allow_tag_deletion = allow_tag_deletion
+        self._media_types: dict[Digest, str] = {}
+
+    async def pull(self, repository: RepositoryName, reference: Reference, accept: Accept) -> Pulled:
+        """The manifest, byte for byte. Raises ManifestUnknown, or NotAcceptable where its type is not accepted."""
+        try:
+            digest = (
+                await self._store.resolve_tag(repository, reference)
+                if isinstance(reference, Tag)
+                else reference
+            )
+            content = await self._store.read_manifest(repository, digest)
+        except NotFound:
+            raise ManifestUnknown(detail={"reference": reference}) from None
+        media_type = self._media_type(digest, content)
+        if not accept.allows(media_type):
+            raise NotAcceptable(
+                f"the manifest is of the type {media_type}, which the Accept header does not allow"
+            )
+        return Pulled(digest, media_type, content)
+
+    def _media_type(self, digest: Digest, content: bytes) -> str:
+        """Found out once: content that is named by its digest does not change."""
+        found = self._media_types.get(digest)
+        if found is None:
+            if len(self._media_types) >= _KNOWN_TYPES:
+                self._media_types.clear()
+            found = self._media_types[digest] = detect_media_type(content)
+        return found
+
+    async def push(
+        self,
+        repository: RepositoryName,
+        reference: Reference,
+        tags: Sequence[Tag],
+        content: bytes,
+        content_type: str | None,
+    ) -> Pushed:
+        """Store a manifest as it stands, and set its tags: `reference` if it is one, and `tags`.
+
+        Raises ManifestInvalid; DigestInvalid where a digest was asked for and is not that of the content;
+        ManifestBlobUnknown where what it references is not in the repository, unless that is allowed.
+        """
+        if len(content) > _LARGE:
+            digest, manifest = await asyncio.to_thread(_judge, reference, content, content_type)
+        else:
+            digest, manifest = _judge(reference, content, content_type)
+        if not self._allow_sparse:
+            await self._require(repository, manifest)
+        named = (reference, *tags) if isinstance(reference, Tag) else tuple(tags)
+        await self._store.commit_manifest(repository, digest, manifest, named)
+        return Pushed(digest, manifest.subject, named)
+
+    async def _require(self, repository: RepositoryName, manifest: Manifest) -> None:
+        """The child of an index may be a blob too: builders keep their caches as an index of layers."""
+        missing = await self._store.missing_blobs(repository, manifest.blobs)
+        children = await self._store.missing_manifests(repository, manifest.manifests)
+        missing += await self._store.missing_blobs(repository, children)
+        if missing:
+            raise ManifestBlobUnknown(missing[:_TOLD_MISSING])
+
+    async def delete(self, repository: RepositoryName, reference: Reference) -> None:
+        """Delete a manifest with every tag that points to it; a tag alone, where that is allowed.
+
+        Raises ManifestUnknown; Unsupported for a tag where it is not allowed.
+        """
+        if isinstance(reference, Tag) and not self._allow_tag_deletion:
+            raise Unsupported("deletion by tag is not supported, use digest")
+        try:
+            if isinstance(reference, Tag):
+                await self._store.delete_tag(repository, reference)
+            else:
+                await self._store.delete_manifest(repository, reference)
+        except NotFound:
+            raise ManifestUnknown(detail={"reference": reference}) from None
+
+
+def _judge(reference: Reference, content: bytes, content_type: str | None) -> tuple[Digest, Manifest]:
+    if not content:
+        raise ManifestInvalid("the body is empty")
+    digest = Digest.of(content, Algorithm.SHA256 if isinstance(reference, Tag) else reference.algorithm)
+    if isinstance(reference, Digest) and not digest.equals(reference):
+        raise DigestInvalid(f"the manifest's digest is {digest}", detail={"digest": reference})
+    return digest, parse_manifest(content, content_type)

@@ -1,0 +1,29 @@
+"""What several routes say alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cargohold.messages import Bytes, encode_json
+from cargohold.types.errors import TooLarge
+
+if TYPE_CHECKING:
+    from cargohold.messages import Headers, Request
+
+
+def json_answer(status: int, value: object, headers: Headers | None = None) -> Bytes:
+    """A JSON body."""
+    return Bytes(status, [("content-type", "application/json"), *(headers or ())], encode_json(value))
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body in memory. Raises TooLarge as soon as it is known to be longer than `limit` bytes."""
+    if request.length is not None and request.length > limit:
+        raise TooLarge(f"the body is larger than {limit} bytes")
+    pieces, size = [], 0
+    async for piece in request.body:
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -1,0 +1,56 @@
+"""Blobs: pull and delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cargohold.messages import Bytes, Empty, File
+from cargohold.storage.protocols import ContentBytes
+from cargohold.types.conditions import entity_tag, none_match, range_applies
+from cargohold.types.ranges import format_content_range, parse_range
+
+if TYPE_CHECKING:
+    from cargohold.messages import Answer, Headers, Request
+    from cargohold.registry.blobs import Blobs
+    from cargohold.storage.protocols import Content
+    from cargohold.types.operations import DeleteBlob, PullBlob
+
+
+class BlobRoutes:
+    """The endpoints of blobs."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    async def pull(self, asked: PullBlob, request: Request) -> Answer:
+        """200 or 206 with the bytes, 304 where the client has them; a HEAD gets the headers alone."""
+        content = await self._blobs.find(asked.repository, asked.digest)
+        headers: Headers = [
+            ("docker-content-digest", asked.digest),
+            ("etag", entity_tag(asked.digest)),
+            ("accept-ranges", "bytes"),
+            ("cache-control", "max-age=31536000"),
+        ]
+        if not none_match(request.headers.get_all("if-none-match"), asked.digest):
+            return Empty(304, headers)
+        headers.append(("content-type", "application/octet-stream"))
+        wanted = None
+        if request.method == "GET" and range_applies(request.headers.get("if-range"), asked.digest):
+            wanted = parse_range(request.headers.get("range"), content.size)
+        if wanted is None:
+            headers.append(("content-length", str(content.size)))
+            return Empty(200, headers) if request.method == "HEAD" else _send(200, headers, content)
+        headers.append(("content-length", str(wanted.stop - wanted.start)))
+        headers.append(("content-range", format_content_range(wanted, content.size)))
+        return _send(206, headers, content, wanted.start, wanted.stop)
+
+    async def delete(self, asked: DeleteBlob, _request: Request) -> Answer:
+        """202: the repository no longer holds the blob."""
+        await self._blobs.delete(asked.repository, asked.digest)
+        return Empty(202, [("content-length", "0")])
+
+
+def _send(status: int, headers: Headers, content: Content, start: int = 0, stop: int = 0) -> Answer:
+    if isinstance(content, ContentBytes):
+        return Bytes(status, headers, content.data[start : stop or None])
+    return File(status, headers, content.path, start, stop)

@@ -1,0 +1,60 @@
+"""Manifests: pull, push and delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cargohold.messages import Bytes, Empty
+from cargohold.routes.answers import read_body
+from cargohold.types.accept import Accept
+from cargohold.types.conditions import entity_tag, none_match
+
+if TYPE_CHECKING:
+    from cargohold.messages import Answer, Headers, Request
+    from cargohold.registry.manifests import Manifests
+    from cargohold.types.operations import DeleteManifest, PullManifest, PushManifest
+
+
+class ManifestRoutes:
+    """The endpoints of manifests; `prefix` stands before every path, `max_bytes` is the largest body taken."""
+
+    def __init__(self, manifests: Manifests, *, prefix: str, max_bytes: int) -> None:
+        self._manifests = manifests
+        self._prefix = prefix
+        self._max_bytes = max_bytes
+
+    async def pull(self, asked: PullManifest, request: Request) -> Answer:
+        """200 with the bytes as they were pushed, 304 where the client has them."""
+        headers = request.headers
+        pulled = await self._manifests.pull(
+            asked.repository, asked.reference, Accept.parse(headers.get_all("accept"))
+        )
+        described: Headers = [("docker-content-digest", pulled.digest), ("etag", entity_tag(pulled.digest))]
+        if not none_match(headers.get_all("if-none-match"), pulled.digest):
+            return Empty(304, described)
+        described.append(("content-type", pulled.media_type))
+        described.append(("content-length", str(len(pulled.content))))
+        return Empty(200, described) if request.method == "HEAD" else Bytes(200, described, pulled.content)
+
+    async def push(self, asked: PushManifest, request: Request) -> Answer:
+        """201 with the digest."""
+        content = await read_body(request, self._max_bytes)
+        content_type = request.headers.get("content-type")
+        pushed = await self._manifests.push(
+            asked.repository, asked.reference, asked.tags, content, content_type
+        )
+        headers: Headers = [
+            ("location", f"{self._prefix}/v2/{asked.repository}/manifests/{pushed.digest}"),
+            ("docker-content-digest", pushed.digest),
+            ("content-length", "0"),
+        ]
+        if pushed.subject is not None:
+            headers.append(("oci-subject", pushed.subject))
+        if asked.tags:
+            headers.append(("oci-tag", ", ".join(pushed.tags)))
+        return Empty(201, headers)
+
+    async def delete(self, asked: DeleteManifest, _request: Request) -> Answer:
+        """202: the manifest and its tags are gone."""
+        await self._manifests.delete(asked.repository, asked.reference)
+        return Empty(202, [("content-length", "0")])

@@ -1,0 +1,222 @@
+"""The one module that writes to a disk so that a power cut does not undo it: write, sync, rename, sync the folder.
+
+Whatever of a change can be synced at the same time is: a file system puts the syncs that wait together into one
+commit of its journal, so ten in parallel take little longer than one.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_PARALLEL_SYNCS = 8
+_REMEMBERED = 65_536
+
+
+class Disk:
+    """The calls that change a disk, and the memory of which folders are known to be durable.
+
+    Safe for threads. To be made in each worker process after the fork.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._durable: dict[str, int] = {}
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Make a new file and sync it."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in a folder durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def sync_file(self, descriptor: int) -> None:
+        """Make the bytes of an open file durable."""
+        os.fsync(descriptor)
+
+    def make_folder(self, path: str) -> None:
+        """Make one folder; no harm where it is there already."""
+        with suppress(FileExistsError):
+            os.mkdir(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Put a file or folder in place, atomically."""
+        os.rename(old, new)
+
+    def each(self, function: Callable[[str], None], paths: Iterable[str]) -> None:
+        """Call the function with every path, several at a time; raises the first error when all have ended."""
+        todo = list(paths)
+        if len(todo) <= 1:
+            for path in todo:
+                function(path)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
+        futures = [self._pool.submit(function, path) for path in todo]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    def make_folders(self, path: str) -> None:
+        """Make a folder and those above it that are missing."""
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            self.make_folders(os.path.dirname(path))
+            self.make_folder(path)
+
+    def unsettled(self, folder: str) -> list[tuple[str, int]]:
+        """Those of a folder and the folders above it whose own name is not known to be durable, with their inodes.
+
+        An inode is remembered with each path, since another process may have removed and made it again.
+        """
+        found: list[tuple[str, int]] = []
+        while folder != "/":
+            inode = os.stat(folder).st_ino
+            if self._durable.get(folder) == inode:
+                break
+            found.append((folder, inode))
+            folder = os.path.dirname(folder)
+        return found
+
+    def remember(self, folders: Iterable[tuple[str, int]]) -> None:
+        """The names of these folders have become durable."""
+        if len(self._durable) > _REMEMBERED:
+            self._durable.clear()
+        self._durable.update(folders)
+
+    def close(self) -> None:
+        """Wait for the syncs under way and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+class Change:
+    """Several files that become durable together, in three steps: stage, place, settle.
+
+    `stage` writes and syncs everything aside, `place` renames it into place in the order of the calls that added it
+    (a reader never sees a later one without the earlier), `settle` syncs the folders. Only `place` needs a lock.
+    Used as a context manager, it removes on leaving whatever was not placed.
+    """
+
+    def __init__(self, disk: Disk, aside: str) -> None:
+        self._disk = disk
+        self._aside = f"{aside}/{uuid.uuid4().hex}"
+        self._files: list[tuple[str, str, bytes]] = []
+        self._folders: list[str] = []
+        self._renames: list[tuple[str, str]] = []
+        self._settle: dict[str, None] = {}
+
+    def __enter__(self) -> Change:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for staged, _target in self._renames:
+            remove(staged)
+        self._renames.clear()
+
+    def file(self, target: str, content: bytes) -> None:
+        """A file that takes the place of what is at `target`."""
+        staged = f"{self._aside}-{len(self._renames)}"
+        self._files.append((staged, target, content))
+        self._renames.append((staged, target))
+
+    def folder(self, target: str, files: Mapping[str, bytes]) -> None:
+        """A new folder with files, by their paths in it. `place` raises OSError where there is a full folder already."""
+        staged = f"{self._aside}-{len(self._renames)}"
+        inner = {staged}
+        for name, content in files.items():
+            self._files.append((f"{staged}/{name}", "", content))
+            parent = os.path.dirname(name)
+            while parent:
+                inner.add(f"{staged}/{parent}")
+                parent = os.path.dirname(parent)
+        self._folders += sorted(inner)
+        self._renames.append((staged, target))
+
+    def moved(self, staged: str, target: str) -> None:
+        """A file that is already written and synced, to be renamed into place."""
+        self._renames.append((staged, target))
+
+    def rely_on(self, path: str) -> None:
+        """What another process may just have put there: make sure that it is durable too."""
+        self._settle[os.path.dirname(path)] = None
+
+    def stage(self) -> None:
+        """Write and sync everything aside."""
+        for folder in self._folders:
+            os.mkdir(folder)
+        contents = {staged: content for staged, _target, content in self._files}
+        self._disk.each(lambda path: self._disk.write_file(path, contents[path]), contents)
+        self._disk.each(self._disk.sync_folder, self._folders)
+
+    def place(self) -> None:
+        """Rename everything into place, making the folders above."""
+        while self._renames:
+            staged, target = self._renames[0]
+            folder = os.path.dirname(target)
+            self._settle[folder] = None
+            try:
+                self._disk.rename(staged, target)
+            except FileNotFoundError:
+                self._disk.make_folders(folder)
+                self._disk.rename(staged, target)
+            del self._renames[0]
+
+    def settle(self) -> None:
+        """Sync the folders that names were put in, and those above that are not known to be durable; each once."""
+        new = [entry for folder in self._settle for entry in self._disk.unsettled(folder)]
+        self._disk.each(
+            self._disk.sync_folder, {**self._settle, **{os.path.dirname(path): None for path, _ in new}}
+        )
+        self._disk.remember(new)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte at the file's position. Raises OSError."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder with all that is in it; nothing where there is nothing. Not made durable."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        remove_folder(path)
+
+
+def remove_folder(path: str) -> None:
+    """Remove a folder with all that is in it, without following links; what others remove at once is no error."""
+    with suppress(FileNotFoundError):
+        with os.scandir(path) as entries:
+            inside = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for inner, is_folder in inside:
+            if is_folder:
+                remove_folder(inner)
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(inner)
+        os.rmdir(path)

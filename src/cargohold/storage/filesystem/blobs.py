@@ -1,0 +1,96 @@
+"""Blobs: content kept once, and the links that let a repository see it."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from cargohold.storage.durable import Change, remove_folder
+from cargohold.storage.filesystem.tree import Tree, exists, told
+from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.protocols import ContentFile, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName
+
+_FEW = 32
+_SEARCH_SECONDS = 2.0
+
+
+class FileBlobs(Tree):
+    """The part of the store that is a `BlobStore`."""
+
+    async def find_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
+        with told():
+            if exists(f"{self.layout.layer(repository, digest)}/link"):
+                path = self.layout.data(digest)
+                try:
+                    return ContentFile(path, os.stat(path).st_size)
+                except FileNotFoundError:
+                    pass
+        raise NotFound(digest)
+
+    async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        if len(digests) > _FEW:
+            return await self.in_metadata(self._missing_blobs, repository, digests)
+        with told():
+            return self._missing_blobs(repository, digests)
+
+    def _missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        return [digest for digest in digests if not self._has_blob(repository, digest)]
+
+    def _has_blob(self, repository: RepositoryName, digest: Digest) -> bool:
+        return exists(f"{self.layout.layer(repository, digest)}/link") and exists(self.layout.data(digest))
+
+    async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
+        await self.in_metadata(self._mount_blob, digest, source, target)
+
+    def _mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
+        if not (self._has_blob(source, digest) if source else self._is_anywhere(digest)):
+            raise NotFound(digest)
+        with Change(self.disk, self.layout.new) as change:
+            self.link_blob(change, target, digest)
+            change.rely_on(self.layout.data(digest))
+            change.stage()
+            change.place()
+            change.settle()
+
+    def _is_anywhere(self, digest: Digest) -> bool:
+        """Whether any repository sees the blob; a search that takes long ends with no, and the client uploads."""
+        if not exists(self.layout.data(digest)):
+            return False
+        deadline = time.monotonic() + _SEARCH_SECONDS
+        for name in repositories(self.layout.repositories):
+            if exists(f"{self.layout.layer(name, digest)}/link"):
+                return True
+            if time.monotonic() > deadline:
+                return False
+        return False
+
+    def link_blob(self, change: Change, repository: RepositoryName, digest: Digest) -> None:
+        """Add to a change what makes a blob visible in a repository."""
+        link = f"{self.layout.layer(repository, digest)}/link"
+        if exists(link):
+            change.rely_on(link)
+        else:
+            change.file(link, digest.encode())
+
+    async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        await self.in_metadata(self._delete_blob, repository, digest)
+
+    def _delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        folder = self.layout.layer(repository, digest)
+        if not self._has_blob(repository, digest):
+            raise NotFound(digest)
+        away = f"{self.layout.new}/{uuid.uuid4().hex}"
+        try:
+            self.disk.rename(folder, away)
+        except FileNotFoundError:
+            raise NotFound(digest) from None
+        self.disk.sync_folder(os.path.dirname(folder))
+        remove_folder(away)

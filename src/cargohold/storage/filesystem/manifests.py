@@ -1,0 +1,214 @@
+"""Manifests and tags: revisions under the repository's lock, tags that appear and go as whole folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cargohold.storage.durable import Change, remove_folder
+from cargohold.storage.filesystem.content import ContentCache
+from cargohold.storage.filesystem.tree import Tree, exists, folder_names, read_link, told
+from cargohold.storage.layout import flat
+from cargohold.storage.protocols import NotFound, Unavailable
+from cargohold.types.digest import Algorithm, Digest
+from cargohold.types.errors import TagInvalid
+from cargohold.types.names import Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from cargohold.types.names import RepositoryName
+    from cargohold.types.oci import Manifest
+
+_FEW = 32
+_RETRIES = 8
+
+
+class FileManifests(Tree):
+    """The part of the store that keeps manifests and tags; what lists them is in `FileLists`."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._contents = ContentCache()
+
+    async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
+        with told():
+            digest = read_link(self.layout.tag_current(repository, tag))
+        if digest is None:
+            raise NotFound(tag)
+        return digest
+
+    async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
+        with told():
+            if not exists(f"{self.layout.revision(repository, digest)}/link"):
+                raise NotFound(digest)
+        content = self._contents.get(digest)
+        if content is None:
+            content = await self.in_metadata(self._read_content, digest)
+        return content
+
+    def _read_content(self, digest: Digest) -> bytes:
+        """Read once and check: what is kept in memory is what the digest says."""
+        try:
+            with open(self.layout.data(digest), "rb", buffering=0) as file:
+                content = file.read()
+        except FileNotFoundError:
+            raise NotFound(digest) from None
+        if Digest.of(content, digest.algorithm) != digest:
+            raise Unavailable(f"the stored bytes of manifest {digest} are damaged")
+        self._contents.put(digest, content)
+        return content
+
+    async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        if len(digests) > _FEW:
+            return await self.in_metadata(self._missing_manifests, repository, digests)
+        with told():
+            return self._missing_manifests(repository, digests)
+
+    def _missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
+        return [d for d in digests if not exists(f"{self.layout.revision(repository, d)}/link")]
+
+    async def commit_manifest(
+        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        await self.in_metadata(self._commit_manifest, repository, digest, manifest, tags)
+        self._contents.put(digest, manifest.content)
+
+    def _commit_manifest(
+        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """Stage without the lock, then look under it whether what was taken for granted is still there."""
+        for _ in range(_RETRIES):
+            with Change(self.disk, self.layout.new) as change:
+                granted = self._plan(change, repository, digest, manifest, tags)
+                change.stage()
+                with self.locks.hold(repository):
+                    if not all(map(exists, granted)):
+                        continue
+                    self._mark(repository)
+                    try:
+                        change.place()
+                    except OSError as error:
+                        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                            raise
+                        # A tag that was new has been made meanwhile.
+                        continue
+                change.settle()
+                return
+        raise Unavailable("the manifest's repository is changing too fast")
+
+    def _plan(
+        self,
+        change: Change,
+        repository: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+    ) -> list[str]:
+        """Fill the change in the order in which it must appear; the paths that it takes for granted."""
+        granted: list[str] = []
+
+        def add(path: str, content: bytes) -> None:
+            if exists(path):
+                granted.append(path)
+                change.rely_on(path)
+            else:
+                change.file(path, content)
+
+        data = self.layout.data(digest)
+        if _size(data) == len(manifest.content):
+            granted.append(data)
+            change.rely_on(data)
+        else:
+            change.file(data, manifest.content)
+        referrer = manifest.referrer(digest)
+        if referrer is not None:
+            add(f"{self.layout.referrers(repository, referrer.subject)}/{flat(digest)}", referrer.descriptor)
+        add(f"{self.layout.revision(repository, digest)}/link", digest.encode())
+        for tag in dict.fromkeys(tags):
+            self._plan_tag(change, repository, tag, digest)
+        return granted
+
+    def _plan_tag(self, change: Change, repository: RepositoryName, tag: Tag, digest: Digest) -> None:
+        """A new tag comes as a whole folder, so that the time of the folder of tags tells of it."""
+        folder, link = self.layout.tag(repository, tag), digest.encode()
+        index = f"index/{digest.algorithm.value}/{digest.hex}/link"
+        if exists(folder):
+            change.file(f"{folder}/{index}", link)
+            change.file(f"{folder}/current/link", link)
+        else:
+            change.folder(folder, {index: link, "current/link": link})
+
+    def _mark(self, repository: RepositoryName) -> None:
+        """Before the first manifest: the catalog must not miss a repository. A lost mark is found by the next walk."""
+        mark = self.layout.catalog_mark(repository)
+        if not exists(mark):
+            with suppress(FileExistsError):
+                os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+
+    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+        return await self.in_metadata(self._delete_manifest, repository, digest)
+
+    def _delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+        """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
+        folder, gone = self.layout.revision(repository, digest), []
+        changed = {os.path.dirname(folder)}
+        with self.locks.hold(repository):
+            if not exists(f"{folder}/link"):
+                raise NotFound(digest)
+            tags = [tag for tag in self._tags_of(repository) if self._points_to(repository, tag, digest)]
+            for tag in tags:
+                gone.append(self._away(self.layout.tag(repository, tag)))
+                changed.add(self.layout.tags(repository))
+            gone.append(self._away(folder))
+            if not self.has_manifest(repository):
+                with suppress(FileNotFoundError):
+                    os.unlink(self.layout.catalog_mark(repository))
+        self.disk.each(self.disk.sync_folder, changed)
+        for path in gone:
+            remove_folder(path)
+        return tags
+
+    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+        await self.in_metadata(self._delete_tag, repository, tag)
+
+    def _delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+        with self.locks.hold(repository):
+            if read_link(self.layout.tag_current(repository, tag)) is None:
+                raise NotFound(tag)
+            gone = self._away(self.layout.tag(repository, tag))
+        self.disk.sync_folder(self.layout.tags(repository))
+        remove_folder(gone)
+
+    def _away(self, folder: str) -> str:
+        """Take a folder out of the tree in one step; where it is now."""
+        away = f"{self.layout.new}/{uuid.uuid4().hex}"
+        self.disk.rename(folder, away)
+        return away
+
+    def _tags_of(self, repository: RepositoryName) -> Iterator[Tag]:
+        for name in folder_names(self.layout.tags(repository)):
+            with suppress(TagInvalid):
+                yield Tag(name)
+
+    def _points_to(self, repository: RepositoryName, tag: Tag, digest: Digest) -> bool:
+        return read_link(self.layout.tag_current(repository, tag)) == digest
+
+    def has_manifest(self, repository: RepositoryName) -> bool:
+        """Whether the repository exists: it holds at least one manifest."""
+        folder = self.layout.revisions(repository)
+        return any(
+            exists(f"{folder}/{algorithm.value}/{name}/link")
+            for algorithm in Algorithm
+            for name in folder_names(f"{folder}/{algorithm.value}")
+        )
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None

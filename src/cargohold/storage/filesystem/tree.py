@@ -1,0 +1,122 @@
+"""What the parts of the file system store share: the root, the locks, the threads, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from cargohold.storage.durable import Disk
+from cargohold.storage.layout import Layout
+from cargohold.storage.lists import FolderLists
+from cargohold.storage.locks import StripedLocks
+from cargohold.storage.protocols import Full, StoreError, Unavailable
+from cargohold.types.digest import Digest
+from cargohold.types.errors import DigestInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BULK_THREADS = 8
+_METADATA_THREADS = 8
+_LINK_LIMIT = 256
+
+
+class Tree:
+    """One tree on a local disk, used by any number of processes at once.
+
+    To be made before the fork and used after it: threads, locks and descriptors come with the first use.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.layout = Layout(os.path.abspath(root))
+        self.disk = Disk()
+        self.locks = StripedLocks(self.layout.locks)
+        self.lists = FolderLists()
+        self._bulk: ThreadPoolExecutor | None = None
+        self._metadata: ThreadPoolExecutor | None = None
+
+    async def in_bulk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the threads for blobs' bytes, where a call may take as long as the disk likes."""
+        if self._bulk is None:
+            self._bulk = ThreadPoolExecutor(_BULK_THREADS, "bulk")
+        return await self._run(self._bulk, function, *args, **kwargs)
+
+    async def in_metadata(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the threads for links and lists, which big uploads must not keep waiting."""
+        if self._metadata is None:
+            self._metadata = ThreadPoolExecutor(_METADATA_THREADS, "metadata")
+        return await self._run(self._metadata, function, *args, **kwargs)
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def call() -> T:
+            with told():
+                return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+    def close(self) -> None:
+        """Wait for what runs in the threads, and let go of everything."""
+        for pool in (self._bulk, self._metadata):
+            if pool is not None:
+                pool.shutdown()
+        self._bulk = self._metadata = None
+        self.disk.close()
+        self.locks.close()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn the system's errors into the store's."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error) from error
+
+
+def store_error(error: OSError) -> StoreError:
+    """What a store says of an error of the system."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Full(f"no room to write: {error.strerror}")
+    return Unavailable(f"the disk failed: {error.strerror}")
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file. An error other than its absence is raised, never taken for an absence."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def read_link(path: str) -> Digest | None:
+    """The digest in a link file; None where there is none, or where it holds anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        content = os.read(descriptor, _LINK_LIMIT)
+    finally:
+        os.close(descriptor)
+    try:
+        return Digest(content.decode("ascii", "replace").strip())
+    except DigestInvalid:
+        return None
+
+
+def folder_names(path: str) -> list[str]:
+    """The names in a folder; none where there is no such folder."""
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

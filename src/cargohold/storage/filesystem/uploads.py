@@ -1,0 +1,208 @@
+"""Upload sessions: a file that grows at its end under its own lock, until it is renamed into the blobs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cargohold.storage.durable import Change, remove, remove_folder
+from cargohold.storage.filesystem.blobs import FileBlobs
+from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
+from cargohold.storage.filesystem.tree import folder_names
+from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.filesystem.writer import FileUploadWriter, at_end
+from cargohold.storage.locks import PATIENCE, locked, open_lock, try_lock
+from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound
+from cargohold.types.digest import Hasher
+from cargohold.types.errors import BlobUploadUnknown
+from cargohold.types.names import UploadId
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cargohold.types.digest import Algorithm, Digest
+    from cargohold.types.names import RepositoryName
+
+_FORGOTTEN = 3_600.0
+"""Seconds after which something half made, left by a process that died, is removed."""
+
+
+class FileUploads(FileBlobs):
+    """The part of the store that is an `UploadStore`."""
+
+    async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
+        return await self.in_metadata(self._create_upload, repository, algorithm)
+
+    def _create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
+        """Built aside and renamed in, so that no one sees a session without its files. It need not survive a power cut."""
+        upload = UploadId.new()
+        made, folder = f"{self.layout.new}/{upload}", self.layout.upload(repository, upload)
+        os.mkdir(made)
+        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for name, content in (("startedat", started.encode()), ("data", b"")):
+            with open(f"{made}/{name}", "xb") as file:
+                file.write(content)
+        save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
+        self.disk.make_folders(os.path.dirname(folder))
+        os.rename(made, folder)
+        return upload
+
+    async def upload_size(self, repository: RepositoryName, upload: UploadId) -> int:
+        return await self.in_metadata(self._upload_size, repository, upload)
+
+    def _upload_size(self, repository: RepositoryName, upload: UploadId) -> int:
+        folder = self.layout.upload(repository, upload)
+        try:
+            return os.stat(f"{folder}/data").st_size
+        except FileNotFoundError:
+            if "startedat" in folder_names(folder):
+                # Distribution makes the data file with the first bytes that come.
+                return 0
+            raise NotFound(upload) from None
+
+    @asynccontextmanager
+    async def append_upload(
+        self, repository: RepositoryName, upload: UploadId, offset: int | None
+    ) -> AsyncIterator[FileUploadWriter]:
+        writer = await self.in_bulk(self._open_writer, repository, upload, offset)
+        try:
+            yield writer
+        finally:
+            await writer.finish()
+
+    def _open_writer(
+        self, repository: RepositoryName, upload: UploadId, offset: int | None
+    ) -> FileUploadWriter:
+        path = f"{self.layout.upload(repository, upload)}/data"
+        size = self._upload_size(repository, upload)
+        if offset is not None and offset != size:
+            raise Conflict(f"the session holds {size} bytes")
+        try:
+            # Made where Distribution has not yet made it; the folder exists, or the session is gone.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            raise NotFound(upload) from None
+        hashing = self.layout.hashing(repository, upload)
+        return FileUploadWriter(self, path, descriptor, size, load_hasher(hashing), hashing)
+
+    async def commit_upload(
+        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+    ) -> None:
+        await self.in_bulk(self._commit_upload, repository, upload, digest, size)
+
+    def _commit_upload(self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int) -> None:
+        """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
+        path = f"{self.layout.upload(repository, upload)}/data"
+        if self._upload_size(repository, upload) != size:
+            raise Conflict(f"the session does not hold {size} bytes")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            raise NotFound(upload) from None
+        try:
+            found = hash_from(
+                descriptor, size, digest.algorithm, load_hasher(self.layout.hashing(repository, upload))
+            )
+            if not found.equals(digest):
+                self._drop(repository, upload)
+                raise DigestMismatch(f"the session's bytes are {found}")
+            self._place(repository, digest, path, descriptor, size)
+        finally:
+            os.close(descriptor)
+        self._drop(repository, upload)
+
+    def _place(
+        self, repository: RepositoryName, digest: Digest, path: str, descriptor: int, size: int
+    ) -> None:
+        target = self.layout.data(digest)
+        with Change(self.disk, self.layout.new) as change:
+            if _is_stored(target, size):
+                change.rely_on(target)
+            else:
+                self.disk.sync_file(descriptor)
+                change.moved(path, target)
+            self.link_blob(change, repository, digest)
+            change.stage()
+            with locked(descriptor, time.monotonic() + PATIENCE):
+                if not at_end(path, descriptor, size):
+                    raise Conflict("another request has written to the session or ended it")
+                change.place()
+            change.settle()
+
+    async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
+        await self.in_metadata(self._cancel_upload, repository, upload)
+
+    def _cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
+        self._upload_size(repository, upload)
+        self._drop(repository, upload)
+
+    def _drop(self, repository: RepositoryName, upload: UploadId) -> None:
+        """Rename away, then remove: whoever comes later finds the session or does not, and never half of it."""
+        away = f"{self.layout.new}/{upload}"
+        try:
+            os.rename(self.layout.upload(repository, upload), away)
+        except FileNotFoundError:
+            return
+        finally:
+            remove(self.layout.hashing(repository, upload))
+        remove_folder(away)
+
+    async def expire_uploads(self, idle: float) -> int:
+        return await self.in_metadata(self._expire_uploads, idle)
+
+    def _expire_uploads(self, idle: float) -> int:
+        descriptor = open_lock(f"{self.layout.locks}/expiry")
+        try:
+            if not try_lock(descriptor):
+                return 0
+            self._remove_forgotten()
+            return sum(
+                self._expire_in(name, time.time() - idle) for name in repositories(self.layout.repositories)
+            )
+        finally:
+            os.close(descriptor)
+
+    def _expire_in(self, repository: RepositoryName, before: float) -> int:
+        expired = 0
+        for name in folder_names(self.layout.uploads(repository)):
+            try:
+                upload = UploadId(name)
+            except BlobUploadUnknown:
+                continue
+            if _last_change(self.layout.upload(repository, upload)) < before:
+                self._drop(repository, upload)
+                expired += 1
+        return expired
+
+    def _remove_forgotten(self) -> None:
+        before = time.time() - _FORGOTTEN
+        for name in folder_names(self.layout.new):
+            path = f"{self.layout.new}/{name}"
+            try:
+                forgotten = os.lstat(path).st_ctime < before
+            except FileNotFoundError:
+                continue
+            if forgotten:
+                remove(path)
+
+
+def _is_stored(target: str, size: int) -> bool:
+    try:
+        return os.stat(target).st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _last_change(folder: str) -> float:
+    """When a session last grew, by the clock of the file system; now, where it is just ending."""
+    times = []
+    for path in (f"{folder}/data", f"{folder}/startedat", folder):
+        try:
+            times.append(os.stat(path).st_mtime)
+        except FileNotFoundError:
+            continue
+    return max(times, default=time.time())

@@ -1,0 +1,142 @@
+"""Names to paths: the tree of the CNCF Distribution registry, byte for byte, and what is ours beside it. Pure.
+
+Under the root::
+
+    docker/registry/v2/                             everything here is Distribution's layout
+    ├── blobs/<alg>/<first two of hex>/<hex>/data   raw bytes: layers, configs, manifests
+    └── repositories/<name>/
+        ├── _layers/<alg>/<hex>/link                the blobs that the repository sees
+        ├── _manifests/
+        │   ├── revisions/<alg>/<hex>/link          its manifests
+        │   └── tags/<tag>/
+        │       ├── current/link                    what the tag points to
+        │       └── index/<alg>/<hex>/link          what it has ever pointed to
+        ├── _uploads/<uuid>/{startedat,data}        upload sessions
+        └── _cargohold/                             ours; Distribution does not look here
+            ├── hashing/<uuid>                      the hash of a session's bytes so far
+            ├── referrers/<alg>-<hex>/<alg>-<hex>   under a subject, one descriptor for each referrer
+            ├── referrers.seen                      the revisions whose subject is recorded
+            └── tags.list                           a long list of tags, with the proof of its freshness
+    cargohold/                                      ours, for the registry as a whole
+    ├── catalog/<name, with ':' for '/'>            a mark for each repository that holds a manifest
+    ├── catalog.list                                a long catalog, with the proof of its freshness
+    ├── locks/<00..3f>, expiry, catalog             flock is held on these
+    └── new/                                        what is being made, before it is renamed into place
+
+A `link` holds a digest and no newline.
+"""
+
+from __future__ import annotations
+
+from cargohold.types.digest import Digest
+from cargohold.types.names import RepositoryName, Tag, UploadId
+
+
+class Layout:
+    """The paths under one root, as strings."""
+
+    __slots__ = (
+        "blobs",
+        "catalog",
+        "catalog_list",
+        "locks",
+        "new",
+        "own",
+        "registry",
+        "repositories",
+        "root",
+    )
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.registry = f"{root}/docker/registry/v2"
+        self.blobs = f"{self.registry}/blobs"
+        self.repositories = f"{self.registry}/repositories"
+        self.own = f"{root}/cargohold"
+        self.catalog = f"{self.own}/catalog"
+        self.catalog_list = f"{self.own}/catalog.list"
+        self.locks = f"{self.own}/locks"
+        self.new = f"{self.own}/new"
+
+    def blob(self, digest: Digest) -> str:
+        """The folder of a blob."""
+        encoded = digest.hex
+        return f"{self.blobs}/{digest.algorithm.value}/{encoded[:2]}/{encoded}"
+
+    def data(self, digest: Digest) -> str:
+        """The bytes of a blob."""
+        return f"{self.blob(digest)}/data"
+
+    def repository(self, name: RepositoryName) -> str:
+        """The folder of a repository."""
+        return f"{self.repositories}/{name}"
+
+    def layer(self, name: RepositoryName, digest: Digest) -> str:
+        """The folder whose link makes a blob visible."""
+        return f"{self.repositories}/{name}/_layers/{_split(digest)}"
+
+    def revisions(self, name: RepositoryName) -> str:
+        """The folder of a repository's manifests, one folder an algorithm."""
+        return f"{self.repositories}/{name}/_manifests/revisions"
+
+    def revision(self, name: RepositoryName, digest: Digest) -> str:
+        """The folder whose link makes a manifest part of the repository."""
+        return f"{self.repositories}/{name}/_manifests/revisions/{_split(digest)}"
+
+    def tags(self, name: RepositoryName) -> str:
+        """The folder of a repository's tags."""
+        return f"{self.repositories}/{name}/_manifests/tags"
+
+    def tag(self, name: RepositoryName, tag: Tag) -> str:
+        """The folder of a tag."""
+        return f"{self.repositories}/{name}/_manifests/tags/{tag}"
+
+    def tag_current(self, name: RepositoryName, tag: Tag) -> str:
+        """The link that says what a tag points to."""
+        return f"{self.repositories}/{name}/_manifests/tags/{tag}/current/link"
+
+    def tag_index(self, name: RepositoryName, tag: Tag, digest: Digest) -> str:
+        """The folder whose link says that a tag once pointed to this digest."""
+        return f"{self.repositories}/{name}/_manifests/tags/{tag}/index/{_split(digest)}"
+
+    def uploads(self, name: RepositoryName) -> str:
+        """The folder of a repository's upload sessions."""
+        return f"{self.repositories}/{name}/_uploads"
+
+    def upload(self, name: RepositoryName, upload: UploadId) -> str:
+        """The folder of an upload session."""
+        return f"{self.repositories}/{name}/_uploads/{upload}"
+
+    def hashing(self, name: RepositoryName, upload: UploadId) -> str:
+        """The saved state of a session's hash."""
+        return f"{self.repositories}/{name}/_cargohold/hashing/{upload}"
+
+    def referrers(self, name: RepositoryName, subject: Digest) -> str:
+        """The folder of what refers to a subject."""
+        return f"{self.repositories}/{name}/_cargohold/referrers/{flat(subject)}"
+
+    def referrers_seen(self, name: RepositoryName) -> str:
+        """The list of revisions whose subject is recorded."""
+        return f"{self.repositories}/{name}/_cargohold/referrers.seen"
+
+    def tags_list(self, name: RepositoryName) -> str:
+        """The kept list of a repository's tags."""
+        return f"{self.repositories}/{name}/_cargohold/tags.list"
+
+    def catalog_mark(self, name: RepositoryName) -> str:
+        """The mark of a repository that holds a manifest; no repository's name has a colon."""
+        return f"{self.catalog}/{name.replace('/', ':')}"
+
+
+def flat(digest: Digest) -> str:
+    """A digest as one file name, which `unflat` reads back."""
+    return digest.replace(":", "-", 1)
+
+
+def unflat(name: str) -> Digest:
+    """The digest that a file is named after. Raises DigestInvalid."""
+    return Digest(name.replace("-", ":", 1))
+
+
+def _split(digest: Digest) -> str:
+    return f"{digest.algorithm.value}/{digest.hex}"

@@ -1,0 +1,94 @@
+"""Locks that hold between threads and between processes, and that die with who held them.
+
+`flock` on files of a fixed set: it goes with the open file, so it must be opened after the fork (a child would share
+its parent's), and never through `lockf` (whose locks a second descriptor of the same process is granted, and whose
+every lock is dropped when any descriptor of the file is closed).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import zlib
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from cargohold.storage.protocols import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STRIPES = 64
+PATIENCE = 10.0
+"""Seconds after which a lock that is not to be had is an error: what is done under one takes milliseconds."""
+
+
+class StripedLocks:
+    """A fixed number of locks; a name always means the same one, in every process."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._threads = [threading.Lock() for _ in range(STRIPES)]
+        self._descriptors: dict[int, int] = {}
+
+    @contextmanager
+    def hold(self, *names: str) -> Iterator[None]:
+        """Hold the locks of these names, taken in one order by everyone. Raises Unavailable after `PATIENCE`."""
+        deadline = time.monotonic() + PATIENCE
+        with ExitStack() as held:
+            for stripe in sorted({zlib.crc32(name.encode()) % STRIPES for name in names}):
+                held.enter_context(self._hold(stripe, deadline))
+            yield
+
+    @contextmanager
+    def _hold(self, stripe: int, deadline: float) -> Iterator[None]:
+        thread = self._threads[stripe]
+        if not thread.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise Unavailable("a lock of the storage was not to be had in time")
+        try:
+            descriptor = self._descriptors.get(stripe)
+            if descriptor is None:
+                descriptor = self._descriptors[stripe] = open_lock(f"{self._folder}/{stripe:02x}")
+            with locked(descriptor, deadline):
+                yield
+        finally:
+            thread.release()
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+
+def open_lock(path: str) -> int:
+    """A descriptor to lock."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+@contextmanager
+def locked(descriptor: int, deadline: float) -> Iterator[None]:
+    """Hold the lock of an open file, alone. Raises Unavailable when `deadline` (monotonic seconds) has passed.
+
+    It asks again and again, since a wait inside the kernel could not be ended.
+    """
+    pause = 0.0002
+    while not try_lock(descriptor):
+        if time.monotonic() >= deadline:
+            raise Unavailable("a lock of the storage was not to be had in time")
+        time.sleep(pause)
+        pause = min(pause * 2, 0.01)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file if no one holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

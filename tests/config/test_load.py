@@ -117,31 +117,15 @@ def test_precedence(path: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        (
-            "a.yaml",
-            "port: 1\nmanifests:\n  max_bytes: 2MiB\n  allow_sparse: yes\nhttp:\n  cors: {origins: ['*']}\n",
-        ),
-        (
-            "a.YML",
-            "port: '1'\nmanifests.max_bytes: 2097152\nmanifests: {allow_sparse: on}\nhttp: {cors.origins: ['*']}",
-        ),
-        (
-            "a.toml",
-            "port = 1\nhttp.cors.origins = ['*']\n[manifests]\nmax_bytes = '2MiB'\nallow_sparse = true\n",
-        ),
-        (
-            "a.json",
-            '{"port": 1, "manifests": {"max_bytes": "2MiB", "allow_sparse": true},'
-            ' "http": {"cors": {"origins": ["*"]}}}',
-        ),
+        ("a.yaml", "port: 1\nlists:\n  max_page: 5\nhttp:\n  cors: {origins: ['*']}\n"),
+        ("a.YML", "{port: '1', lists.max_page: 5, http: {cors.origins: ['*']}}"),
+        ("a.toml", "port = 1\nhttp.cors.origins = ['*']\n[lists]\nmax_page = 5\n"),
+        ("a.json", '{"port": 1, "lists": {"max_page": 5}, "http": {"cors": {"origins": ["*"]}}}'),
     ],
 )
 def test_file_languages(name: str, text: str, tmp_path: Path) -> None:
-    """A file is YAML, TOML or JSON by its suffix, in any letter case of it."""
-    expected = load(
-        {"port": 1, "manifests.max_bytes": 2**21, "manifests.allow_sparse": True, "http.cors.origins": ["*"]},
-        {},
-    )
+    """A file is YAML, TOML or JSON by its suffix, in any letter case of it; keys may be nested or dotted."""
+    expected = load({"port": 1, "lists.max_page": 5, "http.cors.origins": ["*"]}, {})
     assert load({"config": write(tmp_path, name, text)}, {}) == expected
 
 
@@ -214,7 +198,7 @@ def test_kubernetes_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_unknown_variables_warn(name: str, suggestion: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An unknown variable is a warning with the nearest known name, and without its value: it may be secret."""
+    """An unknown variable is a warning, with the nearest known name and without the value, a secret maybe."""
     with caplog.at_level(logging.WARNING):
         assert load({}, {name: "s3cret"}) == Settings()
     assert [record.getMessage() for record in caplog.records] == [

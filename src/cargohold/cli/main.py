@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cargohold import __version__
 from cargohold.cli.serve import serve
 
 
@@ -11,7 +12,7 @@ from cargohold.cli.serve import serve
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="cargohold", message="cargohold %(version)s")
+@click.version_option(__version__, message="cargohold %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
     """A registry for container images, artifacts and charts.
@@ -25,9 +26,7 @@ def main(context: click.Context) -> None:
 @main.command()
 def version() -> None:
     """Print the version."""
-    import importlib.metadata  # noqa: PLC0415 - serving goes without it
-
-    click.echo(f"cargohold {importlib.metadata.version('cargohold')}")
+    click.echo(f"cargohold {__version__}")
 
 
 main.add_command(serve)

@@ -50,7 +50,7 @@ unit: $(VENV)/dev.stamp ## the tests that need no client, with branch coverage
 	@$(BIN)/pytest -m 'not clients' --cov --cov-report=term
 
 conformance: $(VENV)/runtime.stamp ## the official OCI suite, four runs (Go 1.24 or later)
-	@ci/conformance
+	@$(BIN)/python ci/conformance
 
 bench: $(VENV)/dev.stamp ## measure; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks

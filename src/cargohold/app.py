@@ -28,6 +28,7 @@ from cargohold.types.operations import Permission
 if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.http.exchange import Handler
+    from cargohold.http.middleware import Route
     from cargohold.storage.protocols import Store, UploadStore
 
 _log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def handler(settings: Settings, store: Store) -> Handler:
     of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(uploads, blobs, prefix=prefix)
     of_manifests = ManifestRoutes(manifests, prefix=prefix, max_bytes=settings.manifests.max_bytes)
     of_lists = ListRoutes(lists, prefix=prefix)
-    routes = {
+    routes: dict[type[ops.Operation], Route] = {
         ops.CheckSupport: check_support,
         ops.PullManifest: of_manifests.pull,
         ops.PushManifest: of_manifests.push,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cargohold.http.exchange import error_answer
 from cargohold.http.router import route
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
     from cargohold.types.operations import Operation, Permission
 
-    Route = Callable[[Operation, Request], Awaitable[Answer]]
+    # Of one kind of operation each; which, the table says that it stands in.
+    Route = Callable[[Any, Request], Awaitable[Answer]]
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
 _EXPOSED = "docker-content-digest, docker-upload-uuid, etag, link, location, oci-filters-applied, oci-subject, oci-tag, range"
@@ -82,7 +83,7 @@ def add_headers(handler: Handler, headers: Headers) -> Handler:
 
 
 def allow_origins(handler: Handler, origins: Sequence[str]) -> Handler:
-    """Let pages of these origins (`*`: of all) read answers, and ask before they write (Fetch standard, "CORS protocol")."""
+    """Let pages of these origins (`*`: of all) read answers and ask before they write (Fetch, "CORS protocol")."""
     everyone = "*" in origins
 
     def granted(origin: str) -> Headers:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _UPLOADS = "/blobs/uploads"
 
 
-def route(method: str, path: str, query: str) -> Operation:
+def route(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - one for each kind of address
     """The operation that a request asks for.
 
     `path` is percent-decoded, `query` is not. Raises EndpointUnknown, MethodNotAllowed (with `Allow`), NameInvalid,

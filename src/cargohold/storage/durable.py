@@ -10,7 +10,7 @@ import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -126,7 +126,7 @@ class Change:
         self._renames: list[tuple[str, str]] = []
         self._settle: dict[str, None] = {}
 
-    def __enter__(self) -> Change:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -141,7 +141,7 @@ class Change:
         self._renames.append((staged, target))
 
     def folder(self, target: str, files: Mapping[str, bytes]) -> None:
-        """A new folder with files, by their paths in it. `place` raises OSError where there is a full folder already."""
+        """A new folder with files, by their paths in it; `place` raises OSError where a full folder stands already."""
         staged = f"{self._aside}-{len(self._renames)}"
         inner = {staged}
         for name, content in files.items():

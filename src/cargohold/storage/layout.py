@@ -28,8 +28,12 @@ A `link` holds a digest and no newline.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cargohold.types.digest import Digest
-from cargohold.types.names import RepositoryName, Tag, UploadId
+
+if TYPE_CHECKING:
+    from cargohold.types.names import RepositoryName, Tag, UploadId
 
 
 class Layout:

@@ -40,7 +40,7 @@ class Proof(NamedTuple):
         return cls(status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
 
     def holds(self, started: int) -> bool:
-        """Whether it proves a reading that began at `started` (nanoseconds of the clock) for as long as it is the same."""
+        """Whether it proves a reading that began at `started` (nanoseconds), for as long as it stays the same."""
         return started - max(self.modified, self.changed) >= _RACY
 
 

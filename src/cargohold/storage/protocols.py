@@ -87,7 +87,7 @@ class BlobStore(Protocol):
         ...
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
-        """Take the blob from this repository; the content stays, and other repositories keep theirs. Raises NotFound."""
+        """Take the blob from this repository; the content stays, other repositories keep theirs. Raises NotFound."""
         ...
 
 

@@ -34,7 +34,7 @@ Raised anywhere above storage; turned into an answer in one place, the errors mi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,7 +56,7 @@ class RegistryError(Exception):
     message: str = "the registry failed to answer; its log says why"
 
     def __init__(
-        self, message: str | None = None, *, detail: Any = None, headers: Iterable[tuple[str, str]] = ()
+        self, message: str | None = None, *, detail: object = None, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         if message is not None:
             self.message = message
@@ -64,12 +64,12 @@ class RegistryError(Exception):
         self.headers: Headers = list(headers)
         super().__init__(self.message)
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, object]]:
         """The members of `errors` in the answer's body, at least one."""
         return [self._entry(self.detail)]
 
-    def _entry(self, detail: Any) -> dict[str, Any]:
-        entry: dict[str, Any] = {"code": self.code, "message": self.message}
+    def _entry(self, detail: object) -> dict[str, object]:
+        entry: dict[str, object] = {"code": self.code, "message": self.message}
         if detail is not None:
             entry["detail"] = detail
         return entry
@@ -136,7 +136,7 @@ class ManifestBlobUnknown(RegistryError):
         super().__init__()
         self.digests = digests
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[dict[str, object]]:
         """One entry for each missing digest."""
         return [self._entry({"digest": digest}) for digest in self.digests]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from typing import Self
 
 from cargohold.types.digest import Digest
 from cargohold.types.errors import BlobUploadUnknown, NameInvalid, TagInvalid
@@ -26,7 +27,8 @@ class RepositoryName(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> RepositoryName:
+    def __new__(cls, text: str) -> Self:
+        """Take the text if it is valid."""
         if len(text) > LONGEST_REPOSITORY:
             raise NameInvalid(f"a repository name has at most {LONGEST_REPOSITORY} characters")
         if _REPOSITORY.fullmatch(text) is None:
@@ -42,7 +44,8 @@ class Tag(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> Tag:
+    def __new__(cls, text: str) -> Self:
+        """Take the text if it is valid."""
         if _TAG.fullmatch(text) is None:
             raise TagInvalid(
                 "a tag has at most 128 letters, digits, '_', '.' and '-', and does not start with '.' or '-'",
@@ -63,7 +66,8 @@ class UploadId(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> UploadId:
+    def __new__(cls, text: str) -> Self:
+        """Take the text if it is valid."""
         if _UPLOAD.fullmatch(text) is None:
             raise BlobUploadUnknown
         return str.__new__(cls, text)

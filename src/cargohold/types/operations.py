@@ -49,6 +49,7 @@ class ListRepositories(Operation, frozen=True):
     page: Page
 
     def needs(self) -> tuple[Access, ...]:
+        """The permission to see what there is."""
         return (Access(Permission.CATALOG, None),)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import asynccontextmanager
@@ -38,7 +37,7 @@ class FileUploads(FileBlobs):
         return await self.in_metadata(self._create_upload, repository, algorithm)
 
     def _create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
-        """Built aside and renamed in, so that no one sees a session without its files. It need not survive a power cut."""
+        """Built aside and renamed in, so that no one sees half a session. It need not survive a power cut."""
         upload = UploadId.new()
         made, folder = f"{self.layout.new}/{upload}", self.layout.upload(repository, upload)
         os.mkdir(made)

@@ -23,7 +23,7 @@ _MANY_PIECES = 64
 class FileUploadWriter:
     """See `UploadWriter`. At most two batches are in memory: one on its way to the disk, one being collected."""
 
-    def __init__(  # noqa: PLR0913 - all that a session's end is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a session's end is made of
         self, tree: Tree, path: str, descriptor: int, offset: int, hasher: Hasher | None, hashing: str
     ) -> None:
         self._tree = tree

@@ -57,9 +57,9 @@ def test_a_repository_name_is_its_own_text(text: str) -> None:
         "a:b",
         "a@b",
         "a\x00",
-        "а",
-        "a١",
-        "K",
+        "\u0430",
+        "a\u0661",
+        "\u212a",
     ],
 )
 def test_what_is_no_repository_name_is_refused(text: str) -> None:

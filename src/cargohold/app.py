@@ -12,13 +12,17 @@ from cargohold.http.middleware import add_headers, allow_origins, answer_errors,
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.registry.blobs import Blobs
-from cargohold.registry.listing import Lists
+from cargohold.registry.catalog import Catalog
 from cargohold.registry.manifests import Manifests
+from cargohold.registry.referrers import Referrers
+from cargohold.registry.tags import Tags
 from cargohold.registry.uploads import Uploads
 from cargohold.routes.base import check_support
 from cargohold.routes.blobs import BlobRoutes
-from cargohold.routes.listing import ListRoutes
+from cargohold.routes.catalog import CatalogRoutes
 from cargohold.routes.manifests import ManifestRoutes
+from cargohold.routes.referrers import ReferrerRoutes
+from cargohold.routes.tags import TagRoutes
 from cargohold.routes.uploads import UploadRoutes
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.protocols import StoreError
@@ -88,10 +92,11 @@ def handler(settings: Settings, store: Store) -> Handler:
         allow_sparse=settings.manifests.allow_sparse,
         allow_tag_deletion=settings.manifests.allow_tag_deletion,
     )
-    lists = Lists(store, default_page=settings.lists.default_page, max_page=settings.lists.max_page)
+    lists = settings.lists
+    tags = Tags(store, max_page=lists.max_page)
+    catalog = Catalog(store, default_page=lists.default_page, max_page=lists.max_page)
     of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(uploads, blobs, prefix=prefix)
     of_manifests = ManifestRoutes(manifests, prefix=prefix, max_bytes=settings.manifests.max_bytes)
-    of_lists = ListRoutes(lists, prefix=prefix)
     routes: dict[type[ops.Operation], Route] = {
         ops.CheckSupport: check_support,
         ops.PullManifest: of_manifests.pull,
@@ -105,9 +110,9 @@ def handler(settings: Settings, store: Store) -> Handler:
         ops.AppendUpload: of_uploads.append,
         ops.FinishUpload: of_uploads.finish,
         ops.CancelUpload: of_uploads.cancel,
-        ops.ListTags: of_lists.tags,
-        ops.ListRepositories: of_lists.repositories,
-        ops.ListReferrers: of_lists.referrers,
+        ops.ListTags: TagRoutes(tags, prefix=prefix).list,
+        ops.ListRepositories: CatalogRoutes(catalog, prefix=prefix).list,
+        ops.ListReferrers: ReferrerRoutes(Referrers(store), prefix=prefix).list,
     }
     closed = frozenset(_closed(settings))
     handle = answer_errors(dispatch(routes, prefix=prefix, closed=closed))

@@ -133,12 +133,27 @@ def test_refuses(kind: Kind, written: object, reason: str) -> None:
     assert kind.complaint("it", caught.value).startswith(f"must be {kind.form}, not 'it'")
 
 
-def test_complaint_is_short() -> None:
-    """A complaint is one line, and a long value is cut."""
-    complaint = PORT.complaint("a\n" * 1000, Misfit("why"))
+@pytest.mark.parametrize(
+    "value",
+    ["a\n" * 1000, 16**5000, [["a" * 100] * 100] * 100, {"a": {"b": {"c": {}}}}, dict.fromkeys(range(100))],
+    ids=["lines", "digits", "lists", "mappings", "keys"],
+)
+def test_complaint_is_short(value: object) -> None:
+    """A complaint is one short line, whatever was given."""
+    complaint = PORT.complaint(value, Misfit("why"))
     assert "\n" not in complaint
     assert len(complaint) < 160
-    assert complaint.endswith("... (why)")
+    assert complaint.endswith(" (why)")
+
+
+def test_complaint_about_deep_values() -> None:
+    """A value that is nested deeper than Python prints is shown to some depth."""
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(Misfit, match=r"^\[\[\[\.\.\.\]\]\] is no origin"):
+        ORIGINS.read([deep])
+    assert "[[[...]]]" in PORT.complaint(deep, Misfit())
 
 
 @given(st.integers(1, 2**50))

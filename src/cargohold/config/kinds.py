@@ -3,17 +3,14 @@
 The same forms hold for every source: a file may give a number or its text, a variable always gives text.
 """
 
-from __future__ import annotations
-
 import os
 import re
+import reprlib
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SIZES = {
     "TiB": 2**40,
@@ -56,9 +53,12 @@ _SENT_BY_SERVER = frozenset(
 
 _LONGEST_SOCKET = 107  # bytes: sun_path of unix(7), without its NUL
 _LONGEST_SHOWN = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = _LONGEST_SHOWN
 
 
-class Misfit(Exception):  # noqa: N818 - no fault of a program's: a value that does not fit
+class Misfit(Exception):
     """The value is not of its kind. The text, where there is one, says more than the kind's form does."""
 
 
@@ -75,11 +75,17 @@ class Kind(msgspec.Struct, frozen=True):
 
     def complaint(self, value: object, misfit: Misfit) -> str:
         """What is wrong with the value and what to write instead, on one line."""
-        shown = repr(value)
-        if len(shown) > _LONGEST_SHOWN:
-            shown = shown[: _LONGEST_SHOWN - 3] + "..."
         reason = f" ({misfit})" if misfit.args else ""
-        return f"must be {self.form}, not {shown}{reason}"
+        return f"must be {self.form}, not {shown(value)}{reason}"
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: on one line, shortened where it is long or deep."""
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # Python writes no number of more than some thousands of digits
+        return "a number of very many digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def _json(value: object) -> str:
@@ -252,7 +258,7 @@ def _read_origins(value: object) -> tuple[str, ...]:
     lowered = tuple(origin.lower() if isinstance(origin, str) else "" for origin in origins)
     for origin, low in zip(origins, lowered, strict=True):
         if not _ORIGIN.fullmatch(low):
-            raise Misfit(f"{origin!r} is no origin: write its scheme, host and port, with no path")
+            raise Misfit(f"{shown(origin)} is no origin: write its scheme, host and port, with no path")
     return lowered
 
 
@@ -266,7 +272,7 @@ def _read_headers(value: object) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, text in given.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise Misfit(f"{name!r} is no name of a header")
+            raise Misfit(f"{shown(name)} is no name of a header")
         if name.lower() in _SENT_BY_SERVER:
             raise Misfit(f"{name} is the server's own to send")
         if name.lower() in headers:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cargohold.config.kinds import shown
 from cargohold.config.settings import SECTIONS, SETTINGS, variable
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _flatten(source: Source, name: str, tree: object, path: str) -> None:
     place = f"{name}: {path}" if path else name
     if not isinstance(tree, dict):
         source.problems.append(
-            f"{place}: must be a mapping of settings, such as {_example(path)}, not {tree!r:.80}"
+            f"{place}: must be a mapping of settings, such as {_example(path)}, not {shown(tree)}"
         )
         return
     for key, value in tree.items():

@@ -4,11 +4,12 @@ A store's own test file has one class, which inherits `StoreContract` and says h
 """
 
 from .base import Pair
+from .blob_races import BlobRaceContract
 from .blobs import BlobContract
 from .lists import ListContract
+from .manifest_races import ManifestRaceContract
 from .manifests import ManifestContract, ReferrerContract
 from .model import ModelContract
-from .races import BlobRaceContract, ManifestRaceContract
 from .uploads import UploadContract
 
 __all__ = ["Pair", "StoreContract"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 KIB, MIB = 1 << 10, 1 << 20
 
 
-class _ClientGone(Exception):  # noqa: N818 - what befalls the writer, not a fault of the store
+class _ClientGone(Exception):
     pass
 
 

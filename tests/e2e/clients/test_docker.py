@@ -47,7 +47,7 @@ def built(docker: Client, busybox: bytes, repository: Repository, tmp_path: Path
         "FROM scratch\n"
         "COPY busybox /bin/busybox\n"
         f'RUN ["/bin/busybox", "sh", "-c", "echo {repository.name} > /made"]\n'
-        f'RUN ["/bin/busybox", "touch", "/touched"]\n'
+        'RUN ["/bin/busybox", "touch", "/touched"]\n'
         'CMD ["/bin/busybox", "cat", "/made"]\n'
     )
     name = f"{repository}:built"

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 STALL_SECONDS = 60.0
 
+# Granian gives one empty piece for the end of a body. Over HTTP/1 it gives another for the error that cut it
+# off (or for trailers, which no client of a registry sends). Over HTTP/2 the error comes again and again,
+# each time as an empty piece, and a frame that is empty is one more.
+_ENDLESS = 32
+
 
 class ScopeHeaders(RequestHeaders, Protocol):
     """Granian's view of a request's headers; values that are not ASCII are left out."""
@@ -123,9 +128,8 @@ class RsgiApplication:
 class RsgiBody(RequestBody):
     """A body that granian feeds.
 
-    Over HTTP/1 every truncation is seen. Over HTTP/2 without a Content-Length none is: a stream that its
-    client resets ends like one that is whole, so what is stored from such a body must be held against a
-    digest.
+    Every truncation is seen but one: over HTTP/2, without a Content-Length, a stream that its client resets
+    with NO_ERROR ends like one that is whole. What is stored from such a body must be held against a digest.
     """
 
     __slots__ = ("_awaits_continue", "_http2", "_protocol", "_stream")
@@ -143,7 +147,7 @@ class RsgiBody(RequestBody):
         if self._stream is None:
             self._stream = aiter(self._protocol)
         empties = 0
-        while True:
+        while empties < _ENDLESS:
             try:
                 piece = await anext(self._stream)
             except StopAsyncIteration:
@@ -151,10 +155,8 @@ class RsgiBody(RequestBody):
             if piece:
                 return piece
             empties += 1
-        # Granian gives one empty piece for the end of a body and one more for the error that cut it off (or
-        # for trailers, which no client of a registry sends); over HTTP/2 also for each empty frame.
-        if self.length is None and empties > 1 and not self._http2:
-            raise SizeInvalid("the chunked body ended before its last chunk")
+        if self.length is None and empties > (_ENDLESS - 1 if self._http2 else 1):
+            raise SizeInvalid("the body was cut off before its end")
         return b""
 
     async def discard(self) -> None:

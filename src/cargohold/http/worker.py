@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cargohold.http.rsgi import RsgiApplication
 
 MAX_CONNECTIONS = 1024
-READ_BUFFER_BYTES = 8192 + 4096 * 100
+READ_BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
 
 # Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.

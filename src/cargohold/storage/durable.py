@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 _PARALLEL_SYNCS = 8
 _REMEMBERED = 65_536
@@ -22,10 +22,11 @@ _REMEMBERED = 65_536
 class Disk:
     """The calls that change a disk, and the memory of which folders are known to be durable.
 
-    Safe for threads. To be made in each worker process after the fork.
+    `top` is the folder above which nothing is ours to sync. Safe for threads; to be used after the fork alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, top: str) -> None:
+        self._top = top
         self._pool: ThreadPoolExecutor | None = None
         self._durable: dict[str, int] = {}
 
@@ -89,7 +90,7 @@ class Disk:
         An inode is remembered with each path, since another process may have removed and made it again.
         """
         found: list[tuple[str, int]] = []
-        while folder != "/":
+        while folder != self._top:
             inode = os.stat(folder).st_ino
             if self._durable.get(folder) == inode:
                 break
@@ -115,66 +116,49 @@ class Change:
 
     `stage` writes and syncs everything aside, `place` renames it into place in the order of the calls that added it
     (a reader never sees a later one without the earlier), `settle` syncs the folders. Only `place` needs a lock.
-    Used as a context manager, it removes on leaving whatever was not placed.
+    Used as a context manager, it removes on leaving whatever it wrote and did not place.
     """
 
     def __init__(self, disk: Disk, aside: str) -> None:
         self._disk = disk
         self._aside = f"{aside}/{uuid.uuid4().hex}"
-        self._files: list[tuple[str, str, bytes]] = []
-        self._folders: list[str] = []
+        self._contents: dict[str, bytes] = {}
         self._renames: list[tuple[str, str]] = []
-        self._settle: dict[str, None] = {}
+        self._folders: dict[str, None] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         for staged, _target in self._renames:
-            remove(staged)
+            if staged in self._contents:
+                remove(staged)
         self._renames.clear()
 
     def file(self, target: str, content: bytes) -> None:
         """A file that takes the place of what is at `target`."""
-        staged = f"{self._aside}-{len(self._renames)}"
-        self._files.append((staged, target, content))
+        staged = f"{self._aside}-{len(self._contents)}"
+        self._contents[staged] = content
         self._renames.append((staged, target))
 
-    def folder(self, target: str, files: Mapping[str, bytes]) -> None:
-        """A new folder with files, by their paths in it; `place` raises OSError where a full folder stands already."""
-        staged = f"{self._aside}-{len(self._renames)}"
-        inner = {staged}
-        for name, content in files.items():
-            self._files.append((f"{staged}/{name}", "", content))
-            parent = os.path.dirname(name)
-            while parent:
-                inner.add(f"{staged}/{parent}")
-                parent = os.path.dirname(parent)
-        self._folders += sorted(inner)
-        self._renames.append((staged, target))
-
-    def moved(self, staged: str, target: str) -> None:
-        """A file that is already written and synced, to be renamed into place."""
-        self._renames.append((staged, target))
+    def move(self, source: str, target: str) -> None:
+        """A file that is written and synced already, to be renamed into place; it stays where it is until then."""
+        self._renames.append((source, target))
 
     def rely_on(self, path: str) -> None:
         """What another process may just have put there: make sure that it is durable too."""
-        self._settle[os.path.dirname(path)] = None
+        self._folders[os.path.dirname(path)] = None
 
     def stage(self) -> None:
         """Write and sync everything aside."""
-        for folder in self._folders:
-            os.mkdir(folder)
-        contents = {staged: content for staged, _target, content in self._files}
-        self._disk.each(lambda path: self._disk.write_file(path, contents[path]), contents)
-        self._disk.each(self._disk.sync_folder, self._folders)
+        self._disk.each(lambda path: self._disk.write_file(path, self._contents[path]), self._contents)
 
     def place(self) -> None:
         """Rename everything into place, making the folders above."""
         while self._renames:
             staged, target = self._renames[0]
             folder = os.path.dirname(target)
-            self._settle[folder] = None
+            self._folders[folder] = None
             try:
                 self._disk.rename(staged, target)
             except FileNotFoundError:
@@ -184,10 +168,9 @@ class Change:
 
     def settle(self) -> None:
         """Sync the folders that names were put in, and those above that are not known to be durable; each once."""
-        new = [entry for folder in self._settle for entry in self._disk.unsettled(folder)]
-        self._disk.each(
-            self._disk.sync_folder, {**self._settle, **{os.path.dirname(path): None for path, _ in new}}
-        )
+        new = [entry for folder in self._folders for entry in self._disk.unsettled(folder)]
+        above = dict.fromkeys(os.path.dirname(path) for path, _ in new)
+        self._disk.each(self._disk.sync_folder, {**self._folders, **above})
         self._disk.remember(new)
 
 

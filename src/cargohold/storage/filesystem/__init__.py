@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
+from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.tree import told
@@ -26,14 +28,17 @@ class FilesystemStore(FileUploads, FileLists, FileReferrers):
                     "this tree is used by a GitLab registry with a metadata database (lockfiles/database-in-use): its"
                     " tags and links are in that database and not in the tree, so it cannot be served from here",
                 )
-            for folder in (
-                self.layout.blobs,
-                self.layout.repositories,
-                self.layout.catalog,
-                self.layout.locks,
-            ):
+            layout = self.layout
+            for folder in (layout.blobs, layout.repositories, layout.catalog, layout.locks, layout.new):
                 self.disk.make_folders(folder)
-            self.disk.make_folders(self.layout.new)
-            for folder in (self.layout.blobs, self.layout.repositories, self.layout.new):
-                new = self.disk.unsettled(folder)
-                self.disk.each(self.disk.sync_folder, {os.path.dirname(path): None for path, _ in new})
+            with Change(self.disk, layout.new) as change:
+                # A file is written so that whoever starts the server is told here if that cannot be done.
+                change.file(f"{layout.own}/prepared", b"")
+                change.rely_on(f"{layout.blobs}/")
+                change.rely_on(f"{layout.repositories}/")
+                change.stage()
+                change.place()
+                change.settle()
+            with suppress(PermissionError):
+                # The root may be new itself; the folder above it is perhaps not ours to open.
+                self.disk.sync_folder(os.path.dirname(layout.root))

@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import Change, remove_folder
-from cargohold.storage.filesystem.tree import Tree, exists, told
+from cargohold.storage.filesystem.tree import Tree, exists, store_error, told
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound
 
@@ -26,14 +26,14 @@ class FileBlobs(Tree):
     """The part of the store that is a `BlobStore`."""
 
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
-        with told():
-            if exists(f"{self.layout.layer(repository, digest)}/link"):
-                path = self.layout.data(digest)
-                try:
-                    return ContentFile(path, os.stat(path).st_size)
-                except FileNotFoundError:
-                    pass
-        raise NotFound(digest)
+        path = self.layout.data(digest)
+        try:
+            os.stat(f"{self.layout.layer(repository, digest)}/link")
+            return ContentFile(path, os.stat(path).st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(digest) from None
+        except OSError as error:
+            raise store_error(error) from error
 
     async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         if len(digests) > _FEW:

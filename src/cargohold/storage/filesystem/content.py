@@ -13,7 +13,7 @@ _OVERHEAD = 400
 
 
 class ContentCache:
-    """The contents used last, at most 16 MiB of them. For one thread, or where a race costs only a reading."""
+    """The contents used last, at most 16 MiB of them. For one thread."""
 
     def __init__(self) -> None:
         self._contents: OrderedDict[Digest, bytes] = OrderedDict()
@@ -23,10 +23,7 @@ class ContentCache:
         """The content, if it is here."""
         content = self._contents.get(digest)
         if content is not None:
-            try:
-                self._contents.move_to_end(digest)
-            except KeyError:
-                return content
+            self._contents.move_to_end(digest)
         return content
 
     def put(self, digest: Digest, content: bytes) -> None:

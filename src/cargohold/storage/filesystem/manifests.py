@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import uuid
 from contextlib import suppress
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import Change, remove_folder
 from cargohold.storage.filesystem.content import ContentCache
-from cargohold.storage.filesystem.tree import Tree, exists, folder_names, read_link, told
+from cargohold.storage.filesystem.tree import Tree, exists, folder_names, read_link, store_error, told
 from cargohold.storage.layout import flat
 from cargohold.storage.protocols import NotFound, Unavailable
 from cargohold.types.digest import Algorithm, Digest
@@ -35,19 +34,25 @@ class FileManifests(Tree):
         self._contents = ContentCache()
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
-        with told():
+        try:
             digest = read_link(self.layout.tag_current(repository, tag))
+        except OSError as error:
+            raise store_error(error) from error
         if digest is None:
             raise NotFound(tag)
         return digest
 
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
-        with told():
-            if not exists(f"{self.layout.revision(repository, digest)}/link"):
-                raise NotFound(digest)
+        try:
+            is_here = exists(f"{self.layout.revision(repository, digest)}/link")
+        except OSError as error:
+            raise store_error(error) from error
+        if not is_here:
+            raise NotFound(digest)
         content = self._contents.get(digest)
         if content is None:
             content = await self.in_metadata(self._read_content, digest)
+            self._contents.put(digest, content)
         return content
 
     def _read_content(self, digest: Digest) -> bytes:
@@ -59,7 +64,6 @@ class FileManifests(Tree):
             raise NotFound(digest) from None
         if Digest.of(content, digest.algorithm) != digest:
             raise Unavailable(f"the stored bytes of manifest {digest} are damaged")
-        self._contents.put(digest, content)
         return content
 
     async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
@@ -89,13 +93,7 @@ class FileManifests(Tree):
                     if not all(map(exists, granted)):
                         continue
                     self._mark(repository)
-                    try:
-                        change.place()
-                    except OSError as error:
-                        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                            raise
-                        # A tag that was new has been made meanwhile.
-                        continue
+                    change.place()
                 change.settle()
                 return
         raise Unavailable("the manifest's repository is changing too fast")
@@ -129,18 +127,9 @@ class FileManifests(Tree):
             add(f"{self.layout.referrers(repository, referrer.subject)}/{flat(digest)}", referrer.descriptor)
         add(f"{self.layout.revision(repository, digest)}/link", digest.encode())
         for tag in dict.fromkeys(tags):
-            self._plan_tag(change, repository, tag, digest)
+            add(f"{self.layout.tag_index(repository, tag, digest)}/link", digest.encode())
+            change.file(self.layout.tag_current(repository, tag), digest.encode())
         return granted
-
-    def _plan_tag(self, change: Change, repository: RepositoryName, tag: Tag, digest: Digest) -> None:
-        """A new tag comes as a whole folder, so that the time of the folder of tags tells of it."""
-        folder, link = self.layout.tag(repository, tag), digest.encode()
-        index = f"index/{digest.algorithm.value}/{digest.hex}/link"
-        if exists(folder):
-            change.file(f"{folder}/{index}", link)
-            change.file(f"{folder}/current/link", link)
-        else:
-            change.folder(folder, {index: link, "current/link": link})
 
     def _mark(self, repository: RepositoryName) -> None:
         """Before the first manifest: the catalog must not miss a repository. A lost mark is found by the next walk."""

@@ -75,7 +75,7 @@ class FileReferrers(FileManifests):
         if not exists(f"{self.layout.revision(repository, digest)}/link"):
             return False
         try:
-            content = self._contents.get(digest) or self._read_content(digest)
+            content = self._read_content(digest)
         except StoreError:
             return False
         referrer = referrer_of(digest, content)

@@ -36,7 +36,7 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self.layout = Layout(os.path.abspath(root))
-        self.disk = Disk()
+        self.disk = Disk(self.layout.root)
         self.locks = StripedLocks(self.layout.locks)
         self.lists = FolderLists()
         self._bulk: ThreadPoolExecutor | None = None

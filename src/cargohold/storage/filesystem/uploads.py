@@ -16,14 +16,14 @@ from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.filesystem.writer import FileUploadWriter, at_end
 from cargohold.storage.locks import PATIENCE, locked, open_lock, try_lock
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound
-from cargohold.types.digest import Hasher
+from cargohold.types.digest import Algorithm, Hasher
 from cargohold.types.errors import BlobUploadUnknown
 from cargohold.types.names import UploadId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cargohold.types.digest import Algorithm, Digest
+    from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 _FORGOTTEN = 3_600.0
@@ -45,7 +45,8 @@ class FileUploads(FileBlobs):
         for name, content in (("startedat", started.encode()), ("data", b"")):
             with open(f"{made}/{name}", "xb") as file:
                 file.write(content)
-        save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
+        if algorithm is not Algorithm.SHA256:
+            save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
         self.disk.make_folders(os.path.dirname(folder))
         os.rename(made, folder)
         return upload
@@ -86,7 +87,8 @@ class FileUploads(FileBlobs):
         except FileNotFoundError:
             raise NotFound(upload) from None
         hashing = self.layout.hashing(repository, upload)
-        return FileUploadWriter(self, path, descriptor, size, load_hasher(hashing), hashing)
+        hasher = load_hasher(hashing) or (Hasher(Algorithm.SHA256) if size == 0 else None)
+        return FileUploadWriter(self, path, descriptor, size, hasher, hashing)
 
     async def commit_upload(
         self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
@@ -109,27 +111,28 @@ class FileUploads(FileBlobs):
             if not found.equals(digest):
                 self._drop(repository, upload)
                 raise DigestMismatch(f"the session's bytes are {found}")
-            self._place(repository, digest, path, descriptor, size)
+            self._place(repository, upload, digest, descriptor, size)
         finally:
             os.close(descriptor)
-        self._drop(repository, upload)
 
     def _place(
-        self, repository: RepositoryName, digest: Digest, path: str, descriptor: int, size: int
+        self, repository: RepositoryName, upload: UploadId, digest: Digest, descriptor: int, size: int
     ) -> None:
-        target = self.layout.data(digest)
+        """The session goes while its end is locked: whoever would write to it finds it whole or gone."""
+        path, target = f"{self.layout.upload(repository, upload)}/data", self.layout.data(digest)
         with Change(self.disk, self.layout.new) as change:
             if _is_stored(target, size):
                 change.rely_on(target)
             else:
                 self.disk.sync_file(descriptor)
-                change.moved(path, target)
+                change.move(path, target)
             self.link_blob(change, repository, digest)
             change.stage()
             with locked(descriptor, time.monotonic() + PATIENCE):
                 if not at_end(path, descriptor, size):
                     raise Conflict("another request has written to the session or ended it")
                 change.place()
+                self._drop(repository, upload)
             change.settle()
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:

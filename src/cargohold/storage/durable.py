@@ -22,11 +22,13 @@ _REMEMBERED = 65_536
 class Disk:
     """The calls that change a disk, and the memory of which folders are known to be durable.
 
-    `top` is the folder above which nothing is ours to sync. Safe for threads; to be used after the fork alone.
+    `top` is the folder above which nothing is ours to sync; `lasts` says of a folder below it whether it is never
+    removed once it is there. Safe for threads; to be used after the fork alone.
     """
 
-    def __init__(self, top: str) -> None:
+    def __init__(self, top: str, lasts: Callable[[str], bool]) -> None:
         self._top = top
+        self._lasts = lasts
         self._pool: ThreadPoolExecutor | None = None
         self._durable: dict[str, int] = {}
 
@@ -84,25 +86,32 @@ class Disk:
             self.make_folders(os.path.dirname(path))
             self.make_folder(path)
 
-    def unsettled(self, folder: str) -> list[tuple[str, int]]:
-        """Those of a folder and the folders above it whose own name is not known to be durable, with their inodes.
+    def settle(self, folders: Iterable[str]) -> None:
+        """Make durable the names in these folders, and those of the folders themselves up to the top; each once.
 
-        An inode is remembered with each path, since another process may have removed and made it again.
+        What is known to be durable is not synced again: the inode is remembered with the path, and only of folders
+        that last, since a file system gives a removed folder's inode to the next that is made. A folder that another
+        request has removed meanwhile has nothing left to be synced.
         """
-        found: list[tuple[str, int]] = []
-        while folder != self._top:
-            inode = os.stat(folder).st_ino
-            if self._durable.get(folder) == inode:
-                break
-            found.append((folder, inode))
-            folder = os.path.dirname(folder)
-        return found
-
-    def remember(self, folders: Iterable[tuple[str, int]]) -> None:
-        """The names of these folders have become durable."""
+        touched, known = dict.fromkeys(folders), []
+        for folder in list(touched):
+            above = folder
+            while above != self._top:
+                with suppress(FileNotFoundError):
+                    inode = os.stat(above).st_ino
+                    if self._durable.get(above) == inode:
+                        break
+                    known.append((above, inode))
+                above = os.path.dirname(above)
+                touched[above] = None
+        self.each(self._sync_if_there, touched)
         if len(self._durable) > _REMEMBERED:
             self._durable.clear()
-        self._durable.update(folders)
+        self._durable.update(entry for entry in known if self._lasts(entry[0]))
+
+    def _sync_if_there(self, folder: str) -> None:
+        with suppress(FileNotFoundError):
+            self.sync_folder(folder)
 
     def close(self) -> None:
         """Wait for the syncs under way and end the threads."""
@@ -167,11 +176,8 @@ class Change:
             del self._renames[0]
 
     def settle(self) -> None:
-        """Sync the folders that names were put in, and those above that are not known to be durable; each once."""
-        new = [entry for folder in self._folders for entry in self._disk.unsettled(folder)]
-        above = dict.fromkeys(os.path.dirname(path) for path, _ in new)
-        self._disk.each(self._disk.sync_folder, {**self._folders, **above})
-        self._disk.remember(new)
+        """Make the names durable."""
+        self._disk.settle(self._folders)
 
 
 def write_all(descriptor: int, content: bytes) -> None:

@@ -28,12 +28,16 @@ A `link` holds a digest and no newline.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from cargohold.types.digest import Digest
 
 if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName, Tag, UploadId
+
+
+_GOES = re.compile(r"/[0-9a-f]{64,}(/|$)|/_manifests/tags/.|/_uploads/.")
 
 
 class Layout:
@@ -126,6 +130,11 @@ class Layout:
     def tags_list(self, name: RepositoryName) -> str:
         """The kept list of a repository's tags."""
         return f"{self.repositories}/{name}/_cargohold/tags.list"
+
+    @staticmethod
+    def lasts(folder: str) -> bool:
+        """Whether a folder is never removed once it is there: not that of a digest, of a tag, or of a session."""
+        return _GOES.search(folder) is None
 
     def catalog_mark(self, name: RepositoryName) -> str:
         """The mark of a repository that holds a manifest; no repository's name has a colon."""

@@ -1,17 +1,24 @@
 """The names in a folder, sorted, kept only as long as their freshness is proved.
 
 The proof is what `stat` says of the folder: its inode and both its times. The time of modification can be put back
-by any process, the time of change cannot. Both move in steps (4 ms on kernels before 6.13), so a folder that changed
-less than two seconds before it was read may have changed again within the same step: such a list is used once and
-not kept. Whoever changes the folder, in this process or another, makes the kept list void by that.
+by any process, the time of change cannot. Whoever changes the folder, in this process or another, makes the kept
+list void by that.
+
+Both times move in steps (4 ms on most kernels before 6.13), so a folder that changed just before it was read may
+have changed again within the same step, and look the same. Linux stamps files by a clock that programs can read too:
+a reading that began when that clock had moved on since the last change is proved, for every later change has a later
+stamp. We ask for a tenth of a second between them, since a network's file server stamps by a clock of its own; and
+for two seconds where the times show no fractions of a millisecond, or the clock is not to be had. A list that is not
+proved is used once and not kept.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-import uuid
+import zlib
 from bisect import bisect_right
 from collections import OrderedDict
 from contextlib import suppress
@@ -20,10 +27,17 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_RACY = 2_000_000_000
+_FINE = 100_000_000
+_COARSE = 2_000_000_000
+_MILLISECOND = 1_000_000
+_LINUX_STAMPS = 5  # CLOCK_REALTIME_COARSE, which the `time` module does not name
 _WORTH_A_FILE = 4_096
 _MOST_IN_MEMORY = 400_000
-_MAGIC = b"cargohold list 1"
+
+
+def stamp() -> int:
+    """The time that a change to a folder would be stamped with now, in nanoseconds, as nearly as it can be had."""
+    return time.clock_gettime_ns(_LINUX_STAMPS) if sys.platform == "linux" else time.time_ns()
 
 
 class Proof(NamedTuple):
@@ -35,13 +49,14 @@ class Proof(NamedTuple):
 
     @classmethod
     def of(cls, folder: str) -> Proof:
-        """The folder's proof at this moment. Raises FileNotFoundError."""
+        """The folder's proof at this moment. Raises FileNotFoundError or NotADirectoryError."""
         status = os.stat(folder)
         return cls(status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
 
     def holds(self, started: int) -> bool:
-        """Whether it proves a reading that began at `started` (nanoseconds), for as long as it stays the same."""
-        return started - max(self.modified, self.changed) >= _RACY
+        """Whether it proves, for as long as it is the same, a reading that began at `started` (see `stamp`)."""
+        is_fine = sys.platform == "linux" and self.modified % _MILLISECOND and self.changed % _MILLISECOND
+        return started - max(self.modified, self.changed) >= (_FINE if is_fine else _COARSE)
 
 
 class FolderLists:
@@ -61,24 +76,32 @@ class FolderLists:
         `kept` is the path of the file for a long list; losing it, or finding rubbish in it, costs a new reading.
         `meaning` turns a file's name into what it stands for (default: itself); always the same for one folder.
         """
-        started = time.time_ns()
+        started = stamp()
         try:
             proof = Proof.of(folder)
-        except FileNotFoundError:
+            with self._lock:
+                found = self._lists.get(folder)
+                if found is not None and found[0] == proof:
+                    self._lists.move_to_end(folder)
+                    return found[1]
+            return self._read(folder, kept, meaning, proof, started)
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        with self._lock:
-            found = self._lists.get(folder)
-            if found is not None and found[0] == proof:
-                self._lists.move_to_end(folder)
-                return found[1]
-        names = _load(kept, proof)
-        if names is None:
-            found_names = os.listdir(folder)
-            names = sorted(map(meaning, found_names) if meaning else found_names)
-            if not proof.holds(started) or Proof.of(folder) != proof:
+
+    def _read(
+        self, folder: str, kept: str, meaning: Callable[[str], str] | None, proof: Proof, started: int
+    ) -> list[str]:
+        is_proved, title = proof.holds(started), "list 1 {} {} {}".format(*proof)
+        found_title, names = load_names(kept) if is_proved else ("", [])
+        if found_title != title:
+            found = os.listdir(folder)
+            names = sorted(map(meaning, found) if meaning else found)
+            if not is_proved or Proof.of(folder) != proof:
                 return names
             if len(names) >= _WORTH_A_FILE:
-                _save(kept, proof, names)
+                # A full disk must not keep anyone from reading: the list is right without the file.
+                with suppress(OSError):
+                    save_names(kept, title, names)
         self._keep(folder, proof, names)
         return names
 
@@ -98,30 +121,32 @@ def after(names: list[str], last: str) -> Iterator[str]:
         yield names[index]
 
 
-def _load(path: str, proof: Proof) -> list[str] | None:
+def save_names(path: str, title: str, names: list[str]) -> None:
+    """Keep names in a file, under a title that says what they are (one line). Not durable. Raises OSError.
+
+    Two who write at once may spoil the file, as a power cut may: the sum of its bytes tells. Names that a file of
+    lines cannot hold are not kept.
+    """
+    content = "\n".join((title, *names)).encode("utf-8", "surrogateescape")
+    if content.count(b"\n") != len(names):
+        return
+    made = f"{path}.new"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(made, "wb") as file:
+        file.write(b"%08x\n%s" % (zlib.crc32(content), content))
+    with suppress(FileNotFoundError):
+        # Another who wrote at once has put it in place.
+        os.rename(made, path)
+
+
+def load_names(path: str) -> tuple[str, list[str]]:
+    """The title and the names in a kept file; without a title where there is no file, or a spoiled one."""
     try:
         with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
-        return None
-    head, _, rest = content.partition(b"\n")
-    names = rest.decode("utf-8", "surrogateescape").split("\n")
-    return names if head == _head(proof, len(names)) else None
-
-
-def _save(path: str, proof: Proof, names: list[str]) -> None:
-    """Not synced: a list that a power cut spoils is known by its head and read anew."""
-    made = f"{path}.{uuid.uuid4().hex}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    try:
-        with open(made, "wb") as file:
-            file.write(_head(proof, len(names)) + b"\n" + "\n".join(names).encode("utf-8", "surrogateescape"))
-        os.rename(made, path)
-    except OSError:
-        # A full disk must not keep anyone from reading: the list is right without the file.
-        with suppress(OSError):
-            os.unlink(made)
-
-
-def _head(proof: Proof, count: int) -> bytes:
-    return b"%s %d %d %d %d" % (_MAGIC, *proof, count)
+            total, _, content = file.read().partition(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return "", []
+    if total != b"%08x" % zlib.crc32(content):
+        return "", []
+    title, *names = content.decode("utf-8", "surrogateescape").split("\n")
+    return title, names

@@ -100,7 +100,7 @@ class UploadWriter(Protocol):
         ...
 
     async def write(self, piece: bytes) -> None:
-        """Add bytes at the end; they may be held back (at most 1 MiB) until the writer is left.
+        """Add bytes at the end; they may be held back (at most 2 MiB) until the writer is left.
 
         Raises Conflict where the session has grown or gone since, then and at every later call.
         """

@@ -36,7 +36,7 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self.layout = Layout(os.path.abspath(root))
-        self.disk = Disk(self.layout.root)
+        self.disk = Disk(self.layout.root, self.layout.lasts)
         self.locks = StripedLocks(self.layout.locks)
         self.lists = FolderLists()
         self._bulk: ThreadPoolExecutor | None = None
@@ -61,7 +61,7 @@ class Tree:
             with told():
                 return function(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+        return await to_the_end(asyncio.get_running_loop().run_in_executor(pool, call))
 
     def close(self) -> None:
         """Wait for what runs in the threads, and let go of everything."""
@@ -71,6 +71,21 @@ class Tree:
         self._bulk = self._metadata = None
         self.disk.close()
         self.locks.close()
+
+
+async def to_the_end(future: asyncio.Future[T]) -> T:
+    """Wait even when cancelled, and be cancelled then: what a thread does cannot be stopped, only left unwatched."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:  # noqa: BLE001 - raised below, by the result
+            break
+    if cancelled is not None:
+        raise cancelled
+    return future.result()
 
 
 @contextmanager

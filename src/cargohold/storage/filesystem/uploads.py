@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,20 @@ from cargohold.storage.filesystem.blobs import FileBlobs
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.tree import folder_names
 from cargohold.storage.filesystem.walk import repositories
-from cargohold.storage.filesystem.writer import FileUploadWriter, at_end
+from cargohold.storage.filesystem.writer import FileUploadWriter, check_end
 from cargohold.storage.locks import PATIENCE, locked, open_lock, try_lock
-from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound
+from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, Unavailable
 from cargohold.types.digest import Algorithm, Hasher
 from cargohold.types.errors import BlobUploadUnknown
 from cargohold.types.names import UploadId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
+_RETRIES = 8
 _FORGOTTEN = 3_600.0
 """Seconds after which something half made, left by a process that died, is removed."""
 
@@ -68,27 +69,27 @@ class FileUploads(FileBlobs):
     async def append_upload(
         self, repository: RepositoryName, upload: UploadId, offset: int | None
     ) -> AsyncIterator[FileUploadWriter]:
-        writer = await self.in_bulk(self._open_writer, repository, upload, offset)
+        path, hashing = self._data(repository, upload), self.layout.hashing(repository, upload)
+        writer = FileUploadWriter(self, path, hashing)
         try:
+            await self.in_bulk(self._open_writer, writer, repository, upload, offset)
             yield writer
         finally:
             await writer.finish()
 
+    def _data(self, repository: RepositoryName, upload: UploadId) -> str:
+        return f"{self.layout.upload(repository, upload)}/data"
+
     def _open_writer(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None
-    ) -> FileUploadWriter:
-        path = f"{self.layout.upload(repository, upload)}/data"
+        self, writer: FileUploadWriter, repository: RepositoryName, upload: UploadId, offset: int | None
+    ) -> None:
         size = self._upload_size(repository, upload)
         if offset is not None and offset != size:
             raise Conflict(f"the session holds {size} bytes")
         try:
-            # Made where Distribution has not yet made it; the folder exists, or the session is gone.
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            writer.open(size)
         except FileNotFoundError:
             raise NotFound(upload) from None
-        hashing = self.layout.hashing(repository, upload)
-        hasher = load_hasher(hashing) or (Hasher(Algorithm.SHA256) if size == 0 else None)
-        return FileUploadWriter(self, path, descriptor, size, hasher, hashing)
 
     async def commit_upload(
         self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
@@ -97,61 +98,77 @@ class FileUploads(FileBlobs):
 
     def _commit_upload(self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int) -> None:
         """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
-        path = f"{self.layout.upload(repository, upload)}/data"
         if self._upload_size(repository, upload) != size:
             raise Conflict(f"the session does not hold {size} bytes")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:
-            raise NotFound(upload) from None
-        try:
-            found = hash_from(
-                descriptor, size, digest.algorithm, load_hasher(self.layout.hashing(repository, upload))
-            )
+        with self._opened(repository, upload) as descriptor:
+            kept = load_hasher(self.layout.hashing(repository, upload))
+            found = hash_from(descriptor, size, digest.algorithm, kept)
             if not found.equals(digest):
-                self._drop(repository, upload)
+                with self._ending(repository, upload, descriptor, size):
+                    pass
                 raise DigestMismatch(f"the session's bytes are {found}")
             self._place(repository, upload, digest, descriptor, size)
-        finally:
-            os.close(descriptor)
 
     def _place(
         self, repository: RepositoryName, upload: UploadId, digest: Digest, descriptor: int, size: int
     ) -> None:
-        """The session goes while its end is locked: whoever would write to it finds it whole or gone."""
-        path, target = f"{self.layout.upload(repository, upload)}/data", self.layout.data(digest)
+        target = self.layout.data(digest)
         with Change(self.disk, self.layout.new) as change:
             if _is_stored(target, size):
                 change.rely_on(target)
             else:
                 self.disk.sync_file(descriptor)
-                change.move(path, target)
+                change.move(self._data(repository, upload), target)
             self.link_blob(change, repository, digest)
             change.stage()
-            with locked(descriptor, time.monotonic() + PATIENCE):
-                if not at_end(path, descriptor, size):
-                    raise Conflict("another request has written to the session or ended it")
+            with self._ending(repository, upload, descriptor, size):
                 change.place()
-                self._drop(repository, upload)
             change.settle()
+
+    @contextmanager
+    def _opened(self, repository: RepositoryName, upload: UploadId) -> Iterator[int]:
+        try:
+            descriptor = os.open(self._data(repository, upload), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            raise NotFound(upload) from None
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _ending(
+        self, repository: RepositoryName, upload: UploadId, descriptor: int, size: int
+    ) -> Iterator[None]:
+        """End a session while its end is locked: whoever comes finds it whole or gone, and writes to it or not at all.
+
+        Raises NotFound, or Conflict where it does not end at `size`; then it stays.
+        """
+        folder, away = self.layout.upload(repository, upload), f"{self.layout.new}/{upload}"
+        with locked(descriptor, time.monotonic() + PATIENCE):
+            check_end(f"{folder}/data", descriptor, size)
+            with suppress(FileNotFoundError):
+                # Without it, a session that has no data any more is not taken for one that has none yet.
+                os.unlink(f"{folder}/startedat")
+            yield
+            os.rename(folder, away)
+        remove(self.layout.hashing(repository, upload))
+        remove_folder(away)
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         await self.in_metadata(self._cancel_upload, repository, upload)
 
     def _cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
-        self._upload_size(repository, upload)
-        self._drop(repository, upload)
-
-    def _drop(self, repository: RepositoryName, upload: UploadId) -> None:
-        """Rename away, then remove: whoever comes later finds the session or does not, and never half of it."""
-        away = f"{self.layout.new}/{upload}"
-        try:
-            os.rename(self.layout.upload(repository, upload), away)
-        except FileNotFoundError:
-            return
-        finally:
-            remove(self.layout.hashing(repository, upload))
-        remove_folder(away)
+        """However much the session holds; a writer that is just adding to it is waited for."""
+        for _ in range(_RETRIES):
+            size = self._upload_size(repository, upload)
+            with (
+                suppress(Conflict),
+                self._opened(repository, upload) as descriptor,
+                self._ending(repository, upload, descriptor, size),
+            ):
+                return
+        raise Unavailable("the upload session is growing too fast to be ended")
 
     async def expire_uploads(self, idle: float) -> int:
         return await self.in_metadata(self._expire_uploads, idle)
@@ -176,9 +193,20 @@ class FileUploads(FileBlobs):
             except BlobUploadUnknown:
                 continue
             if _last_change(self.layout.upload(repository, upload)) < before:
-                self._drop(repository, upload)
-                expired += 1
+                with suppress(NotFound, Conflict):
+                    self._expire(repository, upload, before)
+                    expired += 1
         return expired
+
+    def _expire(self, repository: RepositoryName, upload: UploadId, before: float) -> None:
+        size = self._upload_size(repository, upload)
+        if _last_change(self.layout.upload(repository, upload)) >= before:
+            raise Conflict("the session has just grown")
+        with (
+            self._opened(repository, upload) as descriptor,
+            self._ending(repository, upload, descriptor, size),
+        ):
+            pass
 
     def _remove_forgotten(self) -> None:
         before = time.time() - _FORGOTTEN

@@ -7,13 +7,14 @@ they are zero.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 # No part of a text can match these in two ways: the time that they take grows as its length does.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"

@@ -8,6 +8,7 @@ import hmac
 import re
 import sys
 from enum import Enum
+from typing import Self
 
 from cargohold.types.errors import DigestInvalid
 
@@ -38,7 +39,8 @@ class Digest(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> Digest:
+    def __new__(cls, text: str) -> Self:
+        """Take the text if it is valid."""
         if _GRAMMAR.fullmatch(text) is None:
             raise DigestInvalid(_complaint(text))
         return str.__new__(cls, text)
@@ -99,8 +101,10 @@ class Hasher:
 
     @classmethod
     def restore(cls, algorithm: Algorithm, length: int, state: bytes) -> Hasher | None:
-        """A hasher that goes on after `length` bytes; None where this process cannot take up such a state,
-        or where it is the state after another number of bytes."""
+        """A hasher that goes on after `length` bytes.
+
+        None where this process cannot take up such a state, and where it is not the state after so many bytes.
+        """
         hasher = cls(algorithm)
         if not isinstance(hasher._hash, _Native) or not hasher._hash.load(state, length):
             return None
@@ -173,7 +177,7 @@ def _version(library: ctypes.CDLL) -> bytes:
     )
 
 
-_library: ctypes.CDLL | None | bool = False
+_library: ctypes.CDLL | bool | None = False
 
 
 def _native(algorithm: Algorithm) -> _Native | None:
@@ -184,7 +188,7 @@ def _native(algorithm: Algorithm) -> _Native | None:
 
 
 def _find_library() -> ctypes.CDLL | None:
-    """libcrypto 3 or 1.1, if it is there and hashes a known text rightly, from a state that was saved and loaded."""
+    """The libcrypto that is there, if it hashes a known text rightly, from a state that was saved and loaded."""
     for name in ("libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.3.dylib"):
         try:
             library = ctypes.CDLL(name)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from cargohold import __version__
+from cargohold.config import load
 from cargohold.http.middleware import add_headers, allow_origins, answer_errors, dispatch
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.registry.blobs import Blobs
 from cargohold.registry.catalog import Catalog
+from cargohold.registry.expiry import Expiry
 from cargohold.registry.manifests import Manifests
 from cargohold.registry.referrers import Referrers
 from cargohold.registry.tags import Tags
@@ -30,12 +32,16 @@ from cargohold.types import operations as ops
 from cargohold.types.operations import Permission
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from cargohold.config import Settings
+    from cargohold.http.asgi import AsgiApplication
     from cargohold.http.exchange import Handler
     from cargohold.http.middleware import Route
-    from cargohold.storage.protocols import Store, UploadStore
+    from cargohold.storage.protocols import Store
 
-_log = logging.getLogger(__name__)
+    Hook = Callable[[asyncio.AbstractEventLoop], None]
 
 
 def serve(settings: Settings) -> int:
@@ -72,15 +78,38 @@ def serve(settings: Settings) -> int:
 def application(settings: Settings) -> RsgiApplication:
     """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared."""
     store = FilesystemStore(settings.storage.path)
+    start, stop = _background(settings, store)
+    return RsgiApplication(
+        handler(settings, store), start=start, stop=stop, stall_timeout=settings.uploads.stall_timeout
+    )
+
+
+def asgi() -> AsgiApplication:
+    """The registry for any ASGI server, with the settings of the environment and of the file that it names.
+
+    Raises SettingsError, and StoreError where the storage cannot be served.
+    """
+    # Not wanted where `serve` is, and so not imported there.
+    from cargohold.http.asgi import AsgiApplication  # noqa: PLC0415
+
+    settings = load({}, os.environ)
+    store = FilesystemStore(settings.storage.path)
+    store.prepare()
+    start, stop = _background(settings, store)
+    return AsgiApplication(
+        handler(settings, store), start=start, stop=stop, stall_timeout=settings.uploads.stall_timeout
+    )
+
+
+def _background(settings: Settings, store: FilesystemStore) -> tuple[Hook, Hook]:
+    """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
 
-    def stop(loop: asyncio.AbstractEventLoop) -> None:
-        expiry.stop(loop)
+    def stop(_loop: asyncio.AbstractEventLoop) -> None:
+        expiry.stop()
         store.close()
 
-    return RsgiApplication(
-        handler(settings, store), start=expiry.start, stop=stop, stall_timeout=settings.uploads.stall_timeout
-    )
+    return expiry.start, stop
 
 
 def handler(settings: Settings, store: Store) -> Handler:
@@ -126,32 +155,3 @@ def handler(settings: Settings, store: Store) -> Handler:
 def _closed(settings: Settings) -> set[Permission]:
     closed = {Permission.PUSH, Permission.DELETE} if settings.read_only else set()
     return closed if settings.deletion else closed | {Permission.DELETE}
-
-
-class Expiry:
-    """Ends idle upload sessions in the background; among all processes, one at a time does it."""
-
-    def __init__(self, store: UploadStore, timeout: float) -> None:
-        self._store = store
-        self._timeout = timeout
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin, on a loop that runs or is about to."""
-        self._task = loop.create_task(self._run())
-
-    def stop(self, _loop: asyncio.AbstractEventLoop) -> None:
-        """End; what is under way in a thread comes to its end there."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(min(self._timeout / 4, 900.0))
-            try:
-                expired = await self._store.expire_uploads(self._timeout)
-            except StoreError:
-                _log.exception("idle upload sessions could not be removed")
-                continue
-            if expired:
-                _log.info("removed %d idle upload sessions", expired)

@@ -22,7 +22,20 @@ if TYPE_CHECKING:
     Route = Callable[[Any, Request], Awaitable[Answer]]
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
-_EXPOSED = "docker-content-digest, docker-upload-uuid, etag, link, location, oci-filters-applied, oci-subject, oci-tag, range"
+_EXPOSED = ", ".join(
+    (
+        "docker-content-digest",
+        "docker-upload-uuid",
+        "etag",
+        "link",
+        "location",
+        "oci-filters-applied",
+        "oci-subject",
+        "oci-tag",
+        "range",
+        "www-authenticate",
+    )
+)
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cargohold.storage.durable import Change, remove, remove_folder
 from cargohold.storage.filesystem.blobs import FileBlobs
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
-from cargohold.storage.filesystem.tree import folder_names
+from cargohold.storage.filesystem.tree import exists, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.filesystem.writer import FileUploadWriter, check_end
 from cargohold.storage.locks import PATIENCE, locked, open_lock, try_lock
@@ -178,7 +178,8 @@ class FileUploads(FileBlobs):
         try:
             if not try_lock(descriptor):
                 return 0
-            self._remove_forgotten()
+            for name in folder_names(self.layout.new):
+                self._remove_forgotten(f"{self.layout.new}/{name}")
             return sum(
                 self._expire_in(name, time.time() - idle) for name in repositories(self.layout.repositories)
             )
@@ -196,7 +197,15 @@ class FileUploads(FileBlobs):
                 with suppress(NotFound, Conflict):
                     self._expire(repository, upload, before)
                     expired += 1
+        self._forget_hashes(repository)
         return expired
+
+    def _forget_hashes(self, repository: RepositoryName) -> None:
+        """Another server may have ended a session that we had hashed a part of."""
+        folder = os.path.dirname(self.layout.hashing(repository, UploadId.new()))
+        for name in folder_names(folder):
+            if not exists(f"{self.layout.uploads(repository)}/{name}"):
+                self._remove_forgotten(f"{folder}/{name}")
 
     def _expire(self, repository: RepositoryName, upload: UploadId, before: float) -> None:
         size = self._upload_size(repository, upload)
@@ -208,15 +217,10 @@ class FileUploads(FileBlobs):
         ):
             pass
 
-    def _remove_forgotten(self) -> None:
-        before = time.time() - _FORGOTTEN
-        for name in folder_names(self.layout.new):
-            path = f"{self.layout.new}/{name}"
-            try:
-                forgotten = os.lstat(path).st_ctime < before
-            except FileNotFoundError:
-                continue
-            if forgotten:
+    def _remove_forgotten(self, path: str) -> None:
+        """Remove what a process that died has left half made."""
+        with suppress(FileNotFoundError):
+            if os.lstat(path).st_ctime < time.time() - _FORGOTTEN:
                 remove(path)
 
 

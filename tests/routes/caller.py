@@ -1,0 +1,142 @@
+"""The whole registry over a store in memory, called without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cargohold.app import handler
+from cargohold.config import Settings
+from cargohold.messages import Bytes, Empty, Request
+from cargohold.storage.memory import MemoryStore
+from tests.registry.documents import CONFIG, LAYER, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+
+class Lines:
+    """The header lines of a request."""
+
+    def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
+        self._lines = [(name.lower(), value) for name, value in lines]
+
+    def get(self, key: str) -> str | None:
+        return next(iter(self.get_all(key)), None)
+
+    def get_all(self, key: str) -> list[str]:
+        return [value for name, value in self._lines if name == key]
+
+
+class Pieces:
+    """A body in pieces; `error`, where given, is raised after the last."""
+
+    def __init__(self, pieces: Sequence[bytes], error: BaseException | None = None) -> None:
+        self.pieces = list(pieces)
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.pieces:
+            yield self.pieces.pop(0)
+        if self._error is not None:
+            raise self._error
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as a client sees it: header names in lower case."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def __getitem__(self, name: str) -> str:
+        (value,) = self.all(name)
+        return value
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self.all(name))
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
+
+    @property
+    def json(self) -> Any:
+        assert self["content-type"].startswith("application/"), self
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> tuple[int, str]:
+        """Status and code of the one error that it bears, whose form is checked."""
+        (entry,) = self.errors
+        return self.status, entry["code"]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        assert self["content-type"] == "application/json"
+        assert self.json.keys() == {"errors"}
+        errors: list[dict[str, Any]] = self.json["errors"]
+        assert errors
+        for entry in errors:
+            assert {"code", "message"} <= entry.keys() <= {"code", "message", "detail"}
+            assert entry["message"]
+        return errors
+
+
+class Registry:
+    """A registry with these settings, empty at first."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.store = MemoryStore()
+        self.handle = handler(settings or Settings(), self.store)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        body: bytes | Pieces = b"",
+    ) -> Reply:
+        """One request and its answer; a body in Pieces is of no announced length, as with chunked encoding."""
+        lines = list(headers.items()) if hasattr(headers, "items") else list(headers)
+        length = None if isinstance(body, Pieces) else len(body)
+        pieces = body if isinstance(body, Pieces) else Pieces([body] if body else [])
+        path, _, query = target.partition("?")
+        request = Request(method, path, query, Lines(lines), pieces, length=length)
+        return asyncio.run(self._answer(request))
+
+    async def _answer(self, request: Request) -> Reply:
+        answer = await self.handle(request)
+        headers = [(name.lower(), str(value)) for name, value in answer.headers]
+        match answer:
+            case Bytes():
+                return Reply(answer.status, headers, answer.body)
+            case Empty():
+                return Reply(answer.status, headers, b"")
+        raise AssertionError("a store in memory has no files")
+
+    def push_blob(self, repository: str, content: bytes, digest: str | None = None) -> str:
+        digest = digest or sha256(content)
+        reply = self.ask("POST", f"/v2/{repository}/blobs/uploads/?digest={digest}", body=content)
+        assert reply.status == 201, reply
+        return digest
+
+    def push_layers(self, repository: str) -> None:
+        """The blobs that `documents.image` names when it is not told otherwise."""
+        self.push_blob(repository, CONFIG)
+        self.push_blob(repository, LAYER)
+
+    def push(self, repository: str, reference: str, content: bytes, media_type: str | None = None) -> str:
+        """Push a manifest, and give its digest."""
+        headers = {} if media_type is None else {"content-type": media_type}
+        reply = self.ask("PUT", f"/v2/{repository}/manifests/{reference}", headers, content)
+        assert reply.status == 201, reply
+        return reply["docker-content-digest"]
+
+    def start(self, repository: str, query: str = "") -> str:
+        """Start an upload session, and give its address."""
+        reply = self.ask("POST", f"/v2/{repository}/blobs/uploads/{query}")
+        assert reply.status == 202, reply
+        return reply["location"]

@@ -60,7 +60,7 @@ def route(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - o
         if head.endswith(_UPLOADS):
             return _upload(method, head[4 : -len(_UPLOADS)], last, query)
         if head.endswith("/blobs"):
-            if last == "uploads" and method == "POST":
+            if last == "uploads":
                 return _upload(method, head[4:-6], "", query)
             return _blob(method, head[4:-6], last)
         if head.endswith("/tags") and last == "list":
@@ -79,7 +79,7 @@ def _manifest(method: str, name: str, text: str, query: str) -> Operation:
         return PullManifest(RepositoryName(name), _read_reference(text))
     if method == "PUT":
         repository, reference = RepositoryName(name), parse_reference(text)
-        tags = tuple(map(Tag, _parse(query).get("tag", ()))) if query else ()
+        tags = tuple(map(Tag, dict.fromkeys(_parse(query).get("tag", ()))))
         if tags and isinstance(reference, Tag):
             raise ManifestInvalid("tags in the query go with a digest in the path")
         return PushManifest(repository, reference, tags)

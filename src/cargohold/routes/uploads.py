@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.messages import Empty
-from cargohold.types.digest import Algorithm
 from cargohold.types.errors import SizeInvalid
 from cargohold.types.ranges import format_upload_range, parse_content_range
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
     from cargohold.registry.blobs import Blobs
     from cargohold.registry.uploads import Uploads
-    from cargohold.types.digest import Digest
+    from cargohold.types.digest import Algorithm, Digest
     from cargohold.types.names import RepositoryName, UploadId
     from cargohold.types.operations import (
         AppendUpload,
@@ -45,7 +44,7 @@ class UploadRoutes:
         """201 where the blob is there to be mounted, and otherwise a session, 202."""
         if await self._blobs.mount(asked.digest, asked.source, asked.repository):
             return self._stored(asked.repository, asked.digest)
-        return await self._started(asked.repository, Algorithm.SHA256)
+        return await self._started(asked.repository, asked.digest.algorithm)
 
     async def check(self, asked: CheckUpload, _request: Request) -> Answer:
         """204 with how far the session has come."""

@@ -22,19 +22,9 @@ if TYPE_CHECKING:
     Route = Callable[[Any, Request], Awaitable[Answer]]
 
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
-_EXPOSED = ", ".join(
-    (
-        "docker-content-digest",
-        "docker-upload-uuid",
-        "etag",
-        "link",
-        "location",
-        "oci-filters-applied",
-        "oci-subject",
-        "oci-tag",
-        "range",
-        "www-authenticate",
-    )
+_EXPOSED = (
+    "docker-content-digest, docker-upload-uuid, etag, link, location, oci-filters-applied, oci-subject, oci-tag,"
+    " range, www-authenticate"
 )
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,67 @@
+"""Many connections at once: idle ones, stalled ones, and those that deserve an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.http.serving import serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.http.serving import Serving
+
+MEBIBYTE = 1 << 20
+
+
+def proportional_memory(server: Serving) -> int:
+    """The memory of all processes of the server together, in bytes, shared pages counted once (PSS)."""
+    total = 0
+    for pid in server.processes():
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    return total * 1024
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_idle_and_stalled_connections_block_nobody(tmp_path: Path, workers: int) -> None:
+    """With 256 idle and 16 stalled connections others are answered, and memory grows by less than 40 MiB."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(256 * MEBIBYTE)
+    with serving(tmp_path, workers=workers) as server:
+        before = proportional_memory(server)
+        idle = [server.connect() for _ in range(256)]
+        for wire in idle[::2]:
+            assert wire.ask("GET", "/v2/").status == 200
+        downloads = [server.connect(receive_buffer=4096) for _ in range(8)]
+        for wire in downloads:
+            wire.request("GET", "/file?name=large")
+        uploads = [server.connect() for _ in range(8)]
+        for wire in uploads:
+            wire.request("PUT", "/hash", f"Content-Length: {256 * MEBIBYTE}")
+            wire.send(b"x" * 100_000)
+        for _ in range(200):
+            with server.connect() as wire:
+                assert wire.ask("GET", "/bytes?n=1000").status == 200
+        assert proportional_memory(server) - before < 40 * MEBIBYTE
+        for wire in (*idle, *downloads, *uploads):
+            wire.socket.close()
+
+
+def test_uploads_that_abort_leave_little_memory(tmp_path: Path) -> None:
+    """200 clients that reset their connections in mid-upload, three times over, leave less than 200 MiB behind."""
+    with serving(tmp_path, workers=1) as server:
+        before = proportional_memory(server)
+        for _ in range(3):
+            clients = [server.connect() for _ in range(200)]
+            for wire in clients:
+                wire.request("PUT", "/hash", f"Content-Length: {1024 * MEBIBYTE}")
+            for wire in clients:
+                wire.send(b"x" * 2 * MEBIBYTE)
+            for wire in clients:
+                wire.reset()
+        with server.connect() as wire:
+            assert wire.ask("GET", "/v2/").status == 200
+        assert proportional_memory(server) - before < 200 * MEBIBYTE

@@ -256,4 +256,4 @@ class StorageFull(Unavailable):
     """The storage has no room left; what it holds can still be pulled."""
 
     status = 507
-    message = "the registry's storage is full; nothing was stored"
+    message = "the registry's storage is full; what it holds can still be pulled"

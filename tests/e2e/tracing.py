@@ -1,0 +1,170 @@
+"""What a server does to its disk, as the kernel saw it: strace on the process, read call by call."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.e2e.clients.absence import require, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_CALLS = (
+    "openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,"
+    "truncate,ftruncate,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendfile,copy_file_range,"
+    "fsync,fdatasync,sync,syncfs,sync_file_range,msync"
+)
+_WHOLE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+|\?).*")
+_BEGUN = re.compile(r"(\d+) +(\w+)\((.*) <unfinished \.\.\.>")
+_ENDED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (-?\d+|\?).*")
+_STOP_SECONDS = 20.0
+
+
+class Call(NamedTuple):
+    """A system call that succeeded; `begin` and `end` are the lines of the trace where it did so."""
+
+    name: str
+    arguments: str
+    begin: int
+    end: int
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths it names: the strings, or the file that its descriptor is open on."""
+        named = re.findall(r'"([^"]*)"', self.arguments)
+        opened = re.match(r"\d+<([^>]*)>", self.arguments)
+        return [opened[1]] if opened else named
+
+    @property
+    def status(self) -> int | None:
+        """The status of the response that it begins to send, if it does."""
+        found = re.search(r'"HTTP/1\.1 (\d{3}) ', self.arguments)
+        return int(found[1]) if found else None
+
+
+class Tracer:
+    """strace, attached to all threads of a process until `calls` takes it off again."""
+
+    def __init__(self, pid: int, output: Path) -> None:
+        self._output = output
+        filters = ["-f", "-y", "-s", "64", "-e", f"trace={_CALLS}"]
+        command = [require("strace"), *filters, "-o", str(output), "-p", str(pid)]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        said = self._process.stderr.readline()
+        if "attached" not in said:
+            self._end()
+            unavailable(f"strace may not attach to a process here: {said.strip()}")
+
+    def calls(self) -> list[Call]:
+        """Let go of the process; the calls in the order in which they ended."""
+        self._process.send_signal(signal.SIGINT)
+        self._end()
+        return list(_calls(self._output.read_text().splitlines()))
+
+    def _end(self) -> None:
+        self._process.communicate(timeout=_STOP_SECONDS)
+
+
+def _calls(lines: list[str]) -> Iterator[Call]:
+    begun: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(lines):
+        if found := _BEGUN.fullmatch(line):
+            begun[found[1]] = number, found[3]
+        elif found := _ENDED.fullmatch(line):
+            begin, arguments = begun.pop(found[1])
+            if not found[4].startswith("-"):
+                yield Call(found[2], arguments + found[3], begin, number)
+        elif (found := _WHOLE.fullmatch(line)) and not found[4].startswith("-"):
+            yield Call(found[2], found[3], number, number)
+        else:
+            assert found or "+++" in line or "---" in line, f"a line of strace that is not understood: {line}"
+
+
+class Unsynced:
+    """What a power cut could undo, call after call: bytes that were written, and names that were made or removed.
+
+    Only what is below `root` counts, and of that not what `may_be_lost` finds. Paths are relative to it.
+    """
+
+    def __init__(self, root: str, may_be_lost: re.Pattern[str]) -> None:
+        self._root = f"{root}/"
+        self._may_be_lost = may_be_lost
+        self._written: dict[str, int] = {}
+        self._named: dict[str, int] = {}
+        self._removed: dict[str, int] = {}
+        self._files: set[str] = set()
+
+    def see(self, call: Call) -> None:
+        """Take in the next call."""
+        paths = [path.removeprefix(self._root) for path in call.paths if path.startswith(self._root)]
+        if not paths:
+            return
+        match call.name:
+            case "openat" if "O_CREAT" in call.arguments:
+                if paths[0] not in self._files:
+                    self._files.add(paths[0])
+                    self._made(paths[0], call.end)
+            case "mkdir":
+                self._made(paths[0], call.end)
+            case "write" | "ftruncate":
+                self._written[paths[0]] = call.end
+            case "rename":
+                self._renamed(paths[0], paths[1], call.end)
+            case "unlink" | "rmdir":
+                self._gone(paths[0], call.end)
+            case "fsync":
+                self._synced(paths[0], call.begin)
+            case "openat":
+                pass
+            case other:
+                raise AssertionError(f"{other} is not thought of here")
+
+    def _made(self, path: str, when: int) -> None:
+        self._named[path] = when
+        self._removed.pop(path, None)
+
+    def _gone(self, path: str, when: int) -> None:
+        self._files.discard(path)
+        self._written.pop(path, None)
+        if self._named.pop(path, None) is None:
+            self._removed[path] = when
+
+    def _renamed(self, old: str, new: str, when: int) -> None:
+        def moved(path: str) -> str:
+            return new + path[len(old) :] if path == old or path.startswith(f"{old}/") else path
+
+        self._files = set(map(moved, self._files))
+        self._written = {moved(path): at for path, at in self._written.items()}
+        if old not in self._named:
+            self._removed[old] = when
+        self._named = {moved(path): at for path, at in self._named.items()}
+        self._made(new, when)
+
+    def _synced(self, path: str, begin: int) -> None:
+        if self._written.get(path, begin) < begin:
+            del self._written[path]
+        for changes in (self._named, self._removed):
+            for name in [each for each, at in changes.items() if at < begin and _folder(each) == path]:
+                del changes[name]
+
+    def faults(self) -> list[str]:
+        """What must not be lost and now could be."""
+        kept = [path for path in self._files if not self._may_be_lost.search(path)]
+        return sorted(
+            [f"bytes of {path}" for path in kept if path in self._written]
+            + [
+                f"name of {path}"
+                for path in self._named
+                if any(f"{each}/".startswith(f"{path}/") for each in kept)
+            ]
+            + [f"removal of {path}" for path in self._removed if not self._may_be_lost.search(path)]
+        )
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]

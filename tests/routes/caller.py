@@ -86,10 +86,10 @@ class Reply:
 
 
 class Registry:
-    """A registry with these settings, empty at first."""
+    """A registry with these settings; without a store, an empty one."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.store = MemoryStore()
+    def __init__(self, settings: Settings | None = None, store: MemoryStore | None = None) -> None:
+        self.store = store or MemoryStore()
         self.handle = handler(settings or Settings(), self.store)
 
     def ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cargohold.http.exchange import error_answer
@@ -12,7 +13,7 @@ from cargohold.storage import protocols as storage
 from cargohold.types.errors import EndpointUnknown, MethodNotAllowed, RegistryError, StorageFull, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from cargohold.http.exchange import Handler
     from cargohold.messages import Answer, Headers, Request
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     # Of one kind of operation each; which, the table says that it stands in.
     Route = Callable[[Any, Request], Awaitable[Answer]]
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
 _EXPOSED = (
     "docker-content-digest, docker-upload-uuid, etag, link, location, oci-filters-applied, oci-subject, oci-tag,"
     " range, www-authenticate"
 )
+_VARY = ("vary", "Origin")
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +51,21 @@ def dispatch(
         if closed:
             for access in operation.needs():
                 if access.permission in closed:
-                    raise MethodNotAllowed(f"{access.permission.value} is switched off on this registry")
+                    raise MethodNotAllowed(
+                        f"{access.permission.value} is switched off on this registry",
+                        headers=[("allow", ", ".join(_left(path, request.query, closed)))],
+                    )
         return await routes[type(operation)](operation, request)
 
     return handle
+
+
+def _left(path: str, query: str, closed: frozenset[Permission]) -> Iterator[str]:
+    """The methods that an address still has (RFC 9110, 15.5.6); none of them where all need what is closed."""
+    for method in _METHODS:
+        with suppress(RegistryError):
+            if all(access.permission not in closed for access in route(method, path, query).needs()):
+                yield method
 
 
 def answer_errors(handler: Handler) -> Handler:
@@ -62,8 +76,8 @@ def answer_errors(handler: Handler) -> Handler:
             answer = await handler(request)
         except RegistryError as error:
             return error_answer(error)
-        except storage.Full:
-            _log.exception("%s %s: the storage is full", request.method, request.path)
+        except storage.Full as full:
+            _log.error("%s %s: %s", request.method, request.path, full)
             return error_answer(StorageFull())
         except storage.Unavailable:
             _log.exception("%s %s: the storage is unavailable", request.method, request.path)
@@ -86,7 +100,11 @@ def add_headers(handler: Handler, headers: Headers) -> Handler:
 
 
 def allow_origins(handler: Handler, origins: Sequence[str]) -> Handler:
-    """Let pages of these origins (`*`: of all) read answers and ask before they write (Fetch, "CORS protocol")."""
+    """Let pages of these origins (`*`: of all) read answers, and ask before they write.
+
+    See the Fetch standard, "CORS protocol". Every answer says that it depends on the origin: without that, a cache
+    gives a page what was stored for no page.
+    """
     everyone = "*" in origins
 
     def granted(origin: str) -> Headers:
@@ -94,17 +112,19 @@ def allow_origins(handler: Handler, origins: Sequence[str]) -> Handler:
         return [
             ("access-control-allow-origin", allowed),
             ("access-control-expose-headers", _EXPOSED),
-            ("vary", "Origin"),
+            _VARY,
         ]
 
     async def handle(request: Request) -> Answer:
         origin = request.headers.get("origin")
         if origin is None or not (everyone or origin in origins):
-            return await handler(request)
+            answer = await handler(request)
+            answer.headers.append(_VARY)
+            return answer
         if request.method == "OPTIONS" and request.headers.get("access-control-request-method"):
             asked = request.headers.get("access-control-request-headers") or "authorization, content-type"
             preflight = [
-                ("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE"),
+                ("access-control-allow-methods", ", ".join(_METHODS)),
                 ("access-control-allow-headers", asked),
                 ("access-control-max-age", "600"),
             ]

@@ -1,0 +1,82 @@
+"""Small requests, as many as a server can answer: the programs that send them, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.content import MANIFEST_TYPE
+from benchmarks.load import client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.processes import Server
+
+RATE, P50, P99 = "requests/s", "p50 ms", "p99 ms"
+
+WRK = os.environ.get("WRK_BINARY") or shutil.which("wrk")
+_SUMMARY = os.path.join(os.path.dirname(__file__), "summary.lua")
+
+
+class Requests(NamedTuple):
+    """What came of it; `p50` and `p99` are the milliseconds from a request's sending to its answer's last byte."""
+
+    number: int
+    seconds: float
+    p50: float
+    p99: float
+    server_cpu: float
+
+    def figures(self) -> dict[str, float]:
+        """For a row of a table."""
+        return {
+            RATE: self.number / self.seconds,
+            P50: self.p50,
+            P99: self.p99,
+            "server CPU-us/request": self.server_cpu / self.number * 1e6,
+        }
+
+
+def get(server: Server, path: str, clients: int, seconds: float) -> Requests:
+    """The same GET from so many clients at once: by wrk where it is installed, else by our own client."""
+    if WRK is None:
+        return send(server, lambda _: request("GET", path), 200, clients, seconds)
+    accept, url = ("-H", f"Accept: {MANIFEST_TYPE}"), f"http://127.0.0.1:{server.port}{path}"
+    cpu = server.cpu_seconds()
+    ran = subprocess.run(
+        [WRK, "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "-s", _SUMMARY, *accept, url],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 30,
+    )
+    told = json.loads(ran.stdout.splitlines()[-1])
+    if told.pop("errors"):
+        raise RuntimeError(f"requests to {server.contestant.name} failed: {ran.stdout}")
+    return Requests(**told, server_cpu=server.cpu_seconds() - cpu)
+
+
+def send(
+    server: Server, make: Callable[[int], bytes], expected: int, clients: int, seconds: float
+) -> Requests:
+    """Requests that `make` makes from their number, by our own client, each to be answered with `expected`."""
+    cpu = server.cpu_seconds()
+    took = client.run(server.port, make, expected, clients, seconds)
+    server_cpu = server.cpu_seconds() - cpu
+    return Requests(len(took), seconds, percentile(took, 50), percentile(took, 99), server_cpu)
+
+
+def percentile(took: list[float], percent: int) -> float:
+    """The milliseconds within which so many per cent of the times, given in seconds, lie."""
+    return sorted(took)[len(took) * percent // 100] * 1e3
+
+
+def request(method: str, path: str, body: bytes = b"") -> bytes:
+    """One request as it goes over the wire."""
+    about_body = f"Content-Type: {MANIFEST_TYPE}\r\nContent-Length: {len(body)}\r\n" if body else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {MANIFEST_TYPE}\r\n{about_body}\r\n"
+    return head.encode() + body

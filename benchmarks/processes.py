@@ -1,0 +1,153 @@
+"""Running servers, and what they take: time to the first answer, memory, processor time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.contestants.contestant import Contestant
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 20.0
+_SERVER_CORES = 2
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A contestant that runs, on a port of 127.0.0.1, on two cores at most, with all that it keeps in `folder`.
+
+    `first_answer` is the seconds from the start of its program to its first answer of any status.
+    """
+
+    def __init__(self, contestant: Contestant, folder: str) -> None:
+        self.contestant = contestant
+        self.folder = folder
+        self.port = _free_port()
+        command = contestant.command(folder, self.port)
+        cores = set(sorted(os.sched_getaffinity(0))[:_SERVER_CORES])
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+        with open(f"{folder}/log", "wb") as log:
+            started = time.perf_counter()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environ,
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - no threads run here
+            )
+        try:
+            self.first_answer = self._await_answer() - started
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await_answer(self) -> float:
+        deadline = time.perf_counter() + _START_SECONDS
+        while time.perf_counter() < deadline and self._process.poll() is None:
+            if _answers(self.port):
+                return time.perf_counter()
+            time.sleep(0.001)
+        with open(f"{self.folder}/log", encoding="utf-8", errors="replace") as log:
+            raise RuntimeError(f"{self.contestant.name} does not answer: {log.read()[-2000:]}")
+
+    def pids(self) -> list[int]:
+        """Its processes, those below the first included."""
+        found = [self._process.pid]
+        for pid in found:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+        return found
+
+    def cpu_seconds(self) -> float:
+        """The processor time, in user and kernel mode, that its processes have taken so far."""
+        total = 0
+        for pid in self.pids():
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                fields = file.read().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / _TICKS
+
+    def stop(self) -> None:
+        """End it by SIGTERM, or where that does not help by SIGKILL."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_STOP_SECONDS)
+
+
+@contextmanager
+def running(contestant: Contestant, parent: str) -> Iterator[Server]:
+    """A server in a folder of its own below `parent`; both are gone afterwards."""
+    folder = os.path.join(parent, contestant.name)
+    os.mkdir(folder)
+    try:
+        server = Server(contestant, folder)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def pss(pids: list[int]) -> int:
+    """The bytes of memory that processes take together: pages that several programs share are divided among them."""
+    return sum(_field(f"/proc/{pid}/smaps_rollup", "Pss") for pid in pids)
+
+
+def footprint(pids: list[int]) -> int:
+    """The bytes that processes take together, with nothing off for the pages that other programs share.
+
+    Anonymous memory as in `pss`; of each mapped file, what the process that has most of it has.
+    """
+    files: dict[str, int] = {}
+    for pid in pids:
+        for mapping, resident in _mapped_files(pid):
+            files[mapping] = max(files.get(mapping, 0), resident)
+    return sum(_field(f"/proc/{pid}/smaps_rollup", "Pss_Anon") for pid in pids) + sum(files.values())
+
+
+def _mapped_files(pid: int) -> Iterator[tuple[str, int]]:
+    """Each mapping of a file, and its bytes that are in memory and not yet the process's own copy."""
+    mapping, resident = "", 0
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
+        for line in file:
+            words = line.split()
+            if not words[0].endswith(":"):
+                mapping = f"{words[5]}@{words[2]}" if len(words) > 5 and words[5].startswith("/") else ""
+            elif words[0] == "Rss:":
+                resident = int(words[1]) << 10
+            elif words[0] == "Anonymous:" and mapping:
+                yield mapping, resident - (int(words[1]) << 10)
+
+
+def _field(path: str, name: str) -> int:
+    with open(path, encoding="utf-8") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith(f"{name}:"))
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_START_SECONDS) as connection:
+            connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return connection.recv(64).startswith(b"HTTP/1.1 ")
+    except ConnectionError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -145,10 +145,10 @@ def handler(settings: Settings, store: Store) -> Handler:
     }
     closed = frozenset(_closed(settings))
     handle = answer_errors(dispatch(routes, prefix=prefix, closed=closed))
-    if settings.http.headers:
-        handle = add_headers(handle, list(settings.http.headers.items()))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
+    if settings.http.headers:
+        handle = add_headers(handle, list(settings.http.headers.items()))
     return handle
 
 

@@ -9,15 +9,17 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-ECHO = os.path.join(os.path.dirname(__file__), "server_cases", "echo.py")
+PROJECT = Path(__file__).parents[2]
+ECHO = "tests.http.server_cases.echo"
+ASGI_ECHO = "tests.http.server_cases.asgi_echo"
 WAIT_SECONDS = 30.0
 
 T = TypeVar("T")
@@ -41,8 +43,15 @@ class Serving:
         self.root = root
         self._stderr = root / "stderr"
         with self._stderr.open("wb") as stderr:
-            command = [sys.executable, "-W", "error", case, str(root), json.dumps(arguments)]
-            self.process = subprocess.Popen(command, stdout=stderr, stderr=stderr, stdin=subprocess.DEVNULL)
+            command = [sys.executable, "-W", "error", "-m", case, str(root), json.dumps(arguments)]
+            self.process = subprocess.Popen(
+                command,
+                stdout=stderr,
+                stderr=stderr,
+                stdin=subprocess.DEVNULL,
+                cwd=PROJECT,
+                start_new_session=True,
+            )
         self.address = ""
         self._wires: list[Wire] = []
 

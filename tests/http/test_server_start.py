@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.http.serving import ECHO, serving
+from tests.http.serving import ECHO, PROJECT, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +21,8 @@ ONE_AND_TWO = pytest.mark.parametrize("workers", [1, 2])
 
 def refused(root: Path, **arguments: object) -> str:
     """What a server says that cannot start."""
-    command = [sys.executable, ECHO, str(root), json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    command = [sys.executable, "-m", ECHO, str(root), json.dumps(arguments)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert done.stdout == ""
     return done.stderr

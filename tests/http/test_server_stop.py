@@ -81,18 +81,20 @@ def test_the_second_signal_ends_at_once(tmp_path: Path, workers: int, number: si
         until(lambda: all(is_gone(pid) for pid in processes))
 
 
-def test_a_signal_to_the_whole_group_is_one_stop(tmp_path: Path) -> None:
-    """Ctrl-C in a terminal, and a service manager's SIGTERM, reach workers too: they still end in peace."""
-    with serving(tmp_path, workers=2) as server:
+@ONE_AND_TWO
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_one_stop(
+    tmp_path: Path, workers: int, number: signal.Signals
+) -> None:
+    """Ctrl-C in a terminal, and a service manager's SIGTERM, reach workers too: requests still end in peace."""
+    with serving(tmp_path, workers=workers) as server:
         slow = server.connect()
         slow.request("GET", "/sleep?seconds=1")
         until(lambda: "sleeping" in server.outcomes())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            for pid in server.processes()[1:]:
-                os.kill(pid, number)
-        server.process.terminate()
+        os.killpg(server.process.pid, number)
         assert slow.response().status == 204
         assert server.process.wait(30) == 0
+        assert server.stderr() == f"ready {server.address}\n"
 
 
 def test_workers_die_with_their_supervisor(tmp_path: Path) -> None:

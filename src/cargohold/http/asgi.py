@@ -171,7 +171,8 @@ def _announced(headers: AsgiHeaders, scope: Scope) -> int | None:
 async def _send(method: str, answer: Empty | Bytes, send: Send) -> None:
     body = answer.body if isinstance(answer, Bytes) else b""
     headers = answer.headers
-    if method != "HEAD" and answer.status not in _BODILESS and not _has_length(headers):
+    bodiless = answer.status in _BODILESS or (method == "HEAD" and isinstance(answer, Empty))
+    if not (bodiless or _has_length(headers)):
         headers = [*headers, ("content-length", str(len(body)))]
     await send(_start(answer.status, headers))
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
@@ -187,13 +188,18 @@ async def _send_file(method: str, answer: File, receive: Receive, send: Send) ->
     except FileNotFoundError:
         await _send(method, error_answer(BlobUnknown()), send)
         return
-    leaving = asyncio.ensure_future(receive())
+    leaving = asyncio.ensure_future(_departure(receive))
     try:
         await send(_start(answer.status, answer.headers))
         await _send_pieces(file, answer, leaving, send)
     finally:
         leaving.cancel()
         await asyncio.to_thread(file.close)
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _send_pieces(file: BinaryIO, answer: File, leaving: asyncio.Future[Any], send: Send) -> None:

@@ -128,19 +128,25 @@ def _json(status: int, value: Any) -> Bytes:
     return Bytes(status, [("content-type", "application/json")], json.dumps(value).encode())
 
 
+def marked(root: str, name: str) -> Callable[[asyncio.AbstractEventLoop], None]:
+    """A hook that leaves its name among the outcomes."""
+
+    def mark(_: asyncio.AbstractEventLoop) -> None:
+        with open(os.path.join(root, "outcomes"), "a") as outcomes:
+            outcomes.write(name + "\n")
+
+    return mark
+
+
 def main(root: str, arguments: str = "{}") -> int:
     """Serve; the address goes to stderr when it is ready."""
 
-    def marked(name: str) -> Callable[[asyncio.AbstractEventLoop], None]:
-        def mark(_: asyncio.AbstractEventLoop) -> None:
-            with open(os.path.join(root, "outcomes"), "a") as outcomes:
-                outcomes.write(name + "\n")
-
-        return mark
-
     def application() -> RsgiApplication:
         return RsgiApplication(
-            Echo(root), start=marked("started"), stop=marked("stopped"), stall_timeout=STALL_TIMEOUT
+            Echo(root),
+            start=marked(root, "started"),
+            stop=marked(root, "stopped"),
+            stall_timeout=STALL_TIMEOUT,
         )
 
     def ready(address: str) -> None:

@@ -16,6 +16,9 @@ from tests.registry.documents import CONFIG, LAYER, sha256
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from cargohold.http.exchange import Handler
+    from cargohold.messages import Answer
+
 
 class Lines:
     """The header lines of a request."""
@@ -85,6 +88,29 @@ class Reply:
         return errors
 
 
+def request(
+    method: str,
+    target: str,
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    body: bytes | Pieces = b"",
+) -> Request:
+    """A request as an adapter makes it; a body in Pieces is of no announced length, as with chunked encoding."""
+    lines = list(headers.items()) if hasattr(headers, "items") else list(headers)
+    length = None if isinstance(body, Pieces) else len(body)
+    pieces = body if isinstance(body, Pieces) else Pieces([body] if body else [])
+    path, _, query = target.partition("?")
+    return Request(method, path, query, Lines(lines), pieces, length=length)
+
+
+def answered(handler: Handler, asked: Request) -> Answer:
+    """What a handler answers, in a loop of its own."""
+
+    async def answer() -> Answer:
+        return await handler(asked)
+
+    return asyncio.run(answer())
+
+
 class Registry:
     """A registry with these settings; without a store, an empty one."""
 
@@ -99,22 +125,14 @@ class Registry:
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         body: bytes | Pieces = b"",
     ) -> Reply:
-        """One request and its answer; a body in Pieces is of no announced length, as with chunked encoding."""
-        lines = list(headers.items()) if hasattr(headers, "items") else list(headers)
-        length = None if isinstance(body, Pieces) else len(body)
-        pieces = body if isinstance(body, Pieces) else Pieces([body] if body else [])
-        path, _, query = target.partition("?")
-        request = Request(method, path, query, Lines(lines), pieces, length=length)
-        return asyncio.run(self._answer(request))
-
-    async def _answer(self, request: Request) -> Reply:
-        answer = await self.handle(request)
-        headers = [(name.lower(), str(value)) for name, value in answer.headers]
+        """One request and its answer."""
+        answer = answered(self.handle, request(method, target, headers, body))
+        lines = [(name.lower(), str(value)) for name, value in answer.headers]
         match answer:
             case Bytes():
-                return Reply(answer.status, headers, answer.body)
+                return Reply(answer.status, lines, answer.body)
             case Empty():
-                return Reply(answer.status, headers, b"")
+                return Reply(answer.status, lines, b"")
         raise AssertionError("a store in memory has no files")
 
     def push_blob(self, repository: str, content: bytes, digest: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound
@@ -92,7 +92,8 @@ class Uploads:
         except DigestInvalid:
             raise
         except BaseException:
-            await self.cancel(repository, upload)
+            with suppress(BlobUploadUnknown):
+                await self.cancel(repository, upload)
             raise
 
     async def cancel(self, repository: RepositoryName, upload: UploadId) -> None:

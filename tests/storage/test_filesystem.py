@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem import FilesystemStore
 
 from .contract import Pair, StoreContract
+from .contract.base import ONE, Sample, commit, descriptors, sample
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
+    from cargohold.storage.layout import Layout
     from cargohold.types.names import RepositoryName, UploadId
+
+FIRST = sample("first")
 
 
 class TestFilesystemStore(StoreContract):
-    """Nothing but the tree is shared by the two."""
+    """Nothing but the tree is shared by the two.
+
+    Whatever a test of the suite does, it leaves nothing half made and no file open.
+    """
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Pair]:
@@ -37,3 +44,37 @@ class TestFilesystemStore(StoreContract):
             finally:
                 store.close()
                 second.close()
+            assert os.listdir(store.layout.new) == []
+            assert [path for path in _open_files() if path.startswith(root)] == []
+
+    async def test_referrers_of_another_server(self, pair: Pair) -> None:
+        """The referrers that another server stored in the tree are listed among ours, whenever it did."""
+        assert isinstance(pair.store, FilesystemStore)
+        made = [sample(f"of first {number}", FIRST.digest) for number in range(4)]
+        for number, each in enumerate(made):
+            if number % 2:
+                await commit(pair.store, ONE, each)
+            else:
+                _store_as_another(pair.store.layout, each)
+            for store in pair.stores:
+                assert await store.list_referrers(ONE, FIRST.digest) == descriptors(
+                    FIRST.digest, made[: number + 1]
+                )
+
+
+def _store_as_another(layout: Layout, made: Sample) -> None:
+    """Put a manifest into the tree with nothing but what Distribution knows of."""
+    written = {
+        layout.data(made.digest): made.manifest.content,
+        f"{layout.revision(ONE, made.digest)}/link": made.digest.encode(),
+    }
+    for path, content in written.items():
+        os.makedirs(os.path.dirname(path))
+        with open(path, "xb") as file:
+            file.write(content)
+
+
+def _open_files() -> Iterator[str]:
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the descriptor of this very listing
+            yield os.readlink(f"/proc/self/fd/{descriptor}")

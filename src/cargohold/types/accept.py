@@ -49,7 +49,11 @@ class Accept(msgspec.Struct, frozen=True):
         """
         if not self.ranges:
             return True
-        return next((self.ranges[r] for r in _matching(media_type.lower()) if r in self.ranges), False)
+        for media_range in _matching(media_type.lower()):
+            taken = self.ranges.get(media_range)
+            if taken is not None:
+                return taken
+        return False
 
 
 def _matching(media_type: str) -> Iterator[str]:

@@ -99,9 +99,7 @@ class FolderLists:
             if not is_proved or Proof.of(folder) != proof:
                 return names
             if len(names) >= _WORTH_A_FILE:
-                # A full disk must not keep anyone from reading: the list is right without the file.
-                with suppress(OSError):
-                    save_names(kept, title, names)
+                save_names(kept, title, names)
         self._keep(folder, proof, names)
         return names
 
@@ -122,7 +120,7 @@ def after(names: list[str], last: str) -> Iterator[str]:
 
 
 def save_names(path: str, title: str, names: list[str]) -> None:
-    """Keep names in a file, under a title that says what they are (one line). Not durable. Raises OSError.
+    """Keep names in a file, under a title that says what they are (one line), if that can be done. Not durable.
 
     Two who write at once may spoil the file, as a power cut may: the sum of its bytes tells. Names that a file of
     lines cannot hold are not kept.
@@ -130,13 +128,12 @@ def save_names(path: str, title: str, names: list[str]) -> None:
     content = "\n".join((title, *names)).encode("utf-8", "surrogateescape")
     if content.count(b"\n") != len(names):
         return
-    made = f"{path}.new"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(made, "wb") as file:
-        file.write(b"%08x\n%s" % (zlib.crc32(content), content))
-    with suppress(FileNotFoundError):
-        # Another who wrote at once has put it in place.
-        os.rename(made, path)
+    # A full disk must not keep anyone from reading: the list is right without the file.
+    with suppress(OSError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(f"{path}.new", "wb") as file:
+            file.write(b"%08x\n%s" % (zlib.crc32(content), content))
+        os.rename(f"{path}.new", path)
 
 
 def load_names(path: str) -> tuple[str, list[str]]:
@@ -150,3 +147,13 @@ def load_names(path: str) -> tuple[str, list[str]]:
         return "", []
     title, *names = content.decode("utf-8", "surrogateescape").split("\n")
     return title, names
+
+
+def load_title(path: str) -> str:
+    """The title of a kept file alone, which is not checked; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.readline()
+            return file.readline().decode("utf-8", "replace").rstrip("\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""

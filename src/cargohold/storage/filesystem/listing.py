@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.tree import exists, folder_names
@@ -14,8 +16,12 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
-_CHEAP_WALK = 0.025
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+_FEW_REPOSITORIES = 1_000
 _WALK_SHARE = 20
+_ALWAYS = 0.0
 
 
 class FileLists(FileManifests):
@@ -23,7 +29,10 @@ class FileLists(FileManifests):
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self._next_walk = 0.0
+        self._walk_lock = threading.Lock()
+        self._walk: Future[None] | None = None
+        self._next_walk = _ALWAYS
+        self._closing = False
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
         return await self.in_metadata(self._list_tags, repository, after, limit)
@@ -48,7 +57,7 @@ class FileLists(FileManifests):
         return await self.in_metadata(self._list_repositories, after, limit)
 
     def _list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
-        self._reconcile_catalog()
+        self._look_around()
         names = self.lists.names(self.layout.catalog, self.layout.catalog_list, _unmark)
         found: list[RepositoryName] = []
         if limit > 0:
@@ -61,22 +70,44 @@ class FileLists(FileManifests):
                             break
         return found
 
-    def _reconcile_catalog(self) -> None:
-        """Make the marks agree with the tree, which another server may have changed.
+    def _look_around(self) -> None:
+        """See that the marks agree with the tree, which another server may have changed.
 
-        A walk that is cheap is made every time; a dear one once at first, and then for a twentieth of the time.
+        The tree is walked before the first list, and before every list where there are few repositories. Where there
+        are many, a walk goes on beside the lists for at most a twentieth of the time, so that what another server
+        adds while we serve is listed later; what we add is marked by ourselves. An error of a walk is told to the
+        one who asks next.
         """
-        now = time.monotonic()
-        if now < self._next_walk:
-            return
+        with self._walk_lock:
+            if self._next_walk == _ALWAYS:
+                self._mark_unmarked()
+            elif self._walk is not None:
+                if self._walk.done():
+                    walk, self._walk = self._walk, None
+                    walk.result()
+            elif time.monotonic() >= self._next_walk:
+                self._walk = self.background.submit(self._mark_unmarked)
+
+    def _mark_unmarked(self) -> None:
+        began, seen = time.monotonic(), 0
         marked = set(folder_names(self.layout.catalog))
         for name in repositories(self.layout.repositories):
+            seen += 1
             mark = os.path.basename(self.layout.catalog_mark(name))
             if mark not in marked and self.has_manifest(name):
                 with self.locks.hold(name):
                     self._mark(name)
-        took = time.monotonic() - now
-        self._next_walk = now if took < _CHEAP_WALK else now + took * _WALK_SHARE
+            if self._closing:
+                return
+        ended = time.monotonic()
+        is_quick = seen <= _FEW_REPOSITORIES
+        self._next_walk = _ALWAYS if is_quick else ended + (ended - began) * _WALK_SHARE
+
+    def close(self) -> None:
+        """See `FileManifests.close`; a walk of the tree ends early."""
+        self._closing = True
+        super().close()
+        self._closing = False
 
 
 def _unmark(name: str) -> str:

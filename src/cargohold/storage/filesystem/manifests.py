@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import Change, remove_folder
+from cargohold.storage.durable import Change, remove
 from cargohold.storage.filesystem.content import ContentCache
 from cargohold.storage.filesystem.tree import Tree, exists, folder_names, read_link, store_error, told
 from cargohold.storage.layout import flat
@@ -32,6 +33,13 @@ class FileManifests(Tree):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._contents = ContentCache()
+        self.background = ThreadPoolExecutor(1, "background")
+
+    def close(self) -> None:
+        """Wait for what runs in the threads, and let go of everything; what waits in the background is dropped."""
+        self.background.shutdown(cancel_futures=True)
+        self.background = ThreadPoolExecutor(1, "background")
+        super().close()
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
         try:
@@ -143,22 +151,30 @@ class FileManifests(Tree):
 
     def _delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
         """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
-        folder, gone = self.layout.revision(repository, digest), []
+        folder = self.layout.revision(repository, digest)
+        tags: list[Tag] = []
+        gone: list[str] = []
         changed = {os.path.dirname(folder)}
         with self.locks.hold(repository):
             if not exists(f"{folder}/link"):
                 raise NotFound(digest)
-            tags = [tag for tag in self._tags_of(repository) if self._points_to(repository, tag, digest)]
-            for tag in tags:
-                gone.append(self._away(self.layout.tag(repository, tag)))
-                changed.add(self.layout.tags(repository))
+            for tag in self._tags_of(repository):
+                if self._points_to(repository, tag, digest):
+                    gone.append(self._away(self.layout.tag(repository, tag)))
+                    changed.add(self.layout.tags(repository))
+                    tags.append(tag)
             gone.append(self._away(folder))
             if not self.has_manifest(repository):
                 with suppress(FileNotFoundError):
                     os.unlink(self.layout.catalog_mark(repository))
         self.disk.each(self.disk.sync_folder, changed)
-        for path in gone:
-            remove_folder(path)
+        if len(gone) <= _FEW:
+            for path in gone:
+                remove(path)
+        else:
+            # It can take a disk many seconds. What is not done when the process ends is removed as forgotten.
+            for path in gone:
+                self.background.submit(remove, path)
         return tags
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
@@ -166,16 +182,17 @@ class FileManifests(Tree):
 
     def _delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
         with self.locks.hold(repository):
-            if read_link(self.layout.tag_current(repository, tag)) is None:
+            if not exists(self.layout.tag_current(repository, tag)):
                 raise NotFound(tag)
             gone = self._away(self.layout.tag(repository, tag))
         self.disk.sync_folder(self.layout.tags(repository))
-        remove_folder(gone)
+        remove(gone)
 
     def _away(self, folder: str) -> str:
-        """Take a folder out of the tree in one step; where it is now."""
+        """Take a folder out of the tree in one step; where it is now, unless another server was first to remove it."""
         away = f"{self.layout.new}/{uuid.uuid4().hex}"
-        self.disk.rename(folder, away)
+        with suppress(FileNotFoundError):
+            self.disk.rename(folder, away)
         return away
 
     def _tags_of(self, repository: RepositoryName) -> Iterator[Tag]:
@@ -188,12 +205,15 @@ class FileManifests(Tree):
 
     def has_manifest(self, repository: RepositoryName) -> bool:
         """Whether the repository exists: it holds at least one manifest."""
-        folder = self.layout.revisions(repository)
-        return any(
-            exists(f"{folder}/{algorithm.value}/{name}/link")
-            for algorithm in Algorithm
-            for name in folder_names(f"{folder}/{algorithm.value}")
-        )
+        for algorithm in Algorithm:
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                os.scandir(f"{self.layout.revisions(repository)}/{algorithm.value}") as entries,
+            ):
+                # The first will do: there may be very many.
+                if any(exists(f"{entry.path}/link") for entry in entries):
+                    return True
+        return False
 
 
 def _size(path: str) -> int | None:

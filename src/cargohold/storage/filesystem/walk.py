@@ -18,28 +18,35 @@ _PARTS = ("_layers", "_manifests", "_uploads")
 def repositories(folder: str) -> Iterator[RepositoryName]:
     """Every repository below a folder, in no order: whatever has layers, manifests or uploads, even if all are empty.
 
-    Names that are no repository's are passed over with all below them; links are not followed.
+    Names that are no repository's are passed over with all below them; so are folders that may not be read, since
+    nothing could be served from them. Links are not followed.
     """
-    waiting = [""]
+    waiting: list[RepositoryName | None] = [None]
     while waiting:
         name = waiting.pop()
-        inner, is_repository = _look(f"{folder}/{name}" if name else folder)
-        if is_repository:
+        try:
+            inner, is_repository = _look(f"{folder}/{name}" if name else folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            if name is None:
+                raise
+            continue
+        if name and is_repository:
+            yield name
+        for child in inner:
             with suppress(NameInvalid):
-                yield RepositoryName(name)
-        waiting += [f"{name}/{child}" if name else child for child in inner]
+                waiting.append(RepositoryName(f"{name}/{child}" if name else child))
 
 
 def _look(folder: str) -> tuple[list[str], bool]:
+    """The names of the folders in it that may be repositories, and whether it is one itself."""
     inner: list[str] = []
     is_repository = False
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("_"):
-                    is_repository = is_repository or entry.name in _PARTS
-                elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                    inner.append(entry.name)
-    except FileNotFoundError:
-        return [], False
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name in _PARTS:
+                is_repository = True
+            elif not entry.name.startswith(("_", ".")) and entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
     return inner, is_repository

@@ -116,6 +116,9 @@ class FileUploads(FileBlobs):
         with Change(self.disk, self.layout.new) as change:
             if _is_stored(target, size):
                 change.rely_on(target)
+            elif size == 0:
+                # The empty file stays with the session, where a writer may have opened it at this very end.
+                change.file(target, b"")
             else:
                 self.disk.sync_file(descriptor)
                 change.move(self._data(repository, upload), target)
@@ -150,8 +153,13 @@ class FileUploads(FileBlobs):
             with suppress(FileNotFoundError):
                 # Without it, a session that has no data any more is not taken for one that has none yet.
                 os.unlink(f"{folder}/startedat")
-            yield
-            os.rename(folder, away)
+            is_over = False
+            try:
+                yield
+                is_over = True
+            finally:
+                if is_over or not exists(f"{folder}/data"):
+                    os.rename(folder, away)
         remove(self.layout.hashing(repository, upload))
         remove_folder(away)
 
@@ -194,9 +202,15 @@ class FileUploads(FileBlobs):
             except BlobUploadUnknown:
                 continue
             if _last_change(self.layout.upload(repository, upload)) < before:
-                with suppress(NotFound, Conflict):
+                try:
                     self._expire(repository, upload, before)
-                    expired += 1
+                except Conflict:
+                    continue
+                except NotFound:
+                    # Left by a process that died while it ended the session, or just ended by another.
+                    with suppress(OSError):
+                        os.rmdir(self.layout.upload(repository, upload))
+                expired += 1
         self._forget_hashes(repository)
         return expired
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.content import MANIFEST_TYPE
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 RATE, P50, P99 = "requests/s", "p50 ms", "p99 ms"
 
 WRK = os.environ.get("WRK_BINARY") or shutil.which("wrk")
+# Two threads that share two cores with the server only get in each other's way.
+_THREADS = 2 if len(os.sched_getaffinity(0)) > 2 else 1
 _SUMMARY = os.path.join(os.path.dirname(__file__), "summary.lua")
 
 
@@ -30,6 +34,7 @@ class Requests(NamedTuple):
     p50: float
     p99: float
     server_cpu: float
+    client_cpu: float
 
     def figures(self) -> dict[str, float]:
         """For a row of a table."""
@@ -38,6 +43,7 @@ class Requests(NamedTuple):
             P50: self.p50,
             P99: self.p99,
             "server CPU-us/request": self.server_cpu / self.number * 1e6,
+            "client CPU-us/request": self.client_cpu / self.number * 1e6,
         }
 
 
@@ -46,9 +52,9 @@ def get(server: Server, path: str, clients: int, seconds: float) -> Requests:
     if WRK is None:
         return send(server, lambda _: request("GET", path), 200, clients, seconds)
     accept, url = ("-H", f"Accept: {MANIFEST_TYPE}"), f"http://127.0.0.1:{server.port}{path}"
-    cpu = server.cpu_seconds()
+    cpu, client_cpu = server.cpu_seconds(), _children_cpu()
     ran = subprocess.run(
-        [WRK, "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "-s", _SUMMARY, *accept, url],
+        [WRK, f"-t{_THREADS}", f"-c{clients}", f"-d{seconds:.0f}s", "-s", _SUMMARY, *accept, url],
         capture_output=True,
         text=True,
         check=True,
@@ -57,17 +63,23 @@ def get(server: Server, path: str, clients: int, seconds: float) -> Requests:
     told = json.loads(ran.stdout.splitlines()[-1])
     if told.pop("errors"):
         raise RuntimeError(f"requests to {server.contestant.name} failed: {ran.stdout}")
-    return Requests(**told, server_cpu=server.cpu_seconds() - cpu)
+    return Requests(**told, server_cpu=server.cpu_seconds() - cpu, client_cpu=_children_cpu() - client_cpu)
 
 
 def send(
     server: Server, make: Callable[[int], bytes], expected: int, clients: int, seconds: float
 ) -> Requests:
     """Requests that `make` makes from their number, by our own client, each to be answered with `expected`."""
-    cpu = server.cpu_seconds()
+    cpu, client_cpu = server.cpu_seconds(), time.process_time()
     took = client.run(server.port, make, expected, clients, seconds)
-    server_cpu = server.cpu_seconds() - cpu
-    return Requests(len(took), seconds, percentile(took, 50), percentile(took, 99), server_cpu)
+    client_cpu, server_cpu = time.process_time() - client_cpu, server.cpu_seconds() - cpu
+    return Requests(len(took), seconds, percentile(took, 50), percentile(took, 99), server_cpu, client_cpu)
+
+
+def _children_cpu() -> float:
+    """The processor time of the programs that have run and ended; servers that still run do not count."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def percentile(took: list[float], percent: int) -> float:

@@ -10,6 +10,7 @@ from benchmarks.workloads.idle import idle
 from benchmarks.workloads.manifest_operations import manifest_operations
 from benchmarks.workloads.manifests_by_tag import manifests_by_tag
 from benchmarks.workloads.many_uploads import many_uploads
+from benchmarks.workloads.small_blobs import small_blobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ WORKLOADS: dict[str, Callable[[Bench], Outcome]] = {
     "idle": idle,
     "manifests-by-tag": manifests_by_tag,
     "manifest-operations": manifest_operations,
+    "small-blobs": small_blobs,
     "blob-downloads": blob_downloads,
     "blob-uploads": blob_uploads,
     "many-uploads": many_uploads,

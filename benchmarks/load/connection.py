@@ -13,7 +13,7 @@ from benchmarks.content import MANIFEST_TYPE
 from benchmarks.outcome import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
     from benchmarks.content import Blob
@@ -116,15 +116,19 @@ class Connection:
         path = f"/v2/{repository}/manifests/{reference}"
         self.ask(201, "PUT", path, body=manifest, headers={"content-type": MANIFEST_TYPE})
 
-    def download(self, path: str, buffer: bytearray) -> int:
-        """GET, and drop what comes; the number of bytes."""
+    def download(
+        self, path: str, buffer: bytearray, take: Callable[[memoryview], object] | None = None
+    ) -> int:
+        """GET, and drop what comes, after `take` has seen it; the number of bytes."""
         self._http.request("GET", path)
         answer = self._http.getresponse()
         if answer.status != 200:
             raise RuntimeError(f"status {answer.status} where 200 was expected: {answer.read(500)!r}")
-        length = 0
+        view, length = memoryview(buffer), 0
         while piece := answer.readinto(buffer):
             length += piece
+            if take is not None:
+                take(view[:piece])
         return length
 
 

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from benchmarks.content import Blob
 
 CLIENTS = 16
+CASE = f"GET, {CLIENTS} clients"
 
 
-def measure_gets(
-    bench: Bench, case: str, path: str, blobs: list[Blob], manifest: bytes, length: int
-) -> list[Row]:
+def measure_gets(bench: Bench, path: str, blobs: list[Blob], manifest: bytes, length: int) -> list[Row]:
     """Rows of every contestant, which has the blobs and the manifest; the answer at `path` has `length` bytes."""
     rows = []
     with bench.all_running(bench.contestants) as servers:
@@ -33,5 +32,5 @@ def measure_gets(
         for _ in range(bench.scale.rounds):
             for server in servers:
                 took = requests.get(server, path, CLIENTS, bench.scale.seconds)
-                rows.append(Row(case, server.contestant.name, took.figures()))
+                rows.append(Row(CASE, server.contestant.name, took.figures()))
     return median_rows(rows)

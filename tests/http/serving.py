@@ -68,9 +68,13 @@ class Serving:
         path = self.root / "outcomes"
         return path.read_text().splitlines() if path.exists() else []
 
-    def outcome(self) -> str:
-        """The first outcome, when it has come."""
-        return until(self.outcomes)[0]
+    def until_outcome(self, outcome: str) -> None:
+        """Wait until there is such an outcome."""
+        until(lambda: outcome in self.outcomes())
+
+    def outcome_of_reading(self) -> str:
+        """How the only body since outcomes were forgotten ended, when it has."""
+        return until(lambda: self.outcomes()[1:])[0]
 
     def forget_outcomes(self) -> None:
         os.truncate(self.root / "outcomes", 0)

@@ -74,9 +74,10 @@ def test_a_file_that_ends_early_is_not_ended_as_whole(server: Serving) -> None:
         assert not response.complete
 
 
-def test_a_file_that_vanished_is_an_error_in_json(server: Serving) -> None:
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_file_that_vanished_is_an_error_in_json(server: Serving, size: int) -> None:
     """A file that goes after the route has answered is the JSON form of an unknown blob."""
-    (server.root / "doomed").write_bytes(b"x")
+    (server.root / "doomed").write_bytes(b"x" * size)
     with server.connect() as wire:
         response = wire.ask("GET", "/file?name=doomed&vanish=1")
         assert response.status == 404
@@ -120,8 +121,9 @@ def test_a_body_that_is_cut_off_is_an_error(server: Serving, coding: str, sent: 
     wire = server.connect()
     wire.request("PUT", "/hash", coding)
     wire.send(sent)
+    server.until_outcome("reading")
     wire.reset()
-    assert server.outcome().startswith("SizeInvalid")
+    assert server.outcome_of_reading().startswith("SizeInvalid")
 
 
 def test_a_body_that_stalls_is_given_up(server: Serving) -> None:

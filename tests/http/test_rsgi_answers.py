@@ -66,16 +66,25 @@ def test_a_file_that_ends_early_ends_the_connection(server: Serving) -> None:
         assert wire.closed()
 
 
-def test_a_file_that_grew_is_sent_as_announced(server: Serving) -> None:
-    """No more bytes are sent than the Content-Length says, and the connection stays in step."""
+def test_a_small_file_that_is_too_short_is_a_fault(server: Serving) -> None:
+    """Where the answer has not begun, a file with fewer bytes than were announced is a 500."""
     with server.connect() as wire:
-        assert wire.ask("GET", "/file?name=content&claim=500").body == CONTENT[:500]
+        assert wire.ask("GET", "/file?name=empty&claim=10").status == 500
         assert wire.ask("GET", "/v2/").status == 200
 
 
-def test_a_file_that_vanished_is_an_error_in_json(server: Serving) -> None:
+@pytest.mark.parametrize("length", [500, 500_000])
+def test_a_file_that_grew_is_sent_as_announced(server: Serving, length: int) -> None:
+    """No more bytes are sent than the Content-Length says, and the connection stays in step."""
+    with server.connect() as wire:
+        assert wire.ask("GET", f"/file?name=content&claim={length}").body == CONTENT[:length]
+        assert wire.ask("GET", "/v2/").status == 200
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_file_that_vanished_is_an_error_in_json(server: Serving, size: int) -> None:
     """A file that goes after the route has answered is the JSON form of an unknown blob."""
-    (server.root / "doomed").write_bytes(b"x")
+    (server.root / "doomed").write_bytes(b"x" * size)
     with server.connect() as wire:
         response = wire.ask("GET", "/file?name=doomed&vanish=1")
         assert response.status == 404
@@ -83,7 +92,7 @@ def test_a_file_that_vanished_is_an_error_in_json(server: Serving) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_a_plain_404(server: Serving) -> None:
-    """What goes between the last look and the open is the server's own 404, never a part or other bytes.
+    """A large file that goes between the last look and the open is the server's own 404, never other bytes.
 
     A socket stands for it: it can be looked at, and not opened.
     """
@@ -91,7 +100,7 @@ def test_a_file_that_cannot_be_opened_is_a_plain_404(server: Serving) -> None:
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(os.fspath(path))
         with server.connect() as wire:
-            response = wire.ask("GET", "/file?name=socket&claim=10")
+            response = wire.ask("GET", "/file?name=socket&claim=100000")
             assert (response.status, response.body) == (404, b"Not found")
             assert wire.ask("GET", "/v2/").status == 200
 

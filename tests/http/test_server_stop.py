@@ -39,7 +39,7 @@ def test_a_stop_lets_requests_end(tmp_path: Path, workers: int) -> None:
         upload.send(b"0123456789")
         slow.request("GET", "/sleep?seconds=1.5")
         assert idle.ask("GET", "/v2/").status == 200
-        until(lambda: "sleeping" in server.outcomes())
+        server.until_outcome("sleeping")
         server.process.terminate()
         assert idle.closed()
         until(lambda: not accepts(server.address))
@@ -58,7 +58,7 @@ def test_a_stop_has_a_time_limit(tmp_path: Path, workers: int) -> None:
     with serving(tmp_path, workers=workers, stop_timeout=0.5) as server:
         slow = server.connect()
         slow.request("GET", "/sleep?seconds=60")
-        until(lambda: "sleeping" in server.outcomes())
+        server.until_outcome("sleeping")
         assert server.stop() == 0
         assert slow.closed()
         assert "cut off" in server.stderr()
@@ -73,7 +73,7 @@ def test_the_second_signal_ends_at_once(tmp_path: Path, workers: int, number: si
         processes = server.processes()
         slow = server.connect()
         slow.request("GET", "/sleep?seconds=60")
-        until(lambda: "sleeping" in server.outcomes())
+        server.until_outcome("sleeping")
         server.process.send_signal(number)
         until(lambda: not accepts(server.address))
         server.process.send_signal(number)
@@ -90,7 +90,7 @@ def test_a_signal_to_the_whole_group_is_one_stop(
     with serving(tmp_path, workers=workers) as server:
         slow = server.connect()
         slow.request("GET", "/sleep?seconds=1")
-        until(lambda: "sleeping" in server.outcomes())
+        server.until_outcome("sleeping")
         os.killpg(server.process.pid, number)
         assert slow.response().status == 204
         assert server.process.wait(30) == 0

@@ -17,6 +17,7 @@ Handler = Callable[[Request], Awaitable[Answer]]
 
 MAX_ADDRESS_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 64 * 1024
+SMALL_FILE_BYTES = 64 * 1024
 
 _FIRST_FINAL_STATUS = 200
 _LAST_STATUS = 599
@@ -50,22 +51,37 @@ async def respond(handler: Handler, request: Request) -> Answer:
         if not _FIRST_FINAL_STATUS <= answer.status <= _LAST_STATUS:
             raise ValueError(f"{answer.status} is no final status")  # noqa: TRY301 - servers die of it
         if type(answer) is File:
-            return _located(answer)
+            return _found(answer)
     except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
         _log.exception("%s %s failed", request.method, request.path)
         return error_answer(RegistryError())
     return answer
 
 
-def _located(answer: File) -> Answer:
-    """The answer with its `stop` known; a file that went after the route had found it is an unknown blob.
+def _found(answer: File) -> Answer:
+    """The answer, when its file is there; an unknown blob where it went after the route had found it.
 
-    What is left between this look and the server's own open is answered by the server, 404 with a plain body.
+    A small file is read here, which costs less than handing it on. A large one is opened by the server later:
+    if it goes in between, the server's own 404 with a plain body is what the client gets.
     """
+    length = int(next(value for name, value in answer.headers if name == "content-length"))
     try:
-        size = os.stat(answer.path).st_size
+        if length <= SMALL_FILE_BYTES:
+            return Bytes(answer.status, answer.headers, _read(answer.path, answer.start, length))
+        os.stat(answer.path)
     except FileNotFoundError:
         return error_answer(BlobUnknown())
     if answer.start and not answer.stop:
-        return File(answer.status, answer.headers, answer.path, answer.start, size)
+        return File(answer.status, answer.headers, answer.path, answer.start, answer.start + length)
     return answer
+
+
+def _read(path: str, start: int, length: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = os.pread(descriptor, length, start)
+    finally:
+        os.close(descriptor)
+    if len(content) < length:
+        raise EOFError(f"{path} has {len(content)} of {length} bytes from {start}")
+    return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import resource
@@ -67,7 +68,8 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
         return _run(task, listeners, announce)
     finally:
         if socket:
-            os.unlink(socket)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(socket)
 
 
 def _run(task: Work, listeners: list[sockets.socket], ready: Callable[[], None]) -> int:

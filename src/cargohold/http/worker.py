@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 
     from cargohold.http.rsgi import RsgiApplication
 
+# Of one worker; more wait until one of these ends. Idle ones count, so it is far above what is busy at a
+# time.
 MAX_CONNECTIONS = 1024
-READ_BUFFER_BYTES = 128 * 1024
+# Of one connection: what a stalled transfer may hold. Uploads are no faster with more.
+BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
+HTTP2_PING_MILLISECONDS = 30_000
+_OVERTIME_SECONDS = 5
 
 # Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.
 _open_socket = cast("Callable[[int, bool, int], Any]", SocketHolder)
@@ -58,7 +64,12 @@ class _Granian(Server):
             websockets=False,
             backpressure=MAX_CONNECTIONS,
             runtime_blocking_threads=FILE_THREADS,
-            http1_settings=HTTP1Settings(max_buffer_size=READ_BUFFER_BYTES),
+            http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES),
+            http2_settings=HTTP2Settings(
+                max_frame_size=BUFFER_BYTES,
+                max_headers_size=BUFFER_BYTES,
+                keep_alive_interval=HTTP2_PING_MILLISECONDS,
+            ),
             log_level=LogLevels.warning,
             # Incremental: the handlers stay the application's own, and granian's lines go to them.
             log_dictconfig={
@@ -104,6 +115,8 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+    # Whatever hangs past the time limit, a thread on a dead disk perhaps, ends with the process.
+    signal.alarm(math.ceil(task.stop_timeout) + _OVERTIME_SECONDS)
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
     await asyncio.wait({serving}, timeout=task.stop_timeout)
     if serving.done():

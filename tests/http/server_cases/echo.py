@@ -22,7 +22,7 @@ from cargohold.types.errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-STALL_TIMEOUT = 1.5
+STALL_TIMEOUT = 2.5
 
 
 class Echo:
@@ -39,6 +39,7 @@ class Echo:
     async def hash(self, request: Request, asked: dict[str, str]) -> Answer:
         """Read the whole body; answer its length, its SHA-256 and the largest piece. `pause` after the first."""
         digest, received, largest = hashlib.sha256(), 0, 0
+        self._record("reading")
         try:
             async for piece in request.body:
                 received, largest = received + len(piece), max(largest, len(piece))

@@ -46,8 +46,8 @@ types: $(VENV)/dev.stamp
 imports: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports
 
-unit: $(VENV)/dev.stamp ## the tests that need no client, with branch coverage
-	@$(BIN)/pytest -m 'not clients' --cov --cov-report=term
+unit: $(VENV)/dev.stamp ## the quick tests, with branch coverage
+	@$(BIN)/pytest -m 'not clients and not slow' --cov --cov-report=term
 
 conformance: $(VENV)/runtime.stamp ## the official OCI suite, four runs (Go 1.24 or later)
 	@$(BIN)/python ci/conformance

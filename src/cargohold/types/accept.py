@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 # No part of a text can match these in two ways: the time that they take grows as its length does.
+# Possessive are only repetitions of one character: those of groups go wrong in Python before 3.11.5.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
-_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+(?:"|\\?\Z))++', re.DOTALL)
+_QUOTED = r'"[^"\\]*+(?:\\.[^"\\]*+)*"'
+_MEMBER = re.compile(r'(?:[^,"]|"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z))+', re.DOTALL)
 _RANGE = re.compile(rf"[ \t]*+(?:(\*)(?:/\*)?|(?!\*/)({_NAME}/{_NAME}))[ \t]*+(?=;|\Z)")
-_PARAMETER = re.compile(rf";[ \t]*+(?:({_NAME})(?:=({_NAME}|{_QUOTED}))?+)?+[ \t]*+", re.DOTALL)
+_PARAMETER = re.compile(rf";[ \t]*+(?:({_NAME})(?:=({_NAME}|{_QUOTED}))?)?[ \t]*+", re.DOTALL)
 _WEIGHT = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 
 _LONGEST_KEPT = 2048

@@ -65,3 +65,15 @@ def test_uploads_that_abort_leave_little_memory(tmp_path: Path) -> None:
         with server.connect() as wire:
             assert wire.ask("GET", "/v2/").status == 200
         assert proportional_memory(server) - before < 200 * MEBIBYTE
+
+
+@pytest.mark.slow
+def test_silent_clients_are_let_go(tmp_path: Path) -> None:
+    """Over HTTP/1 a client that sends nothing, half a head, or no second request, loses its connection."""
+    with serving(tmp_path) as server:
+        silent, slow, idle = (server.connect() for _ in range(3))
+        slow.send(b"GET /v2/ HTTP/1.1\r\nHost: regi")
+        assert idle.ask("GET", "/v2/").status == 200
+        for wire in (silent, slow, idle):
+            wire.socket.settimeout(60)
+            assert wire.closed()

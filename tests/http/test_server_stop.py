@@ -66,6 +66,15 @@ def test_a_stop_has_a_time_limit(tmp_path: Path, workers: int) -> None:
 
 
 @ONE_AND_TWO
+def test_a_thread_that_hangs_does_not_keep_the_process(tmp_path: Path, workers: int) -> None:
+    """A thread that comes to no end, on a dead disk perhaps, is left behind when the stop timeout is long over."""
+    with serving(tmp_path, workers=workers, stop_timeout=0.5) as server:
+        with server.connect() as wire:
+            assert wire.ask("GET", "/hang").status == 204
+        assert server.stop() == 0
+
+
+@ONE_AND_TWO
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_signal_ends_at_once(tmp_path: Path, workers: int, number: signal.Signals) -> None:
     """A second signal does not wait for requests, and the exit code is not 0."""

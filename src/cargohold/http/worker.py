@@ -116,6 +116,7 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     # Whatever hangs past the time limit, a thread on a dead disk perhaps, ends with the process.
+    signal.signal(signal.SIGALRM, lambda *_: _leave(0))
     signal.alarm(math.ceil(task.stop_timeout) + _OVERTIME_SECONDS)
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
     await asyncio.wait({serving}, timeout=task.stop_timeout)

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -112,6 +113,11 @@ class Echo:
         """Answer after `seconds`."""
         self._record("sleeping")
         await asyncio.sleep(float(asked["seconds"]))
+        return Empty(204, [])
+
+    async def hang(self, _: Request, __: dict[str, str]) -> Answer:
+        """Answer, and leave a thread that comes to no end."""
+        asyncio.get_running_loop().run_in_executor(None, time.sleep, 300)
         return Empty(204, [])
 
     async def die(self, _: Request, __: dict[str, str]) -> Answer:

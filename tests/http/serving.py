@@ -39,11 +39,12 @@ def until(found: Callable[[], T], seconds: float = WAIT_SECONDS) -> T:
 class Serving:
     """A server at work: its process, address, what it wrote on stderr, and how bodies ended."""
 
-    def __init__(self, root: Path, case: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, root: Path, case: str, arguments: dict[str, Any], descriptors: int) -> None:
         self.root = root
         self._stderr = root / "stderr"
         with self._stderr.open("wb") as stderr:
-            command = [sys.executable, "-W", "error", "-m", case, str(root), json.dumps(arguments)]
+            limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
+            command = [*limited, sys.executable, "-W", "error", "-m", case, str(root), json.dumps(arguments)]
             self.process = subprocess.Popen(
                 command,
                 stdout=stderr,
@@ -118,9 +119,12 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(root: Path, case: str = ECHO, **arguments: Any) -> Iterator[Serving]:
-    """Run `case` with the arguments of `serve`, ready when this gives it, and gone after."""
-    server = Serving(root, case, arguments)
+def serving(root: Path, case: str = ECHO, *, descriptors: int = 4096, **arguments: Any) -> Iterator[Serving]:
+    """Run `case` with the arguments of `serve`, ready when this gives it, and gone after.
+
+    `descriptors` is how many each of its processes may have.
+    """
+    server = Serving(root, case, arguments, descriptors)
     try:
         server.wait_until_ready()
         yield server

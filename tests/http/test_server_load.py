@@ -67,6 +67,16 @@ def test_uploads_that_abort_leave_little_memory(tmp_path: Path) -> None:
         assert proportional_memory(server) - before < 200 * MEBIBYTE
 
 
+def test_connections_are_fewer_than_descriptors(tmp_path: Path) -> None:
+    """With few descriptors fewer connections are taken: the others wait, and every one has its answer in turn."""
+    with serving(tmp_path, descriptors=200) as server:
+        clients = [server.connect() for _ in range(300)]
+        for wire in clients:
+            wire.request("GET", "/v2/", "Connection: close")
+        assert [wire.response().status for wire in clients] == [200] * 300
+        assert "Too many open files" not in server.stderr()
+
+
 @pytest.mark.slow
 def test_silent_clients_are_let_go(tmp_path: Path) -> None:
     """Over HTTP/1 a client that sends nothing, half a head, or no second request, loses its connection."""

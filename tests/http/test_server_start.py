@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.http.listen import SEND_STALL_MILLISECONDS, listen_tcp
 from tests.http.serving import ECHO, PROJECT, serving
 
 if TYPE_CHECKING:
@@ -117,3 +119,33 @@ def test_an_application_that_does_not_start_ends_the_server(tmp_path: Path, work
     said = refused(tmp_path, workers=workers)
     assert "IsADirectoryError" in said
     assert "\nready " not in said
+
+
+def test_connections_are_set_to_notice_clients_that_are_gone() -> None:
+    """Connections inherit: no delay of small answers, keepalive, and a limit to how long nothing is taken."""
+    (listener,) = listen_tcp("127.0.0.1", 0, 1)
+    with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        stall = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert stall == SEND_STALL_MILLISECONDS
+
+
+def test_connections_spread_over_the_workers() -> None:
+    """With several listeners on one port each gets a share of the connections."""
+    listeners = listen_tcp("127.0.0.1", 0, 2)
+    clients = [socket.create_connection(listeners[0].getsockname()) for _ in range(200)]
+    shares = []
+    for listener in listeners:
+        accepted = []
+        listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                accepted.append(listener.accept()[0])
+        shares.append(len(accepted))
+        for connection in (*accepted, listener):
+            connection.close()
+    for client in clients:
+        client.close()
+    assert sum(shares) == 200
+    assert min(shares) > 50

@@ -14,6 +14,7 @@ import stat
 from typing import Final
 
 BACKLOG: Final = 1024
+SEND_STALL_MILLISECONDS: Final = 300_000
 _KEEPALIVE_SECONDS: Final = 60
 
 
@@ -74,10 +75,12 @@ def address_of(listener: socket.socket) -> str:
 def _tcp_socket(family: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Connections inherit these: small answers leave at once, and a client that vanished is noticed.
+    # Connections inherit these: small answers leave at once; a client that vanished is noticed; one that takes
+    # nothing of its download for minutes loses it, and with it the file and the buffers that it holds.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_STALL_MILLISECONDS)
     return listener
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
     from cargohold.http.rsgi import RsgiApplication
 
-# Of one worker; more wait until one of these ends. Idle ones count, so it is far above what is busy at a
-# time.
+# Of one worker; more wait until one of these ends. Idle ones count, so there are many.
 MAX_CONNECTIONS = 1024
 # Of one connection: what a stalled transfer may hold. Uploads are no faster with more.
 BUFFER_BYTES = 128 * 1024
@@ -62,7 +62,7 @@ class _Granian(Server):
             target=target,
             http=HTTPModes.auto if http2 else HTTPModes.http1,
             websockets=False,
-            backpressure=MAX_CONNECTIONS,
+            backpressure=_most_connections(),
             runtime_blocking_threads=FILE_THREADS,
             http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES),
             http2_settings=HTTP2Settings(
@@ -122,7 +122,7 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     await asyncio.wait({serving}, timeout=task.stop_timeout)
     if serving.done():
         serving.result()
-        return 0
+        return 0 if stop.is_set() else 1
     _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)
     application.__rsgi_del__(loop)
     _leave(0)
@@ -153,6 +153,14 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
+def _most_connections() -> int:
+    """A connection takes a descriptor, and its transfer others: the server would spin where none is left."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(descriptors // 4, 1))
+
+
 def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415 - its absence is no fault
@@ -162,4 +170,4 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return "experimental" not in record.msg  # that the embedded server is so is said at every start
+    return "experimental" not in record.getMessage()  # that the embedded server is so is said at every start

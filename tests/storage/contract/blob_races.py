@@ -220,6 +220,26 @@ class BlobRaceContract(Contract):
             await done(pair.second.commit_upload(ONE, upload, digest, len(content)))
             await eventually(partial(_is_committed, pair.store, upload, content))
 
+    async def test_cancelled_mount_and_deletions(self, pair: Pair) -> None:
+        """Whatever is cancelled was made or was not, and can be asked for again."""
+        for pauses in range(1, 20):
+            content = b"mounted %d" % pauses
+            digest = await push(pair.store, ONE, content)
+            upload = await started(pair.store, ONE, content)
+            await cancelled_after(pair.store.create_upload(ONE, Algorithm.SHA256), pauses)
+            await cancelled_after(pair.store.mount_blob(digest, ONE, OTHER), pauses)
+            assert await blob(pair.second, OTHER, digest) in (None, content)
+            await pair.second.mount_blob(digest, ONE, OTHER)
+            assert await blob(pair.store, OTHER, digest) == content
+            await cancelled_after(pair.store.cancel_upload(ONE, upload), pauses)
+            assert await size(pair.second, ONE, upload) in (None, len(content))
+            await done(pair.second.cancel_upload(ONE, upload))
+            assert await size(pair.store, ONE, upload) is None
+            await cancelled_after(done(pair.store.delete_blob(OTHER, digest)), pauses)
+            await done(pair.second.delete_blob(OTHER, digest))
+            assert await blob(pair.store, OTHER, digest) is None
+            assert await blob(pair.store, ONE, digest) == content
+
 
 async def _is_committed(store: Store, upload: UploadId, content: bytes) -> None:
     assert await size(store, ONE, upload) is None

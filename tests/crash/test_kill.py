@@ -1,0 +1,55 @@
+"""A server that is killed at any moment has all that it acknowledged when it is started again."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tests.crash.pusher import Pusher
+from tests.e2e.dangling import faults
+from tests.e2e.server import Server
+from tests.http.wire import Wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = 50
+PUSHERS = 4
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """SIGKILL to all processes in the middle of pushes and deletions, 50 times: no acknowledged change is lost.
+
+    A change that was not answered is made or not. Every blob is what its digest says, sessions hold what was
+    acknowledged of them, and nothing points to nothing.
+    """
+    storage, moments = tmp_path / "data", random.Random()
+    pushers = [Pusher(f"crash/{number}", number) for number in range(PUSHERS)]
+    with ThreadPoolExecutor(PUSHERS) as pool:
+        for _ in range(KILLS):
+            server = Server(storage, {"workers": 2})
+            look(server, pushers)
+            running = [pool.submit(pusher.run, server.url) for pusher in pushers]
+            time.sleep(moments.uniform(0.0, 0.3))
+            server.kill()
+            for each in running:
+                each.result(timeout=60)
+            assert "Traceback" not in server.log
+    server = Server(storage, {"workers": 2})
+    look(server, pushers, at_all=True)
+    assert server.stop() == 0
+    assert faults(storage) == []
+    assert sum(pusher.acknowledged for pusher in pushers) > 10 * KILLS
+    assert sum(pusher.doubts for pusher in pushers) > KILLS / 2
+
+
+def look(server: Server, pushers: list[Pusher], *, at_all: bool = False) -> None:
+    try:
+        with Wire(server.url) as wire:
+            for pusher in pushers:
+                pusher.look(wire, at_all=at_all)
+    except BaseException:
+        server.kill()
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,18 +92,44 @@ def test_a_file_that_vanished_is_an_error_in_json(server: Serving, size: int) ->
         assert json.loads(response.body)["errors"][0]["code"] == "BLOB_UNKNOWN"
 
 
-def test_a_file_that_cannot_be_opened_is_a_plain_404(server: Serving) -> None:
-    """A large file that goes between the last look and the open is the server's own 404, never other bytes.
+def test_a_file_that_comes_and_goes_is_whole_or_unknown(server: Serving) -> None:
+    """While a file is moved away and back all the time, each answer is the whole of it or a 404, nothing else."""
+    path, aside = server.root / "restless", server.root / "aside"
+    path.write_bytes(CONTENT)
+    over = threading.Event()
 
-    A socket stands for it: it can be looked at, and not opened.
+    def move() -> None:
+        while not over.is_set():
+            os.rename(path, aside)
+            os.rename(aside, path)
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        with server.connect() as wire:
+            answers = [wire.ask("GET", f"/file?name=restless&claim={len(CONTENT)}") for _ in range(300)]
+    finally:
+        over.set()
+        mover.join()
+    assert {answer.status for answer in answers} <= {200, 404}
+    assert all(answer.body == CONTENT for answer in answers if answer.status == 200)
+    assert all(answer.complete for answer in answers)
+
+
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_a_file_that_cannot_be_opened_is_a_fault(server: Serving, length: int) -> None:
+    """A file that is there and cannot be opened is a 500, not a 404: nobody is told that a blob is unknown.
+
+    A socket stands for it: it cannot be opened even by root.
     """
     path = server.root / "socket"
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(os.fspath(path))
         with server.connect() as wire:
-            response = wire.ask("GET", "/file?name=socket&claim=100000")
-            assert (response.status, response.body) == (404, b"Not found")
-            assert wire.ask("GET", "/v2/").status == 200
+            response = wire.ask("GET", f"/file?name=socket&claim={length}")
+            assert response.status == 500
+            assert json.loads(response.body)["errors"][0]["code"] == "UNKNOWN"
+    path.unlink()
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 304, 400, 404, 416, 431, 507, 599])

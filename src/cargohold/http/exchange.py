@@ -59,16 +59,17 @@ async def respond(handler: Handler, request: Request) -> Answer:
 
 
 def _found(answer: File) -> Answer:
-    """The answer, when its file is there; an unknown blob where it went after the route had found it.
+    """The answer, when its file can be opened; an unknown blob where it went after the route had found it.
 
-    A small file is read here, which costs less than handing it on. A large one is opened by the server later:
-    if it goes in between, the server's own 404 with a plain body is what the client gets.
+    A small file is read here, which costs less than handing it on. A large one is opened by the server later,
+    which says 404 with a plain body to whatever keeps it from that: it is tried here, so that only what goes
+    wrong in between is answered so.
     """
     length = int(next(value for name, value in answer.headers if name == "content-length"))
     try:
         if length <= SMALL_FILE_BYTES:
             return Bytes(answer.status, answer.headers, _read(answer.path, answer.start, length))
-        os.stat(answer.path)
+        os.close(_open(answer.path))
     except FileNotFoundError:
         return error_answer(BlobUnknown())
     if answer.start and not answer.stop:
@@ -77,7 +78,7 @@ def _found(answer: File) -> Answer:
 
 
 def _read(path: str, start: int, length: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         content = os.pread(descriptor, length, start)
     finally:
@@ -85,3 +86,7 @@ def _read(path: str, start: int, length: int) -> bytes:
     if len(content) < length:
         raise EOFError(f"{path} has {len(content)} of {length} bytes from {start}")
     return content
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

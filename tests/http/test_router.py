@@ -92,6 +92,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
         ("PATCH", f"{SESSION}?digest=x", ops.AppendUpload(APP, UPLOAD)),
         ("PUT", f"{SESSION}?digest={quote(DIGEST)}", ops.FinishUpload(APP, UPLOAD, DIGEST)),
         ("DELETE", SESSION, ops.CancelUpload(APP, UPLOAD)),
+        ("PUT", f"{SESSION}?digest={LONG}&digest={DIGEST}", ops.FinishUpload(APP, UPLOAD, LONG)),
+        ("GET", "/v2/_catalog?n=1&n=x&last=a&last=b", ops.ListRepositories(Page(1, "a"))),
         ("GET", f"/v2/library/app/referrers/{DIGEST}", ops.ListReferrers(APP, DIGEST, None, None)),
         (
             "GET",
@@ -101,7 +103,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     ],
 )
 def test_an_address_asks_for_an_operation(method: str, target: str, expected: ops.Operation) -> None:
-    """Each endpoint of the specification, in each of its forms, is one operation."""
+    """Each endpoint of the specification, in each form, is one operation; of equal parameters the first counts."""
     path, _, query = target.partition("?")
     assert route(method, path, query) == expected
 

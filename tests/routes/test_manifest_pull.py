@@ -149,6 +149,13 @@ def test_what_the_client_has_is_not_sent(
         assert (reply.body, "content-length" in reply) == (b"", False)
 
 
+def test_a_condition_may_have_several_lines(registry: Registry) -> None:
+    """The entity tag counts on whichever line of If-None-Match it stands."""
+    lines = [("if-none-match", '"x"'), ("if-none-match", f'"y", "{DIGEST}"')]
+    assert registry.ask("GET", BY_TAG, lines).status == 304
+    assert registry.ask("GET", BY_TAG, lines[:1]).status == 200
+
+
 def test_a_tag_that_moved_is_sent(registry: Registry) -> None:
     """The entity tag of a tag is that of what it points to: after it has moved, the old one matches no more."""
     content = image(annotations={"moved": "yes"})

@@ -21,7 +21,7 @@ from tests.registry.documents import (
     sha256,
     sha512,
 )
-from tests.routes.caller import Pieces, Registry, Reply
+from tests.routes.caller import Pieces, Registry, Reply, answered, request
 
 TYPED = {"content-type": OCI_MANIFEST}
 LARGEST = 4 * 2**20
@@ -144,6 +144,19 @@ def test_a_deleted_blob_does_not_count(registry: Registry) -> None:
     assert put(registry, "v1", image()).error == (404, "MANIFEST_BLOB_UNKNOWN")
 
 
+def test_blobs_count_by_the_name_that_they_have() -> None:
+    """Blobs that were pushed by sha512 are found where the manifest names them so; by another name they are missing."""
+    registry = Registry()
+    for content in (CONFIG, LAYER):
+        registry.push_blob("app", content, sha512(content))
+    long = image(algorithm="sha512")
+    assert put(registry, sha512(long), long).status == 201
+    assert [entry["detail"]["digest"] for entry in put(registry, "v1", image()).errors] == [
+        sha256(CONFIG),
+        sha256(LAYER),
+    ]
+
+
 def test_children_must_be_there(registry: Registry) -> None:
     """An index whose child the repository does not hold is MANIFEST_BLOB_UNKNOWN 404."""
     child = image()
@@ -262,10 +275,14 @@ def test_the_largest_manifest(registry: Registry) -> None:
 
 
 def test_what_is_too_large_is_not_read(registry: Registry) -> None:
-    """A body of no announced length is refused as soon as it has passed the limit."""
+    """A body is refused by its announced length before it is read, and without one when it has passed the limit."""
     endless = Pieces([b" " * 2**20] * 100)
     assert registry.ask("PUT", "/v2/app/manifests/v1", body=endless).status == 413
     assert len(endless.pieces) >= 95
+    announced = request("PUT", "/v2/app/manifests/v1", body=b" " * (LARGEST + 1))
+    assert answered(registry.handle, announced).status == 413
+    assert isinstance(announced.body, Pieces)
+    assert announced.body.pieces
 
 
 def test_the_limit_is_a_setting() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.storage.memory import MemoryStore
 from cargohold.types.errors import SizeInvalid
 from tests.registry.documents import ABSENT, digest_of, sha256, sha512
 from tests.routes.caller import Pieces, Registry, Reply
+
+if TYPE_CHECKING:
+    from cargohold.types.digest import Algorithm
+    from cargohold.types.names import RepositoryName, UploadId
 
 CONTENT = b"the content of a blob"
 DIGEST = sha256(CONTENT)
@@ -174,6 +180,30 @@ def test_a_mount_of_nothing_starts_a_session(registry: Registry, algorithm: str,
     assert_started(reply, "target")
     stored = registry.ask("PUT", f"{reply['location']}?digest={digest}", body=CONTENT)
     assert_stored(stored, "target", digest)
+
+
+class Noting(MemoryStore):
+    """Notes what its sessions are to be hashed with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.algorithms: list[str] = []
+
+    async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
+        self.algorithms.append(algorithm.value)
+        return await super().create_upload(repository, algorithm)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_session_is_hashed_as_it_will_be_named(algorithm: str) -> None:
+    """`digest-algorithm`, the digest of a single POST and that of a mount say what bytes are hashed with."""
+    store = Noting()
+    registry = Registry(store=store)
+    digest = digest_of(CONTENT, algorithm)
+    for query in (f"digest-algorithm={algorithm}", f"mount={digest}", f"mount={digest}&from=source"):
+        registry.start("app", f"?{query}")
+    registry.push_blob("app", CONTENT, digest)
+    assert store.algorithms == [algorithm] * 4
 
 
 def test_a_mount_is_from_the_repository_that_is_named(registry: Registry) -> None:

@@ -89,8 +89,6 @@ class Uploads:
         upload = await self.start(repository, digest.algorithm)
         try:
             await self.finish(repository, upload, digest, body, None)
-        except DigestInvalid:
-            raise
         except BaseException:
             with suppress(BlobUploadUnknown):
                 await self.cancel(repository, upload)

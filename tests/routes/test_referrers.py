@@ -143,7 +143,7 @@ def test_referrers_outlive_their_subject(registry: Registry) -> None:
 
 
 def test_one_type_can_be_asked_for(registry: Registry) -> None:
-    """`?artifactType=` lists that type alone, and OCI-Filters-Applied says so, also where nothing is left."""
+    """`?artifactType=` lists that type alone, its plus encoded or not, and OCI-Filters-Applied says so."""
     for content in (
         image(subject=SUBJECT, artifactType=SBOM),
         image(subject=SUBJECT, artifactType=SIGNATURE),
@@ -154,6 +154,7 @@ def test_one_type_can_be_asked_for(registry: Registry) -> None:
     for asked, expected in (
         (SBOM, 1),
         (SIGNATURE.replace("+", "%2B"), 1),
+        (SIGNATURE, 1),
         (CONFIG_TYPE.replace("+", "%2b"), 1),
         ("x", 0),
     ):

@@ -139,11 +139,10 @@ def _start(repository: RepositoryName, query: Query) -> Operation:
 
 def _referrers(name: str, text: str, query: str) -> Operation:
     asked = _parse(query)
+    # No media type has a space in it: it is the plus of "+json", which was not encoded.
+    artifact_type = (_first(asked, "artifactType") or "").replace(" ", "+")
     return ListReferrers(
-        RepositoryName(name),
-        Digest(text),
-        _first(asked, "artifactType") or None,
-        _first(asked, "last") or None,
+        RepositoryName(name), Digest(text), artifact_type or None, _first(asked, "last") or None
     )
 
 

@@ -25,4 +25,4 @@ def asked_of_store(n: int) -> int:
 
 def cut(found: Sequence[str], n: int) -> Listed:
     """A page of at most `n` from what the store found."""
-    return Listed(list(found[:n]), n, len(found) > n > 0)
+    return Listed(list(found[:n]), n, len(found) > n)

@@ -206,6 +206,11 @@ def test_what_is_no_json_object_is_refused(registry: Registry, content: bytes) -
         assert put(registry, content, declared).error == (400, "MANIFEST_INVALID")
 
 
+def test_an_empty_body_is_called_so(registry: Registry) -> None:
+    """A push without a body says that it has none, which is what its sender must change."""
+    assert put(registry, b"", OCI_MANIFEST).errors[0]["message"] == "the body is empty"
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [

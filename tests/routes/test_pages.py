@@ -21,7 +21,10 @@ EMPTY = index([])
 def tagged(tags: list[str], settings: Settings | None = None) -> Registry:
     """A registry in which `app` has these tags."""
     registry = Registry(settings)
-    registry.push("app", f"{sha256(EMPTY)}?{'&'.join(f'tag={tag}' for tag in tags)}", EMPTY)
+    registry.push("app", sha256(EMPTY), EMPTY)
+    for some in range(0, len(tags), 100):
+        query = "&".join(f"tag={tag}" for tag in tags[some : some + 100])
+        registry.push("app", f"{sha256(EMPTY)}?{query}", EMPTY)
     return registry
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold import __version__
 from cargohold.config import load
-from cargohold.http.middleware import add_headers, allow_origins, answer_errors, dispatch
+from cargohold.http.middleware import allow_origins, answer_errors, dispatch
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.registry.blobs import Blobs
@@ -80,7 +80,11 @@ def application(settings: Settings) -> RsgiApplication:
     store = FilesystemStore(settings.storage.path)
     start, stop = _background(settings, store)
     return RsgiApplication(
-        handler(settings, store), start=start, stop=stop, stall_timeout=settings.uploads.stall_timeout
+        handler(settings, store),
+        headers=list(settings.http.headers.items()),
+        start=start,
+        stop=stop,
+        stall_timeout=settings.uploads.stall_timeout,
     )
 
 
@@ -97,7 +101,11 @@ def asgi() -> AsgiApplication:
     store.prepare()
     start, stop = _background(settings, store)
     return AsgiApplication(
-        handler(settings, store), start=start, stop=stop, stall_timeout=settings.uploads.stall_timeout
+        handler(settings, store),
+        headers=list(settings.http.headers.items()),
+        start=start,
+        stop=stop,
+        stall_timeout=settings.uploads.stall_timeout,
     )
 
 
@@ -147,8 +155,6 @@ def handler(settings: Settings, store: Store) -> Handler:
     handle = answer_errors(dispatch(routes, prefix=prefix, closed=closed))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
-    if settings.http.headers:
-        handle = add_headers(handle, list(settings.http.headers.items()))
     return handle
 
 

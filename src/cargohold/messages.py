@@ -26,6 +26,10 @@ class RequestHeaders(Protocol):
         """The value of each line of that name, in their order."""
         ...
 
+    def values(self) -> list[str]:
+        """The value of each line."""
+        ...
+
 
 class Body(Protocol):
     """A request's body, to be read once."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.http.middleware import add_headers, answer_errors, dispatch
+from cargohold.http.exchange import respond
+from cargohold.http.middleware import answer_errors, dispatch
 from cargohold.messages import Bytes, Empty
 from cargohold.storage.protocols import Full, Unavailable
 from cargohold.types.errors import ManifestBlobUnknown, NameUnknown, UploadRangeInvalid
@@ -104,11 +105,15 @@ def test_an_operation_goes_to_its_route() -> None:
     assert seen == [(CheckSupport(), "/deep/v2/")]
 
 
-def test_headers_are_added_to_what_is_there() -> None:
-    """What is added stands beside the answer's own headers."""
+@pytest.mark.parametrize(("target", "status"), [("/", 200), ("/fault", 500), ("/" + "x" * 9_000, 414)])
+def test_every_answer_bears_the_extra_headers(target: str, status: int) -> None:
+    """Extra headers stand beside the answer's own: those of the handler, of a fault and of a refusal alike."""
 
-    async def handle(_request: Request) -> Answer:
+    async def handle(asked: Request) -> Answer:
+        if asked.path == "/fault":
+            raise RuntimeError("a fault of ours")
         return Empty(200, [("a", "b")])
 
-    answer = answered(add_headers(handle, [("c", "d"), ("e", "f")]), request("GET", "/"))
-    assert answer.headers == [("a", "b"), ("c", "d"), ("e", "f")]
+    answer = asyncio.run(respond(handle, request("GET", target), [("c", "d"), ("e", "f")]))
+    assert answer.status == status
+    assert answer.headers[-2:] == [("c", "d"), ("e", "f")]

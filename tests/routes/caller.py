@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cargohold.app import handler
 from cargohold.config import Settings
+from cargohold.http.exchange import respond
 from cargohold.messages import Bytes, Empty, Request
 from cargohold.storage.memory import MemoryStore
 from tests.registry.documents import CONFIG, LAYER, sha256
@@ -31,6 +32,9 @@ class Lines:
 
     def get_all(self, key: str) -> list[str]:
         return [value for name, value in self._lines if name == key]
+
+    def values(self) -> list[str]:
+        return [value for _, value in self._lines]
 
 
 class Pieces:
@@ -116,7 +120,12 @@ class Registry:
 
     def __init__(self, settings: Settings | None = None, store: MemoryStore | None = None) -> None:
         self.store = store or MemoryStore()
-        self.handle = handler(settings or Settings(), self.store)
+        self._settings = settings or Settings()
+        self._handler = handler(self._settings, self.store)
+
+    async def handle(self, asked: Request) -> Answer:
+        """What an adapter sends."""
+        return await respond(self._handler, asked, list(self._settings.http.headers.items()))
 
     def ask(
         self,

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from cargohold.http.body import NO_BODY, RequestBody
-from cargohold.http.exchange import Handler, error_answer, refusal, respond
+from cargohold.http.exchange import Handler, error_answer, respond
 from cargohold.messages import Bytes, Empty, File, Request
 from cargohold.types.errors import BlobUnknown, SizeInvalid
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from cargohold.messages import Answer, Headers
+    from cargohold.messages import Headers
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,19 +36,21 @@ class AsgiApplication:
     """Carries requests from an ASGI server to `handler` and its answers back (ASGI 3).
 
     `start` and `stop` begin and end the application's background tasks, at the server's lifespan events.
-    `stall_timeout` (seconds) is how long a body may send nothing. Where the registry is mounted under a path
-    (`root_path`), it sees the rest.
+    `stall_timeout` (seconds) is how long a body may send nothing; every answer bears `headers`.
+    Where the registry is mounted under a path (`root_path`), it sees the rest.
     """
 
     def __init__(
         self,
         handler: Handler,
         *,
+        headers: Headers | None = None,
         start: Hook | None = None,
         stop: Hook | None = None,
         stall_timeout: float = STALL_SECONDS,
     ) -> None:
         self._handler = handler
+        self._headers = headers or []
         self._start = start
         self._stop = stop
         self._stall_timeout = stall_timeout
@@ -75,23 +77,19 @@ class AsgiApplication:
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = AsgiHeaders(scope["headers"])
-        path, query = _path(scope), scope["query_string"].decode("latin-1")
         length = _announced(headers, scope)
         body = AsgiBody(receive, headers, length, self._stall_timeout) if length != 0 else NO_BODY
-        answer: Answer | None = refusal(path, query, headers.values())
-        if answer is None:
-            client = (scope.get("client") or ("",))[0]
-            request = Request(
-                scope["method"],
-                path,
-                query,
-                headers,
-                body,
-                length=length,
-                client=client,
-                scheme=scope.get("scheme", "http"),
-            )
-            answer = await respond(self._handler, request)
+        request = Request(
+            scope["method"],
+            _path(scope),
+            scope["query_string"].decode("latin-1"),
+            headers,
+            body,
+            length=length,
+            client=(scope.get("client") or ("",))[0],
+            scheme=scope.get("scheme", "http"),
+        )
+        answer = await respond(self._handler, request, self._headers)
         if not body.ended:
             # Before the answer: with its last byte most servers close a connection whose request is unread.
             await body.discard()

@@ -80,6 +80,11 @@ class RequestBody(ABC):
                         return
         except (TimeoutError, RegistryError):
             return  # the answer is out already: there is nobody left to tell
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # A server that stops cancels the piece that is awaited, not the one who awaits it.
 
 
 class NoBody(RequestBody):

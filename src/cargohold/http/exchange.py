@@ -11,7 +11,7 @@ from cargohold.messages import Answer, Bytes, File, Request, encode_json
 from cargohold.types.errors import AddressTooLong, BlobUnknown, HeadersTooLarge, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from cargohold.messages import Headers
 
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -35,17 +35,19 @@ def error_answer(error: RegistryError) -> Bytes:
     return Bytes(error.status, headers, encode_json({"errors": error.entries()}))
 
 
-def refusal(path: str, query: str, header_values: Iterable[str]) -> Bytes | None:
-    """The answer to a request with a longer address or larger headers than the registry takes, else None."""
-    if len(path) + len(query) > MAX_ADDRESS_BYTES:
+async def respond(handler: Handler, request: Request, extra: Headers) -> Answer:
+    """The handler's answer, ready to be sent, with the headers that every answer bears."""
+    answer = await _answer(handler, request)
+    answer.headers.extend(extra)
+    return answer
+
+
+async def _answer(handler: Handler, request: Request) -> Answer:
+    """What is too large is refused, our fault is logged and becomes a 500, a lost file a 404."""
+    if len(request.path) + len(request.query) > MAX_ADDRESS_BYTES:
         return error_answer(AddressTooLong(f"path and query are longer than {MAX_ADDRESS_BYTES} bytes"))
-    if sum(map(len, header_values)) > MAX_HEADER_BYTES:
+    if sum(map(len, request.headers.values())) > MAX_HEADER_BYTES:
         return error_answer(HeadersTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes"))
-    return None
-
-
-async def respond(handler: Handler, request: Request) -> Answer:
-    """The handler's answer, ready to be sent; our fault is logged and becomes a 500, a lost file a 404."""
     try:
         answer = await handler(request)
         if not _FIRST_FINAL_STATUS <= answer.status <= _LAST_STATUS:

@@ -88,17 +88,6 @@ def answer_errors(handler: Handler) -> Handler:
     return handle
 
 
-def add_headers(handler: Handler, headers: Headers) -> Handler:
-    """Add headers to every answer."""
-
-    async def handle(request: Request) -> Answer:
-        answer = await handler(request)
-        answer.headers.extend(headers)
-        return answer
-
-    return handle
-
-
 def allow_origins(handler: Handler, origins: Sequence[str]) -> Handler:
     """Let pages of these origins (`*`: of all) read answers, and ask before they write.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cargohold.http.body import NO_BODY, RequestBody
-from cargohold.http.exchange import Handler, refusal, respond
+from cargohold.http.exchange import Handler, respond
 from cargohold.messages import Bytes, Empty, File, Request, RequestHeaders
 from cargohold.types.errors import SizeInvalid
 
@@ -76,18 +76,20 @@ class RsgiApplication:
 
     `start` and `stop` begin and end the application's background tasks on the worker's loop, before the first
     request and after the last; a worker that is killed skips `stop`. `stall_timeout` (seconds) is how long a
-    body may send nothing.
+    body may send nothing; every answer bears `headers`.
     """
 
     def __init__(
         self,
         handler: Handler,
         *,
+        headers: Headers | None = None,
         start: Callable[[AbstractEventLoop], None] | None = None,
         stop: Callable[[AbstractEventLoop], None] | None = None,
         stall_timeout: float = STALL_SECONDS,
     ) -> None:
         self._handler = handler
+        self._headers = headers or []
         self._start = start
         self._stop = stop
         self._stall_timeout = stall_timeout
@@ -104,23 +106,20 @@ class RsgiApplication:
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request, then read what its client may still be sending."""
-        headers, path, query = scope.headers, scope.path, scope.query_string
+        headers = scope.headers
         length = _announced(headers, scope)
         body = RsgiBody(protocol, headers, scope, length, self._stall_timeout) if length != 0 else NO_BODY
-        answer: Answer | None = refusal(path, query, headers.values())
-        if answer is None:
-            request = Request(
-                scope.method,
-                path,
-                query,
-                headers,
-                body,
-                length=length,
-                client=scope.client.rpartition(":")[0].strip("[]"),
-                scheme=scope.scheme,
-            )
-            answer = await respond(self._handler, request)
-        _send(protocol, answer)
+        request = Request(
+            scope.method,
+            scope.path,
+            scope.query_string,
+            headers,
+            body,
+            length=length,
+            client=scope.client.rpartition(":")[0].strip("[]"),
+            scheme=scope.scheme,
+        )
+        _send(protocol, await respond(self._handler, request, self._headers))
         if not body.ended:
             await body.discard()
 

@@ -52,3 +52,20 @@ def test_pages_of_referrers_make_the_list(paddings: list[int], room: int) -> Non
     assert listed == asyncio.run(store.list_referrers(APP, Digest(ABSENT)))
     assert len(listed) == len(contents)
     assert all(len(page) == 1 or len(b",".join(page)) <= room for page in pages if page)
+
+
+def test_commas_take_room_too() -> None:
+    """Two descriptors that would fill a page to the last byte are two pages: what stands between them counts."""
+    store = MemoryStore()
+    contents = [index([], subject=SUBJECT, annotations={"n": str(n)}) for n in range(2)]
+
+    async def case(room: int) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_PAGE", room)
+            page, _ = await Referrers(store).list(ListReferrers(APP, Digest(ABSENT), None, None))
+        return len(page)
+
+    for content in contents:
+        asyncio.run(Manifests(store).push(APP, digest_of(content), [], content, None))
+    size = sum(map(len, asyncio.run(store.list_referrers(APP, Digest(ABSENT)))))
+    assert [asyncio.run(case(room)) for room in (size, size + 2)] == [1, 2]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.dangling import faults
+from tests.e2e.medium import folder_in_memory
 from tests.e2e.pushing import (
     EMPTY,
     MANIFEST,
@@ -30,6 +29,7 @@ from tests.e2e.pushing import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.e2e.conftest import Start
     from tests.e2e.server import Server
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 RACERS = 4
 PATCH_ROUNDS = 1_000
 DELETE_ROUNDS = {"disk": 1_000, "memory": 10_000}
-MEMORY = "/dev/shm"
 
 
 @pytest.fixture
@@ -177,11 +176,11 @@ class DeleteRounds:
 @pytest.fixture(params=list(DELETE_ROUNDS))
 def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk, whose syncs hold the gates open for long, and one in memory, for the sake of many rounds."""
-    if request.param == "disk" or not os.access(MEMORY, os.W_OK):
+    if request.param == "disk":
         yield tmp_path / request.param
         return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        yield Path(folder) / request.param
+    with folder_in_memory(otherwise=tmp_path) as folder:
+        yield folder / request.param
 
 
 def test_delete_races_put(medium: Path, start: Start) -> None:

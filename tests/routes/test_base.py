@@ -95,6 +95,16 @@ def test_what_is_no_endpoint_is_not_found(registry: Registry, path: str) -> None
         assert registry.ask(method, path).error == (404, "UNSUPPORTED")
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_too_large_is_refused_anywhere(registry: Registry, method: str) -> None:
+    """An address beyond 8 KiB is 414, headers beyond 64 KiB are 431, and the message names the limit."""
+    for path in ENDPOINTS:
+        long = registry.ask(method, f"{path}?{'x' * 8200}")
+        assert (*long.error, "8192" in long.errors[0]["message"]) == (414, "UNSUPPORTED", True)
+        large = registry.ask(method, path, [("x-a", "x" * 7000)] * 10)
+        assert (*large.error, "65536" in large.errors[0]["message"]) == (431, "UNSUPPORTED", True)
+
+
 @pytest.mark.parametrize(
     "name",
     [

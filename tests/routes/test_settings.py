@@ -117,7 +117,15 @@ def test_a_prefix_stands_before_everything(prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/v2/", "/v2/app/manifests/v1", "/v2/app/manifests/v2", "/nowhere", "/v2/BAD/tags/list"]
+    "target",
+    [
+        "/v2/",
+        "/v2/app/manifests/v1",
+        "/v2/app/manifests/v2",
+        "/nowhere",
+        "/v2/BAD/tags/list",
+        "/" + "x" * 9000,
+    ],
 )
 def test_every_answer_bears_the_headers_that_are_set(target: str) -> None:
     """`http.headers` are added to successes and errors alike."""

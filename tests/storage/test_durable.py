@@ -1,0 +1,243 @@
+"""Changes that become durable together: what is written where, in what order, and what is left of a failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cargohold.storage.durable import Change, Disk, remove, remove_folder, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Recorder(Disk):
+    """A real disk that notes its syncs and renames, and fails where it is told to."""
+
+    def __init__(self, top: str) -> None:
+        super().__init__(top, lambda folder: "/goes" not in folder)
+        self.events: list[tuple[str, str]] = []
+        self.fail_at = ""
+
+    def _note(self, kind: str, path: str) -> None:
+        self.events.append((kind, path))
+        if kind == self.fail_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_file(self, path: str, content: bytes) -> None:
+        super().write_file(path, content)
+        self._note("file", path)
+
+    def sync_folder(self, path: str) -> None:
+        super().sync_folder(path)
+        self._note("folder", path)
+
+    def rename(self, old: str, new: str) -> None:
+        if self.fail_at == "rename":
+            self._note("rename", new)
+        super().rename(old, new)
+        self._note("rename", new)
+
+    def taken(self, kind: str) -> list[str]:
+        """The paths of one kind of event since the last time, and no more of them."""
+        found = [path for each, path in self.events if each == kind]
+        self.events = [event for event in self.events if event[0] != kind]
+        return found
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    made = tmp_path / "top"
+    (made / "new").mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def disk(top: Path) -> Iterator[Recorder]:
+    made = Recorder(str(top))
+    yield made
+    made.close()
+
+
+def _apply(change: Change) -> None:
+    with change:
+        change.stage()
+        change.place()
+        change.settle()
+
+
+def test_three_steps(disk: Recorder, top: Path) -> None:
+    """Nothing is in place before `place`; files are written and synced aside first, and renamed in their order."""
+    targets = [str(top / name) for name in ("a/deep/er/one", "two", "a/three")]
+    with Change(disk, str(top / "new")) as change:
+        for number, target in enumerate(targets):
+            change.file(target, b"%d" % number)
+        change.stage()
+        assert len(disk.taken("file")) == len(os.listdir(top / "new")) == 3
+        assert sorted(os.listdir(top)) == ["new"]
+        change.place()
+        assert disk.taken("rename") == targets
+        assert disk.taken("folder") == []
+        change.settle()
+    for number, target in enumerate(targets):
+        with open(target, "rb") as file:
+            assert file.read() == b"%d" % number
+    folders = {str(top / name) for name in ("a/deep/er", "a/deep", "a", "")}
+    assert {path.rstrip("/") for path in disk.taken("folder")} == {path.rstrip("/") for path in folders}
+    assert os.listdir(top / "new") == []
+
+
+def test_folders_that_last_are_synced_once(disk: Recorder, top: Path) -> None:
+    """A folder that lasts is known to be durable from then on; what goes is synced each time, with what it is in."""
+    _apply(_change(disk, top, "stays/one"))
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "stays")]
+    _apply(_change(disk, top, "stays/two"))
+    assert disk.taken("folder") == [str(top / "stays")]
+    for _ in range(2):
+        _apply(_change(disk, top, "stays/goes/link"))
+        assert sorted(disk.taken("folder")) == [str(top / "stays"), str(top / "stays/goes")]
+
+
+def test_folder_made_again(disk: Recorder, top: Path) -> None:
+    """A folder that was removed and made again by another process is synced in the folder above it again."""
+    _apply(_change(disk, top, "stays/one"))
+    (top / "stays").rename(top / "old")
+    disk.taken("folder")
+    _apply(_change(disk, top, "stays/one"))
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "stays")]
+
+
+def test_rely_on(disk: Recorder, top: Path) -> None:
+    """What another has put there is made durable too, though nothing is written."""
+    (top / "theirs").mkdir()
+    (top / "theirs/link").touch()
+    change = Change(disk, str(top / "new"))
+    change.rely_on(str(top / "theirs/link"))
+    _apply(change)
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "theirs")]
+    assert disk.taken("file") == disk.taken("rename") == []
+
+
+def test_folder_gone_before_settle(disk: Recorder, top: Path) -> None:
+    """A folder that a deletion has taken away is no error; the one above is synced, so that its going lasts."""
+    change = _change(disk, top, "stays/goes/link")
+    with change:
+        change.stage()
+        change.place()
+        remove_folder(str(top / "stays/goes"))
+        change.settle()
+    assert str(top / "stays") in disk.taken("folder")
+
+
+def test_move(disk: Recorder, top: Path) -> None:
+    """A file that is ready is renamed into place; if that does not come about it stays where it is."""
+    source = top / "source"
+    source.write_bytes(b"bytes")
+    with Change(disk, str(top / "new")) as change:
+        change.move(str(source), str(top / "target/data"))
+        change.stage()
+    assert source.read_bytes() == b"bytes"
+    change = Change(disk, str(top / "new"))
+    change.move(str(source), str(top / "target/data"))
+    _apply(change)
+    assert (top / "target/data").read_bytes() == b"bytes"
+    assert not source.exists()
+
+
+@pytest.mark.parametrize("step", ["file", "rename"])
+def test_failure_leaves_nothing_aside(disk: Recorder, top: Path, step: str) -> None:
+    """A full disk is told, and what was written aside is removed."""
+    disk.fail_at = step
+    change = Change(disk, str(top / "new"))
+    for number in range(20):
+        change.file(str(top / f"folder/{number}"), b"bytes")
+    with pytest.raises(OSError, match="No space"):
+        _apply(change)
+    assert os.listdir(top / "new") == []
+    assert not (top / "folder").exists() or os.listdir(top / "folder") == []
+
+
+def test_failure_to_settle_is_told(disk: Recorder, top: Path) -> None:
+    """A folder that cannot be synced fails the change, and is not taken for durable after that."""
+    disk.fail_at = "folder"
+    with pytest.raises(OSError, match="No space"):
+        _apply(_change(disk, top, "stays/one"))
+    disk.fail_at = ""
+    disk.taken("folder")
+    _apply(_change(disk, top, "stays/one"))
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "stays")]
+
+
+def test_each_waits_for_all(disk: Recorder) -> None:
+    """Every path has had its turn, several at once, before the first error is raised."""
+    done: list[str] = []
+    together = threading.Barrier(4)
+
+    def work(path: str) -> None:
+        together.wait(10)
+        done.append(path)
+        if path == "b":
+            raise OSError(errno.EIO, "bad")
+
+    with pytest.raises(OSError, match="bad"):
+        disk.each(work, ["a", "b", "c", "d"])
+    assert sorted(done) == ["a", "b", "c", "d"]
+    disk.each(work, [])
+
+
+def test_make_folders_at_once(disk: Recorder, top: Path) -> None:
+    """Many may make the same folders at the same time."""
+    path = str(top / "/".join("abcdefgh"))
+    with_others = threading.Barrier(8)
+
+    def make(_: str) -> None:
+        with_others.wait(10)
+        disk.make_folders(path)
+
+    disk.each(make, [str(number) for number in range(8)])
+    assert os.path.isdir(path)
+
+
+def test_write_all() -> None:
+    """Every byte is written, where the system takes a part at a time as well."""
+    content = os.urandom(300_000)
+    reader, writer = os.pipe()
+    received: list[bytes] = []
+
+    def receive() -> None:
+        with open(reader, "rb") as file:
+            received.append(file.read())
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    write_all(writer, content)
+    os.close(writer)
+    thread.join(10)
+    assert received == [content]
+
+
+def test_remove(tmp_path: Path) -> None:
+    """Files, folders and links are removed, what links lead to is not, and what is not there is no error."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    doomed = tmp_path / "doomed"
+    (doomed / "a/b").mkdir(parents=True)
+    (doomed / "a/file").touch()
+    (doomed / "link").symlink_to(kept)
+    (tmp_path / "link").symlink_to(kept)
+    for path in (doomed, tmp_path / "link", tmp_path / "missing"):
+        remove(str(path))
+    assert os.listdir(tmp_path) == ["kept"]
+    assert os.listdir(kept) == ["file"]
+
+
+def _change(disk: Disk, top: Path, name: str) -> Change:
+    change = Change(disk, str(top / "new"))
+    change.file(str(top / name), b"bytes")
+    return change

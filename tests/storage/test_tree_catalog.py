@@ -1,0 +1,220 @@
+"""The marks of the catalog, beside a tree that another server writes to as well."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cargohold.storage.filesystem import FilesystemStore, listing
+from cargohold.storage.protocols import Unavailable
+from cargohold.types.names import RepositoryName, Tag
+
+from .contract.base import LATEST, ONE, OTHER, commit, sample
+from .foreign import Foreign, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FIRST, SECOND = sample("first"), sample("second")
+REPOSITORIES = [RepositoryName(name) for name in ("a", "a-b", "a/b", "a/b/c", "a0", "b")]
+
+
+pytestmark = pytest.mark.usefixtures("loop")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FilesystemStore]:
+    made = FilesystemStore(str(tmp_path))
+    made.prepare()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def second(store: FilesystemStore) -> Iterator[FilesystemStore]:
+    """As another worker has it."""
+    made = FilesystemStore(store.layout.root)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def foreign(store: FilesystemStore) -> Foreign:
+    return Foreign(store.layout)
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few repositories are taken for many, so that walks go on beside the lists."""
+    monkeypatch.setattr(listing, "_FEW_REPOSITORIES", 0)
+    monkeypatch.setattr(listing, "_WALK_SHARE", 0)
+
+
+async def _until_listed(store: FilesystemStore, expected: list[RepositoryName]) -> None:
+    end = time.monotonic() + 20
+    while await store.list_repositories("", 100) != expected:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+async def test_marks(store: FilesystemStore) -> None:
+    """A repository is marked from its first manifest to its last, by its name with colons."""
+    await commit(store, ONE, FIRST)
+    await commit(store, ONE, SECOND)
+    assert os.listdir(store.layout.catalog) == ["library:one"]
+    await store.delete_manifest(ONE, FIRST.digest)
+    assert os.listdir(store.layout.catalog) == ["library:one"]
+    await store.delete_manifest(ONE, SECOND.digest)
+    assert os.listdir(store.layout.catalog) == []
+
+
+async def test_written_by_another(store: FilesystemStore, second: FilesystemStore, foreign: Foreign) -> None:
+    """What another server adds and removes is so at the next request, in every worker."""
+    expected: list[RepositoryName] = []
+    for name in REPOSITORIES:
+        foreign.push(name, FIRST, LATEST)
+        expected = sorted([*expected, name])
+        for each in (store, second):
+            assert await each.list_repositories("", 100) == expected
+    for name in REPOSITORIES:
+        foreign.delete(name, FIRST, LATEST)
+        expected.remove(name)
+        for each in (store, second):
+            assert await each.list_repositories("", 100) == expected
+    foreign.push(REPOSITORIES[0], FIRST)
+    assert await second.list_repositories("", 100) == REPOSITORIES[:1]
+
+
+@pytest.mark.usefixtures("large")
+async def test_many_repositories(store: FilesystemStore, second: FilesystemStore, foreign: Foreign) -> None:
+    """Where a walk is long: all is listed at a worker's first request, and what another server adds soon after."""
+    for name in REPOSITORIES:
+        foreign.push(name, FIRST)
+    for each in (store, second):
+        assert await each.list_repositories("", 100) == REPOSITORIES
+    foreign.push(ONE, FIRST)
+    for each in (store, second):
+        await _until_listed(each, [*REPOSITORIES, ONE])
+    await commit(store, OTHER, FIRST)
+    for each in (store, second):
+        assert await each.list_repositories("", 100) == [*REPOSITORIES, ONE, OTHER]
+
+
+@pytest.mark.usefixtures("large")
+async def test_many_repositories_removed(store: FilesystemStore, foreign: Foreign) -> None:
+    """Where a walk is long, what another server removes is gone at once all the same."""
+    for name in REPOSITORIES:
+        foreign.push(name, FIRST)
+    assert await store.list_repositories("", 100) == REPOSITORIES
+    foreign.delete(REPOSITORIES[0], FIRST)
+    shutil.rmtree(store.layout.repository(RepositoryName("a/b")))
+    assert await store.list_repositories("", 100) == ["a-b", "a0", "b"]
+
+
+async def test_lost_marks(store: FilesystemStore, foreign: Foreign) -> None:
+    """Marks that a power cut has undone are made again, and marks of nothing list nothing."""
+    foreign.push(ONE, FIRST)
+    await commit(store, OTHER, FIRST)
+    for name in ("library:gone", "UPPER", "stray\n", ".hidden", "a::b"):
+        put(f"{store.layout.catalog}/{name}", b"")
+    os.unlink(store.layout.catalog_mark(OTHER))
+    fresh = FilesystemStore(store.layout.root)
+    try:
+        assert await fresh.list_repositories("", 100) == [ONE, OTHER]
+    finally:
+        fresh.close()
+    assert os.path.basename(store.layout.catalog_mark(OTHER)) in os.listdir(store.layout.catalog)
+
+
+async def test_longest_name(store: FilesystemStore, foreign: Foreign) -> None:
+    """The longest name that there may be has a mark too."""
+    longest = RepositoryName("/".join(["a" * 50] * 5))
+    assert len(longest) == 254
+    longest = RepositoryName(f"b{longest}")
+    foreign.push(longest, FIRST, LATEST)
+    assert await store.list_repositories("", 100) == [longest]
+    await commit(store, longest, SECOND, LATEST)
+    assert await store.list_tags(longest, "", 10) == [LATEST]
+
+
+async def test_delete_against_commit(store: FilesystemStore, second: FilesystemStore) -> None:
+    """The last manifest goes while another process commits the first: what there is in the end is listed."""
+    await commit(store, ONE, FIRST)
+    for number in range(150):
+        kept, doomed = (FIRST, SECOND) if number % 2 else (SECOND, FIRST)
+        deletion = store.delete_manifest(ONE, doomed.digest)
+        await asyncio.gather(deletion, commit(second, ONE, kept, LATEST))
+        assert os.listdir(store.layout.catalog) == ["library:one"]
+        for each in (store, second):
+            assert await each.list_repositories("", 10) == [ONE]
+            assert await each.list_tags(ONE, "", 10) == [LATEST]
+
+
+@pytest.mark.usefixtures("large")
+async def test_error_of_a_walk_is_told(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk beside the lists that fails is told to one who asks; the next walk may succeed."""
+
+    def fail(_folder: str) -> Iterator[RepositoryName]:
+        raise OSError(5, "Input/output error")
+
+    foreign.push(ONE, FIRST)
+    assert await store.list_repositories("", 10) == [ONE]
+    with monkeypatch.context() as broken:
+        broken.setattr(listing, "repositories", fail)
+        with pytest.raises(Unavailable):
+            await _until_listed(store, [OTHER])
+    foreign.push(OTHER, FIRST)
+    await _until_listed(store, [ONE, OTHER])
+
+
+@pytest.mark.usefixtures("large")
+async def test_close_ends_a_walk(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk of a tree without end does not keep the store from closing."""
+    foreign.push(ONE, FIRST)
+    assert await store.list_repositories("", 10) == [ONE]
+    walking, steps = threading.Event(), 0
+
+    def endless(_folder: str) -> Iterator[RepositoryName]:
+        nonlocal steps
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            walking.set()
+            steps += 1
+            yield ONE
+            time.sleep(0.001)
+        raise AssertionError("the walk was not ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(listing, "repositories", endless)
+        assert await store.list_repositories("", 10) == [ONE]
+        assert walking.wait(10)
+        store.close()
+        ended = steps
+    await asyncio.sleep(0.05)
+    assert steps == ended
+
+
+async def test_tags_of_another(store: FilesystemStore, foreign: Foreign) -> None:
+    """A tag of another server is listed from the moment that it has its link until it has lost it."""
+    foreign.push(ONE, FIRST)
+    tag = Tag("theirs")
+    os.makedirs(store.layout.tag_index(ONE, tag, FIRST.digest))
+    os.makedirs(os.path.dirname(store.layout.tag_current(ONE, tag)))
+    await asyncio.sleep(0.15)
+    assert await store.list_tags(ONE, "", 10) == []
+    foreign.tag(ONE, tag, FIRST.digest)
+    assert await store.list_tags(ONE, "", 10) == [tag]
+    await asyncio.sleep(0.15)
+    os.unlink(store.layout.tag_current(ONE, tag))
+    assert await store.list_tags(ONE, "", 10) == []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cargohold.http.exchange import Handler
     from cargohold.messages import Answer
+    from cargohold.storage.protocols import Store
 
 
 class Lines:
@@ -118,7 +119,7 @@ def answered(handler: Handler, asked: Request) -> Answer:
 class Registry:
     """A registry with these settings; without a store, an empty one."""
 
-    def __init__(self, settings: Settings | None = None, store: MemoryStore | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, store: Store | None = None) -> None:
         self.store = store or MemoryStore()
         self._settings = settings or Settings()
         self._handler = handler(self._settings, self.store)

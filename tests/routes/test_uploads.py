@@ -76,8 +76,10 @@ def test_a_digest_may_be_encoded(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_other_bytes_are_refused(registry: Registry, method: str) -> None:
+def test_other_bytes_are_refused(method: str) -> None:
     """Bytes that are not those of the digest are DIGEST_INVALID 400; nothing is stored and the session is over."""
+    store = MemoryStore()
+    registry = Registry(store=store)
     location = registry.start("app") if method == "PUT" else "/v2/app/blobs/uploads/"
     reply = registry.ask(method, f"{location}?digest={ABSENT}", body=CONTENT)
     assert reply.error == (400, "DIGEST_INVALID")
@@ -85,7 +87,7 @@ def test_other_bytes_are_refused(registry: Registry, method: str) -> None:
     assert reply.errors[0]["detail"]["digest"] == ABSENT
     for digest in (ABSENT, DIGEST):
         assert registry.ask("GET", f"/v2/app/blobs/{digest}").error == (404, "BLOB_UNKNOWN")
-    assert not registry.store._sessions
+    assert not store._sessions
 
 
 def test_a_put_names_its_digest(registry: Registry) -> None:
@@ -142,13 +144,15 @@ def test_a_session_belongs_to_a_repository(registry: Registry, method: str) -> N
     assert registry.ask("GET", location)["range"] == "0-0"
 
 
-def test_a_body_that_breaks_off_leaves_nothing(registry: Registry) -> None:
+def test_a_body_that_breaks_off_leaves_nothing() -> None:
     """A single POST whose body ends early is SIZE_INVALID 400; neither a blob nor a session is left."""
+    store = MemoryStore()
+    registry = Registry(store=store)
     body = Pieces([CONTENT[:5]], SizeInvalid("the body ended early"))
     reply = registry.ask("POST", f"/v2/app/blobs/uploads/?digest={DIGEST}", body=body)
     assert reply.error == (400, "SIZE_INVALID")
     assert registry.ask("GET", f"/v2/app/blobs/{DIGEST}").status == 404
-    assert not registry.store._sessions
+    assert not store._sessions
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -238,8 +242,10 @@ def test_a_bad_mount_is_refused(registry: Registry, query: str, code: str) -> No
     assert registry.ask("POST", f"/v2/app/blobs/uploads/{query}").error == (400, code)
 
 
-def test_a_session_can_be_cancelled(registry: Registry) -> None:
+def test_a_session_can_be_cancelled() -> None:
     """DELETE of a session is 204; then it is unknown to every method, and its bytes are gone."""
+    store = MemoryStore()
+    registry = Registry(store=store)
     location = registry.start("app")
     registry.ask("PATCH", location, body=CONTENT)
     reply = registry.ask("DELETE", location)
@@ -247,7 +253,7 @@ def test_a_session_can_be_cancelled(registry: Registry) -> None:
     for method in ("GET", "PATCH", "PUT", "DELETE"):
         target = f"{location}?digest={DIGEST}"
         assert registry.ask(method, target).error == (404, "BLOB_UPLOAD_UNKNOWN")
-    assert not registry.store._sessions
+    assert not store._sessions
 
 
 def test_the_same_blob_may_be_pushed_again(registry: Registry) -> None:

@@ -7,6 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.crash.pusher import Pusher
 from tests.e2e.dangling import faults
 from tests.e2e.server import Server
@@ -15,12 +17,14 @@ from tests.http.wire import Wire
 if TYPE_CHECKING:
     from pathlib import Path
 
-KILLS = 50
 PUSHERS = 4
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """SIGKILL to all processes in the middle of pushes and deletions, 50 times: no acknowledged change is lost.
+@pytest.mark.parametrize(
+    "kills", [50, pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])]
+)
+def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
+    """SIGKILL to all processes in the middle of pushes and deletions: no acknowledged change is lost.
 
     A change that was not answered is made or not. Every blob is what its digest says, sessions hold what was
     acknowledged of them, and nothing points to nothing.
@@ -28,7 +32,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     storage, moments = tmp_path / "data", random.Random()
     pushers = [Pusher(f"crash/{number}", number) for number in range(PUSHERS)]
     with ThreadPoolExecutor(PUSHERS) as pool:
-        for _ in range(KILLS):
+        for _ in range(kills):
             server = Server(storage, {"workers": 2})
             look(server, pushers)
             running = [pool.submit(pusher.run, server.url) for pusher in pushers]
@@ -41,8 +45,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     look(server, pushers, at_all=True)
     assert server.stop() == 0
     assert faults(storage) == []
-    assert sum(pusher.acknowledged for pusher in pushers) > 10 * KILLS
-    assert sum(pusher.doubts for pusher in pushers) > KILLS / 2
+    assert sum(pusher.acknowledged for pusher in pushers) > 10 * kills
+    assert sum(pusher.doubts for pusher in pushers) > kills / 2
 
 
 def look(server: Server, pushers: list[Pusher], *, at_all: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.pushing import EMPTY, digest_of
+from tests.e2e.pushing import EMPTY, digest_of, make_manifest
 from tests.interop.distribution import Distribution
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ def test_keeps_what_is_used(cargohold: Serve, root: Path, tmp_path: Path, progra
         kept = ours.push("app", "latest", text="kept")
         referrer = ours.push("app", text="referrer", subject=kept)
         deleted = ours.push("app", "gone", text="deleted")
+        by_sha512 = ours.push_blob("app", b"by sha512", "sha512")
+        content = make_manifest("by sha512").replace(
+            b'"layers": []',
+            b'"layers": [{"mediaType": "text/plain", "digest": "%s", "size": 9}]' % by_sha512.encode(),
+        )
+        ours.push_manifest("app", "by-sha512", content)
         ours.delete_manifest("app", deleted)
     server = Distribution(program, root, tmp_path / "distribution.json")
     server.stop()
@@ -32,12 +38,14 @@ def test_keeps_what_is_used(cargohold: Serve, root: Path, tmp_path: Path, progra
     assert not removed & {f"sha256:{path.parent.name}" for path in blobs.glob("*/*/data")}
     with cargohold() as ours:
         assert ours.catalog() == ["app"]
-        assert ours.tags("app") == ["latest"]
+        assert ours.tags("app") == ["by-sha512", "latest"]
+        assert ours.manifest("app", "by-sha512") == content
+        assert ours.blob("app", by_sha512) == b"by sha512"
         assert ours.manifest("app", "latest") == kept
         assert ours.manifest("app", digest_of(referrer)) == referrer
         assert ours.referrers("app", kept) == [digest_of(referrer)]
-        for content in (EMPTY, b"kept" * 1000, b"referrer" * 1000):
-            assert ours.blob("app", digest_of(content)) == content
+        for blob in (EMPTY, b"kept" * 1000, b"referrer" * 1000):
+            assert ours.blob("app", digest_of(blob)) == blob
         assert ours.blob("app", digest_of(b"deleted" * 1000)) is None
         assert ours.push("app", "gone", text="deleted") == deleted
         assert ours.manifest("app", "gone") == deleted

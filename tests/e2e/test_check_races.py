@@ -26,6 +26,7 @@ from tests.e2e.pushing import (
     put_manifest,
     start_upload,
 )
+from tests.http.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Start
     from tests.e2e.server import Server
-    from tests.http.wire import Response, Wire
+    from tests.http.wire import Response
 
 RACERS = 4
 PATCH_ROUNDS = 1_000
+BLOB_ROUNDS = 1_000
 DELETE_ROUNDS = {"disk": 1_000, "memory": 10_000}
 
 
@@ -202,3 +204,42 @@ def test_delete_races_put(medium: Path, start: Start) -> None:
     in_parallel(server, count, race)
     assert min(seen[word] for word in ("moved there", "same gone", "same there")) > count / 100, seen
     assert faults(server.storage) == []
+
+
+def test_delete_races_push_of_blob(pair: Server) -> None:
+    """A DELETE of a blob that meets a push or a mount of the same comes before or after it, 1,000 times.
+
+    The push never fails, and the blob is there unless the DELETE came after it.
+    """
+    contents = {f"raced/{number}": os.urandom(2_000 + number) for number in range(RACERS)}
+    seen: Counter[tuple[int, bool]] = Counter()
+    with Wire(pair.url) as wire:
+        for repository, content in contents.items():
+            push_blob(wire, repository, content)
+            push_blob(wire, "source", content)
+
+    def race(repository: str, number: int, wires: list[Wire]) -> None:
+        pusher, deleter = wires
+        content = contents[repository]
+        digest, dice = digest_of(content), random.Random(number)
+        stood = pull_blob(pusher, repository, digest) is not None
+        mounts = dice.random() < 0.5
+        query, body = (f"mount={digest}&from=source", b"") if mounts else (f"digest={digest}", content)
+        push = ("POST", f"/v2/{repository}/blobs/uploads/?{query}")
+        delete = ("DELETE", f"/v2/{repository}/blobs/{digest}")
+        if dice.random() < 0.5:
+            pusher.request(*push, body=body)
+            deleter.request(*delete)
+        else:
+            deleter.request(*delete)
+            pusher.request(*push, body=body)
+        assert pusher.response(to="POST").status == 201
+        deleted = deleter.response(to="DELETE").status
+        assert deleted in ({202} if stood else {202, 404})
+        there = pull_blob(deleter, repository, digest)
+        assert there == content or (there is None and deleted == 202)
+        seen[deleted, there is not None] += 1
+
+    in_parallel(pair, BLOB_ROUNDS, race)
+    assert min(seen[202, True], seen[202, False]) > BLOB_ROUNDS / 100, seen
+    assert faults(pair.storage) == []

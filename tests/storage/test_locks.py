@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage import locks
 from cargohold.storage.locks import STRIPES, StripedLocks, locked, open_lock, try_lock
 from cargohold.storage.protocols import Unavailable
 
@@ -25,7 +24,7 @@ _HOLDER = """
 import sys, time
 from cargohold.storage.locks import StripedLocks
 locks = StripedLocks(sys.argv[1])
-with locks.hold(*sys.argv[2:]):
+with locks.hold(*sys.argv[2:], seconds=10):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -35,7 +34,7 @@ import sys
 from cargohold.storage.locks import StripedLocks
 locks = StripedLocks(sys.argv[1])
 for _ in range(int(sys.argv[3])):
-    with locks.hold("a", "b"):
+    with locks.hold("a", "b", seconds=10):
         with open(sys.argv[2], "r+") as file:
             count = int(file.read())
             file.seek(0)
@@ -59,11 +58,6 @@ def other(tmp_path: Path) -> Iterator[StripedLocks]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.2)
-
-
-@pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lock of `a` until it is killed."""
     process = subprocess.Popen(
@@ -77,7 +71,6 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.stdout.close()
 
 
-@pytest.mark.usefixtures("impatient")
 def test_excludes(one: StripedLocks, other: StripedLocks) -> None:
     """Who asks for a lock that another holds waits, and is told when it takes too long; later he has it."""
     with one.hold("a"), pytest.raises(Unavailable), other.hold("a"):
@@ -86,12 +79,11 @@ def test_excludes(one: StripedLocks, other: StripedLocks) -> None:
         pass
 
 
-@pytest.mark.usefixtures("impatient")
 def test_excludes_threads(one: StripedLocks) -> None:
     """Threads of one process exclude each other too."""
 
     def ask() -> None:
-        with one.hold("a"):
+        with one.hold("a", seconds=0.2):
             raise AssertionError("held twice")
 
     with ThreadPoolExecutor(1) as pool, one.hold("a"), pytest.raises(Unavailable):
@@ -103,11 +95,11 @@ def test_waits_its_turn(one: StripedLocks, other: StripedLocks) -> None:
     taken = threading.Event()
 
     def ask() -> None:
-        with other.hold("a"):
+        with other.hold("a", seconds=10):
             taken.set()
 
     with ThreadPoolExecutor(1) as pool:
-        with one.hold("a"):
+        with one.hold("a", seconds=10):
             waiting = pool.submit(ask)
             assert not taken.wait(0.1)
         waiting.result(5)
@@ -129,7 +121,7 @@ def test_one_order(one: StripedLocks, other: StripedLocks) -> None:
 
     def work(striped: StripedLocks, order: list[str]) -> int:
         for _ in range(200):
-            with striped.hold(*order):
+            with striped.hold(*order, seconds=10):
                 pass
         return 200
 
@@ -157,7 +149,7 @@ def test_dies_with_its_holder(one: StripedLocks, holder: subprocess.Popen[str]) 
     with ThreadPoolExecutor(1) as pool:
 
         def ask() -> float:
-            with one.hold("a"):
+            with one.hold("a", seconds=10):
                 return time.monotonic()
 
         waiting = pool.submit(ask)
@@ -168,7 +160,6 @@ def test_dies_with_its_holder(one: StripedLocks, holder: subprocess.Popen[str]) 
     assert holder.wait(5) == -signal.SIGKILL
 
 
-@pytest.mark.usefixtures("impatient")
 def test_stopped_holder_keeps_it(one: StripedLocks, holder: subprocess.Popen[str]) -> None:
     """A holder that stands still still holds it: the others are told instead of going ahead."""
     os.kill(holder.pid, signal.SIGSTOP)

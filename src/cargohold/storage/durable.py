@@ -33,8 +33,13 @@ class Disk:
         self._durable: dict[str, int] = {}
 
     def write_file(self, path: str, content: bytes) -> None:
-        """Make a new file and sync it."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        """Make a new file, and the folders above it that are missing, and sync it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            self.make_folders(os.path.dirname(path))
+            descriptor = os.open(path, flags, 0o666)
         try:
             write_all(descriptor, content)
             os.fsync(descriptor)
@@ -139,6 +144,10 @@ class Change:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove whatever was written and not placed."""
         for staged, _target in self._renames:
             if staged in self._contents:
                 remove(staged)

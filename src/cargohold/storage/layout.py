@@ -152,4 +152,4 @@ def unflat(name: str) -> Digest:
 
 
 def _split(digest: Digest) -> str:
-    return f"{digest.algorithm.value}/{digest.hex}"
+    return digest.replace(":", "/", 1)

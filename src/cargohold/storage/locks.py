@@ -24,6 +24,13 @@ STRIPES = 64
 PATIENCE = 10.0
 """Seconds after which a lock that is not to be had is an error: what is done under one takes milliseconds."""
 
+MOMENT = 0.005
+"""Seconds that a thread waits for a lock, before it goes and does something else."""
+
+
+class Busy(Unavailable):
+    """Another holds the lock; nothing was done, and asking again may succeed."""
+
 
 class StripedLocks:
     """A fixed number of locks; a name always means the same one, in every process."""
@@ -34,9 +41,9 @@ class StripedLocks:
         self._descriptors: dict[int, int] = {}
 
     @contextmanager
-    def hold(self, *names: str) -> Iterator[None]:
-        """Hold the locks of these names, taken in one order by everyone. Raises Unavailable after `PATIENCE`."""
-        deadline = time.monotonic() + PATIENCE
+    def hold(self, *names: str, seconds: float = MOMENT) -> Iterator[None]:
+        """Hold the locks of these names, taken in one order by everyone. Raises Busy when `seconds` have passed."""
+        deadline = time.monotonic() + seconds
         with ExitStack() as held:
             for stripe in sorted({zlib.crc32(name.encode()) % STRIPES for name in names}):
                 held.enter_context(self._hold(stripe, deadline))
@@ -46,15 +53,22 @@ class StripedLocks:
     def _hold(self, stripe: int, deadline: float) -> Iterator[None]:
         thread = self._threads[stripe]
         if not thread.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise Unavailable("a lock of the storage was not to be had in time")
+            raise Busy("a thread of this process holds a lock of the storage")
         try:
-            descriptor = self._descriptors.get(stripe)
-            if descriptor is None:
-                descriptor = self._descriptors[stripe] = open_lock(f"{self._folder}/{stripe:02x}")
-            with locked(descriptor, deadline):
+            with locked(self._descriptor(stripe), deadline):
                 yield
         finally:
             thread.release()
+
+    def _descriptor(self, stripe: int) -> int:
+        """The stripe's file as it is now: one that was removed and made again is locked by others than the old one."""
+        path, descriptor = f"{self._folder}/{stripe:02x}", self._descriptors.get(stripe)
+        if descriptor is not None and not _is_at(path, descriptor):
+            os.close(self._descriptors.pop(stripe))
+            descriptor = None
+        if descriptor is None:
+            descriptor = self._descriptors[stripe] = open_lock(path)
+        return descriptor
 
     def close(self) -> None:
         """Close the files."""
@@ -67,16 +81,23 @@ def open_lock(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def locked(descriptor: int, deadline: float) -> Iterator[None]:
-    """Hold the lock of an open file, alone. Raises Unavailable when `deadline` (monotonic seconds) has passed.
+    """Hold the lock of an open file, alone. Raises Busy when `deadline` (monotonic seconds) has passed.
 
     It asks again and again, since a wait inside the kernel could not be ended.
     """
     pause = 0.0002
     while not try_lock(descriptor):
         if time.monotonic() >= deadline:
-            raise Unavailable("a lock of the storage was not to be had in time")
+            raise Busy("another holds a lock of the storage")
         time.sleep(pause)
         pause = min(pause * 2, 0.01)
     try:

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 from cargohold.storage.durable import Change
+from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.tree import told
@@ -13,7 +14,7 @@ from cargohold.storage.filesystem.uploads import FileUploads
 from cargohold.storage.protocols import Conflict
 
 
-class FilesystemStore(FileUploads, FileLists, FileReferrers):
+class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 
     def prepare(self) -> None:

@@ -53,16 +53,19 @@ def load_hasher(path: str) -> Hasher | None:
     try:
         with open(path, "rb", buffering=0) as file:
             head, _, state = file.read().partition(b"\n")
-    except FileNotFoundError:
+    except OSError:
         return None
     fields = head.split(b" ")
     if len(fields) != 3:  # noqa: PLR2004 - the three fields that save_hasher writes
         return None
     boot, name, length = fields
-    algorithm = Algorithm(name.decode())
-    if length == b"0":
+    try:
+        algorithm, count = Algorithm(name.decode()), int(length)
+    except ValueError:
+        return None
+    if count == 0:
         return Hasher(algorithm)
-    return Hasher.restore(algorithm, int(length), state) if boot == _boot() else None
+    return Hasher.restore(algorithm, count, state) if boot == _boot() else None
 
 
 def hash_from(descriptor: int, size: int, algorithm: Algorithm, hasher: Hasher | None) -> Digest:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.manifests import FileManifests
-from cargohold.storage.filesystem.tree import exists, folder_names
+from cargohold.storage.filesystem.tree import folder_names, is_link
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.lists import after as names_after
 from cargohold.storage.protocols import NotFound
@@ -45,7 +45,7 @@ class FileLists(FileManifests):
             for name in names_after(names, after):
                 with suppress(TagInvalid):
                     tag = Tag(name)
-                    if exists(self.layout.tag_current(repository, tag)):
+                    if is_link(self.layout.tag_current(repository, tag)):
                         found.append(tag)
                         if len(found) == limit:
                             break
@@ -95,8 +95,8 @@ class FileLists(FileManifests):
             seen += 1
             mark = os.path.basename(self.layout.catalog_mark(name))
             if mark not in marked and self.has_manifest(name):
-                with self.locks.hold(name):
-                    self._mark(name)
+                # Without the lock: a mark that comes late stands for nothing, and is passed over.
+                self._mark(name)
             if self._closing:
                 return
         ended = time.monotonic()

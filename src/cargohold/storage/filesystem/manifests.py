@@ -86,25 +86,38 @@ class FileManifests(Tree):
     async def commit_manifest(
         self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
     ) -> None:
-        await self.in_metadata(self._commit_manifest, repository, digest, manifest, tags)
-        self._contents.put(digest, manifest.content)
-
-    def _commit_manifest(
-        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
-    ) -> None:
         """Stage without the lock, then look under it whether what was taken for granted is still there."""
         for _ in range(_RETRIES):
-            with Change(self.disk, self.layout.new) as change:
-                granted = self._plan(change, repository, digest, manifest, tags)
-                change.stage()
-                with self.locks.hold(repository):
-                    if not all(map(exists, granted)):
-                        continue
-                    self._mark(repository)
-                    change.place()
-                change.settle()
-                return
+            change = Change(self.disk, self.layout.new)
+            try:
+                granted = await self.in_metadata(self._stage, change, repository, digest, manifest, tags)
+                if await self.patiently(self._place, change, repository, granted):
+                    await self.in_metadata(change.settle)
+                    self._contents.put(digest, manifest.content)
+                    return
+            finally:
+                await self.in_metadata(change.discard)
         raise Unavailable("the manifest's repository is changing too fast")
+
+    def _stage(
+        self,
+        change: Change,
+        repository: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+    ) -> list[str]:
+        granted = self._plan(change, repository, digest, manifest, tags)
+        change.stage()
+        return granted
+
+    def _place(self, change: Change, repository: RepositoryName, granted: list[str]) -> bool:
+        with self.locks.hold(repository):
+            if not all(map(exists, granted)):
+                return False
+            self._mark(repository)
+            change.place()
+            return True
 
     def _plan(
         self,
@@ -147,7 +160,7 @@ class FileManifests(Tree):
                 os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        return await self.in_metadata(self._delete_manifest, repository, digest)
+        return await self.patiently(self._delete_manifest, repository, digest)
 
     def _delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
         """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
@@ -178,7 +191,7 @@ class FileManifests(Tree):
         return tags
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        await self.in_metadata(self._delete_tag, repository, tag)
+        await self.patiently(self._delete_tag, repository, tag)
 
     def _delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
         with self.locks.hold(repository):

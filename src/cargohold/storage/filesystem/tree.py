@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from cargohold.storage.durable import Disk
 from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
-from cargohold.storage.locks import StripedLocks
+from cargohold.storage.locks import PATIENCE, Busy, StripedLocks
 from cargohold.storage.protocols import Full, StoreError, Unavailable
 from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid
@@ -53,6 +55,22 @@ class Tree:
         if self._metadata is None:
             self._metadata = ThreadPoolExecutor(_METADATA_THREADS, "metadata")
         return await self._run(self._metadata, function, *args, **kwargs)
+
+    async def patiently(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what takes a lock in the threads for links, again and again while another holds the lock.
+
+        The wait is here and not in a thread, so that one lock that is held keeps nobody else waiting. Raises
+        Unavailable after `PATIENCE`. The function must not have done anything when it raises Busy.
+        """
+        deadline, pause = time.monotonic() + PATIENCE, 0.001
+        while True:
+            try:
+                return await self.in_metadata(function, *args, **kwargs)
+            except Busy:
+                if time.monotonic() >= deadline:
+                    raise Unavailable("a lock of the storage was not to be had in time") from None
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
 
     async def _run(
         self, pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -113,6 +131,14 @@ def exists(path: str) -> bool:
     return True
 
 
+def is_link(path: str) -> bool:
+    """Whether there is a file that may be a link: a folder in its place is none."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def read_link(path: str) -> Digest | None:
     """The digest in a link file; None where there is none, or where it holds anything else."""
     try:
@@ -121,6 +147,8 @@ def read_link(path: str) -> Digest | None:
         return None
     try:
         content = os.read(descriptor, _LINK_LIMIT)
+    except IsADirectoryError:
+        return None
     finally:
         os.close(descriptor)
     try:

@@ -1,0 +1,101 @@
+"""What nobody goes on with: idle upload sessions, and what processes that died have left half made."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cargohold.storage.durable import remove
+from cargohold.storage.filesystem.session import FileSession
+from cargohold.storage.filesystem.tree import Tree, exists, folder_names
+from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.locks import Busy, open_lock, try_lock
+from cargohold.storage.protocols import Conflict, NotFound
+from cargohold.types.errors import BlobUploadUnknown
+from cargohold.types.names import UploadId
+
+if TYPE_CHECKING:
+    from cargohold.types.names import RepositoryName
+
+_FORGOTTEN = 3_600.0
+"""Seconds after which something half made, left by a process that died, is removed."""
+
+_log = logging.getLogger(__name__)
+
+
+class FileExpiry(Tree):
+    """The part of the store that ends idle sessions."""
+
+    async def expire_uploads(self, idle: float) -> int:
+        return await self.in_metadata(self._expire_uploads, idle)
+
+    def _expire_uploads(self, idle: float) -> int:
+        descriptor = open_lock(f"{self.layout.locks}/expiry")
+        try:
+            if not try_lock(descriptor):
+                return 0
+            for name in folder_names(self.layout.new):
+                _remove_forgotten(f"{self.layout.new}/{name}")
+            before = time.time() - idle
+            return sum(self._expire_in(name, before) for name in repositories(self.layout.repositories))
+        finally:
+            os.close(descriptor)
+
+    def _expire_in(self, repository: RepositoryName, before: float) -> int:
+        """One that cannot be ended must not keep the others: it is told of in the log and passed over."""
+        expired = 0
+        for name in folder_names(self.layout.uploads(repository)):
+            try:
+                upload = UploadId(name)
+                expired += _expire(FileSession(self.layout, repository, upload), before)
+            except BlobUploadUnknown:
+                continue
+            except OSError as error:
+                _log.warning("%s: upload session %s cannot be ended: %s", repository, name, error)
+        self._forget_hashes(repository)
+        return expired
+
+    def _forget_hashes(self, repository: RepositoryName) -> None:
+        """Another server may have ended a session that we had hashed a part of."""
+        folder = os.path.dirname(self.layout.hashing(repository, UploadId.new()))
+        for name in folder_names(folder):
+            if not exists(f"{self.layout.uploads(repository)}/{name}"):
+                _remove_forgotten(f"{folder}/{name}")
+
+
+def _expire(session: FileSession, before: float) -> bool:
+    """End a session that has not grown since; whether it was one."""
+    if session.last_change() >= before:
+        return False
+    try:
+        size = session.size()
+        session.open()
+        with session.at_end(size):
+            is_idle = session.last_change() < before
+        if is_idle:
+            with session.ending(size):
+                pass
+    except (Busy, Conflict):
+        return False
+    except NotFound:
+        # Left by a process that died while it ended the session, or just ended by another.
+        with suppress(OSError):
+            os.rmdir(session.folder)
+        return True
+    else:
+        return is_idle
+    finally:
+        session.close()
+
+
+def _remove_forgotten(path: str) -> None:
+    try:
+        if os.lstat(path).st_ctime < time.time() - _FORGOTTEN:
+            remove(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("%s cannot be removed: %s", path, error)

@@ -1,0 +1,108 @@
+"""An upload session's file while a request holds it open: its end, and the session's own."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from cargohold.storage.durable import remove, remove_folder
+from cargohold.storage.filesystem.tree import exists
+from cargohold.storage.locks import MOMENT, locked
+from cargohold.storage.protocols import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.storage.layout import Layout
+    from cargohold.types.names import RepositoryName, UploadId
+
+
+class FileSession:
+    """One session; to be opened (in a thread) before anything else, and closed whatever becomes of it.
+
+    The lock is that of the file itself: it is held for one write or one end at a time, never for a whole request.
+    """
+
+    def __init__(self, layout: Layout, repository: RepositoryName, upload: UploadId) -> None:
+        self.folder = layout.upload(repository, upload)
+        self.data = f"{self.folder}/data"
+        self.hashing = layout.hashing(repository, upload)
+        self._away = f"{layout.new}/{upload}"
+        self._descriptor: int | None = None
+
+    def size(self) -> int:
+        """How many bytes it holds. Raises NotFound."""
+        try:
+            return os.stat(self.data).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            # Distribution makes the data file with the first bytes that come.
+            if exists(f"{self.folder}/startedat"):
+                return 0
+            raise NotFound(self.folder) from None
+
+    def open(self) -> None:
+        """Take hold of the file, which is made where Distribution has not made it yet. Raises NotFound."""
+        try:
+            self._descriptor = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(self.folder) from None
+
+    def close(self) -> None:
+        """Let go of the file, if it is held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        assert self._descriptor is not None
+        return self._descriptor
+
+    @contextmanager
+    def at_end(self, size: int) -> Iterator[None]:
+        """Hold the lock while the file that is held is the session's, and ends at `size`.
+
+        Raises Busy; NotFound where the session is gone; Conflict where it has grown.
+        """
+        with locked(self.descriptor, time.monotonic() + MOMENT):
+            status = os.fstat(self.descriptor)
+            try:
+                is_same = os.path.samestat(os.stat(self.data), status)
+            except FileNotFoundError:
+                is_same = False
+            if not is_same:
+                raise NotFound("another request has ended the session")
+            if status.st_size != size:
+                raise Conflict(f"another request has written to the session: it holds {status.st_size} bytes")
+            yield
+
+    @contextmanager
+    def ending(self, size: int) -> Iterator[None]:
+        """End the session while its end is locked: whoever comes finds it whole or gone, and writes to it or does not.
+
+        Raises what `at_end` raises; then it stays. It also stays where the body fails before it has moved the data.
+        """
+        with self.at_end(size):
+            with suppress(FileNotFoundError):
+                # Without it, a session that has no data any more is not taken for one that has none yet.
+                os.unlink(f"{self.folder}/startedat")
+            is_over = False
+            try:
+                yield
+                is_over = True
+            finally:
+                if is_over or not exists(self.data):
+                    os.rename(self.folder, self._away)
+        remove(self.hashing)
+        remove_folder(self._away)
+
+    def last_change(self) -> float:
+        """When it last grew, by the clock of the file system; now, where it is just ending."""
+        times = []
+        for path in (self.data, f"{self.folder}/startedat", self.folder):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                times.append(os.stat(path).st_mtime)
+        return max(times, default=time.time())

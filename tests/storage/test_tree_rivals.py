@@ -112,9 +112,9 @@ async def test_all_at_once(stores: list[FilesystemStore]) -> None:
         steps = 0
         while time.monotonic() < end:
             of, tag = dice.choice(SAMPLES), dice.choice(TAGS)
-            foreign.push(REPOSITORIES[0], of, tag)
             with suppress(OSError):
-                # Ours may be there first.
+                # Ours may take away what it is about to write to, or to remove.
+                foreign.push(REPOSITORIES[0], of, tag)
                 foreign.delete(REPOSITORIES[0], of, tag)
             steps += 1
         return steps

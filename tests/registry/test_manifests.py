@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
+import time
+from typing import Any
 
 import pytest
 
@@ -51,6 +54,36 @@ def test_small_and_large_manifests_are_judged_alike(padding: int) -> None:
             await manifests.push(APP, digest_of(ABSENT_CONTENT), [], content, OCI_INDEX)
 
     asyncio.run(case())
+
+
+def test_two_large_manifests_are_judged_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come at once, no more than two are being read; the others wait, and pass as well."""
+    judge, lock, most, now = module._judge, threading.Lock(), 0, 0
+
+    def counted(*asked: Any) -> Any:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        judged = judge(*asked)
+        with lock:
+            now -= 1
+        return judged
+
+    monkeypatch.setattr(module, "_judge", counted)
+    manifests = sparse()
+
+    async def push(number: int) -> Pushed:
+        content = index([], annotations={"padding": "x" * 200_000, "n": str(number)})
+        return await manifests.push(APP, Tag(f"v{number}"), [], content, None)
+
+    async def case() -> None:
+        pushed = await asyncio.gather(*map(push, range(12)))
+        assert len({each.digest for each in pushed}) == 12
+
+    asyncio.run(case())
+    assert most == 2
 
 
 def test_a_hundred_that_are_missing_are_told() -> None:

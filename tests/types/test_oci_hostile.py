@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,21 @@ def test_four_megabytes_of_layers_are_read() -> None:
         "layers[34999].size: written in other letters"
     )
     assert refusal(written(image(layers=[{}] * 1_000_000)), None).startswith("layers[0]: object missing")
+
+
+@pytest.mark.parametrize("place", ["config", "layers", "subject"])
+def test_a_platform_is_passed_over(place: str) -> None:
+    """What nobody reads takes no memory, whatever it holds: twice the body is enough to read it."""
+    platform: Document = {"x": [[]] * 1_000_000}
+    described = {**FIRST, "platform": platform}
+    content = written(image(**{place: [described] if place == "layers" else described}))
+    tracemalloc.start()
+    try:
+        parse_manifest(content, None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(content)
 
 
 json_values = st.recursive(

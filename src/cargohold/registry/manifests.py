@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from cargohold.types.names import Reference, RepositoryName
 
 _LARGE = 128 << 10
+# Four megabytes of JSON may take thirty times as much while they are read.
+_LARGE_AT_ONCE = 2
 _TOLD_MISSING = 100
 _KNOWN_TYPES = 16_384
 
@@ -56,6 +59,7 @@ class Manifests:
         self._allow_sparse = allow_sparse
         self._allow_tag_deletion = allow_tag_deletion
         self._media_types: dict[Digest, str] = {}
+        self._judges = ThreadPoolExecutor(_LARGE_AT_ONCE, "manifests")
 
     async def pull(self, repository: RepositoryName, reference: Reference, accept: Accept) -> Pulled:
         """The manifest, byte for byte. Raises ManifestUnknown, or NotAcceptable where its type is not accepted."""
@@ -98,7 +102,9 @@ class Manifests:
         ManifestBlobUnknown where what it references is not in the repository, unless that is allowed.
         """
         if len(content) > _LARGE:
-            digest, manifest = await asyncio.to_thread(_judge, reference, content, content_type)
+            digest, manifest = await asyncio.get_running_loop().run_in_executor(
+                self._judges, _judge, reference, content, content_type
+            )
         else:
             digest, manifest = _judge(reference, content, content_type)
         if not self._allow_sparse:

@@ -49,6 +49,10 @@ NONDISTRIBUTABLE = frozenset(
 )
 
 
+class _Object(msgspec.Struct, frozen=True):
+    """An object whatever its fields: they are passed over, and take no memory."""
+
+
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What names other content: its type, digest and size in bytes (descriptor.md, "Properties").
 
@@ -61,7 +65,7 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     artifact_type: str | None = None
     annotations: dict[str, str] | None = None
     urls: list[str] | None = None
-    platform: dict[str, Any] | None = None
+    platform: _Object | None = None
     data: bytes | None = None
 
     def __post_init__(self) -> None:

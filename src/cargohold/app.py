@@ -21,6 +21,7 @@ from cargohold.registry.tags import Tags
 from cargohold.registry.uploads import Uploads
 from cargohold.routes.base import check_support
 from cargohold.routes.blobs import BlobRoutes
+from cargohold.routes.bodies import LONGEST_SECONDS, Bodies
 from cargohold.routes.catalog import CatalogRoutes
 from cargohold.routes.manifests import ManifestRoutes
 from cargohold.routes.referrers import ReferrerRoutes
@@ -133,7 +134,10 @@ def handler(settings: Settings, store: Store) -> Handler:
     tags = Tags(store, max_page=lists.max_page)
     catalog = Catalog(store, default_page=lists.default_page, max_page=lists.max_page)
     of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(uploads, blobs, prefix=prefix)
-    of_manifests = ManifestRoutes(manifests, prefix=prefix, max_bytes=settings.manifests.max_bytes)
+    bodies = Bodies(
+        settings.manifests.max_bytes, seconds=max(LONGEST_SECONDS, 2 * settings.uploads.stall_timeout)
+    )
+    of_manifests = ManifestRoutes(manifests, bodies, prefix=prefix)
     routes: dict[type[ops.Operation], Route] = {
         ops.CheckSupport: check_support,
         ops.PullManifest: of_manifests.pull,

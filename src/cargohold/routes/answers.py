@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.messages import Bytes, encode_json
-from cargohold.types.errors import TooLarge
 from cargohold.types.paging import next_link
 
 if TYPE_CHECKING:
-    from cargohold.messages import Headers, Request
+    from cargohold.messages import Headers
     from cargohold.registry.pages import Listed
 
 
@@ -21,16 +20,3 @@ def json_answer(status: int, value: object, headers: Headers | None = None) -> B
 def next_page(path: str, listed: Listed) -> Headers:
     """The `Link` to what follows a page of a list, where something does."""
     return [next_link(path, n=listed.n, last=listed.entries[-1])] if listed.more else []
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body in memory. Raises TooLarge as soon as it is known to be longer than `limit` bytes."""
-    if request.length is not None and request.length > limit:
-        raise TooLarge(f"the body is larger than {limit} bytes")
-    pieces, size = [], 0
-    async for piece in request.body:
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.messages import Bytes, Empty
-from cargohold.routes.answers import read_body
 from cargohold.types.accept import Accept
 from cargohold.types.conditions import entity_tag, none_match
 
 if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
     from cargohold.registry.manifests import Manifests
+    from cargohold.routes.bodies import Bodies
     from cargohold.types.operations import DeleteManifest, PullManifest, PushManifest
 
 
 class ManifestRoutes:
-    """The endpoints of manifests; `prefix` stands before every path, `max_bytes` is the largest body taken."""
+    """The endpoints of manifests; `prefix` stands before every path, `bodies` takes what is pushed."""
 
-    def __init__(self, manifests: Manifests, *, prefix: str, max_bytes: int) -> None:
+    def __init__(self, manifests: Manifests, bodies: Bodies, *, prefix: str) -> None:
         self._manifests = manifests
+        self._bodies = bodies
         self._prefix = prefix
-        self._max_bytes = max_bytes
 
     async def pull(self, asked: PullManifest, request: Request) -> Answer:
         """200 with the bytes as they were pushed, 304 where the client has them."""
@@ -38,11 +38,11 @@ class ManifestRoutes:
 
     async def push(self, asked: PushManifest, request: Request) -> Answer:
         """201 with the digest."""
-        content = await read_body(request, self._max_bytes)
         content_type = request.headers.get("content-type")
-        pushed = await self._manifests.push(
-            asked.repository, asked.reference, asked.tags, content, content_type
-        )
+        async with self._bodies.whole(request) as content:
+            pushed = await self._manifests.push(
+                asked.repository, asked.reference, asked.tags, content, content_type
+            )
         headers: Headers = [
             ("location", f"{self._prefix}/v2/{asked.repository}/manifests/{pushed.digest}"),
             ("docker-content-digest", pushed.digest),

@@ -106,6 +106,33 @@ def test_a_signal_to_the_whole_group_is_one_stop(
         assert server.stderr() == f"ready {server.address}\n"
 
 
+def test_a_worker_that_stops_begins_the_stop(tmp_path: Path) -> None:
+    """A worker that was told to stop takes the others with it, in peace; the supervisor's own signal is the first."""
+    with serving(tmp_path, workers=2) as server:
+        slow = server.connect()
+        slow.request("GET", "/sleep?seconds=1.5")
+        server.until_outcome("sleeping")
+        os.kill(server.processes()[1], signal.SIGTERM)
+        until(lambda: not accepts(server.address))
+        server.process.terminate()
+        assert slow.response().status == 204
+        assert server.process.wait(30) == 0
+        assert server.stderr() == f"ready {server.address}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_counts_before_the_end_of_a_worker(tmp_path: Path, number: signal.Signals) -> None:
+    """Where both are told at once nobody is missed or replaced: it is an ordinary stop, and its log is empty."""
+    with serving(tmp_path, workers=2) as server:
+        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(server.processes()[1], signal.SIGKILL)
+        until(lambda: is_gone(server.processes()[1]))
+        server.process.send_signal(number)
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert server.process.wait(30) == 0
+        assert server.stderr() == f"ready {server.address}\n"
+
+
 def test_workers_die_with_their_supervisor(tmp_path: Path) -> None:
     """Workers whose supervisor is killed stop, and the port is free for the next server."""
     with serving(tmp_path, workers=2) as server:

@@ -41,8 +41,9 @@ class Supervisor:
     """Runs one worker for each listener until a SIGTERM or SIGINT.
 
     A worker that dies is replaced: at once the first time, then after pauses that double up to five seconds,
-    for as long as it takes; only one that dies before all were ready for the first time ends the service. The
-    second signal kills. `ready` is called once, when all workers take requests.
+    for as long as it takes; only one that dies before all were ready for the first time ends the service. One
+    that ends in peace was told to, as all will be, and so the stop begins. The second signal kills. `ready` is
+    called once, when all workers take requests.
     """
 
     def __init__(self, task: Work, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
@@ -53,6 +54,7 @@ class Supervisor:
         self._wakeup, self._wakeup_end = _pipe()
         self._announced, self._announced_end = _pipe()
         self._lifeline, self._lifeline_end = _pipe()
+        self._told_to_stop = False
         self._kill_at: float | None = None
         self._code = 0
 
@@ -91,14 +93,17 @@ class Supervisor:
         return max(1.0, (min([*times, now + 60.0]) - now) * 1000 + 1)
 
     def _heed(self, signals: bytes) -> None:
-        for number in signals:
+        """Of what came at once a stop counts first: workers that ended with it are not missed."""
+        for number in sorted(signals, key=signal.SIGCHLD.__eq__):
             if number == signal.SIGCHLD:
                 self._reap()
-            elif self._kill_at is None:
-                self._stop(0)
-            else:
+            elif self._told_to_stop:
                 self._code = 1
                 self._kill_at = time.monotonic()
+            else:
+                self._told_to_stop = True
+                if self._kill_at is None:
+                    self._stop(0)
 
     def _stop(self, code: int) -> None:
         self._code = code
@@ -123,6 +128,9 @@ class Supervisor:
     def _bury(self, seat: _Seat, code: int) -> None:
         pid, seat.pid = seat.pid, None
         if self._kill_at is not None:
+            return
+        if code == 0:  # a signal to the whole group reached it sooner than us
+            self._stop(0)
             return
         _log.error("worker %d ended with %s", pid, f"signal {-code}" if code < 0 else f"exit code {code}")
         if self._unready > 0:

@@ -101,7 +101,7 @@ def test_pages_of_tags_make_the_list(n: int) -> None:
     assert [tag for page in pages for tag in page] == TAGS
 
 
-@pytest.mark.parametrize("n", [10, 11, 1000, 1001, 10**17])
+@pytest.mark.parametrize("n", [10, 11, 1000, 1001, 10**17, 10**20])
 def test_a_page_that_holds_all_has_no_link(n: int) -> None:
     """Where nothing follows there is no Link, however large the page may be."""
     reply = tagged(TAGS).ask("GET", f"/v2/app/tags/list?n={n}")
@@ -123,7 +123,7 @@ def test_no_entries_can_be_asked_for(path: str, last: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "n", ["-1", "", "x", "1.5", "+1", "1e3", "0x10", "%D9%A1", "1%20", "%00", "9" * 5000]
+    "n", ["-1", "", "x", "1.5", "+1", "1e3", "0x10", "%D9%A1", "1%20", "%00", "9" * 5000 + "x"]
 )
 @pytest.mark.parametrize("path", ["/v2/app/tags/list", "/v2/_catalog", "/v2/nowhere/tags/list"])
 def test_a_bad_number_is_refused(path: str, n: str) -> None:

@@ -13,6 +13,7 @@ from cargohold.types.errors import PaginationInvalid
 from cargohold.types.paging import Page, next_link, parse_page
 
 MOST = 10**18 - 1
+BEYOND = 2**63
 
 
 def parse(query: str) -> Page:
@@ -30,13 +31,16 @@ def parse(query: str) -> Page:
         ("n=2&last=a%2Fb", Page(2, "a/b")),
         ("last=", Page(None, "")),
         (f"n={MOST}", Page(MOST, "")),
+        (f"n={'0' * 100_000}7", Page(7, "")),
+        (f"n={MOST + 1}", Page(BEYOND, "")),
+        (f"n={'9' * 100_000}", Page(BEYOND, "")),
         ("n=1&n=2&last=a&last=b", Page(1, "a")),
         ("n=1&n=x", Page(1, "")),
         ("N=1&limit=5&page=2", Page(None, "")),
     ],
 )
 def test_a_query_names_a_page(query: str, page: Page) -> None:
-    """`n` and `last` are both optional, the first value counts, unknown parameters do not."""
+    """`n` and `last` are both optional, the first value counts, unknown parameters do not; any number is one."""
     assert parse(query) == page
 
 
@@ -57,14 +61,14 @@ def test_a_query_names_a_page(query: str, page: Page) -> None:
         "%D9%A1",
         "%C2%B2",
         "1,2",
-        "9" * 19,
-        "9" * 100000,
+        "9" * 100000 + "x",
+        "0" * 100000 + "x",
         "%00",
     ],
 )
 def test_a_bad_n_is_refused(n: str) -> None:
     """What is no whole number in plain digits is PAGINATION_NUMBER_INVALID; long ones cost nothing."""
-    with pytest.raises(PaginationInvalid, match="n must be a whole number, 0 or more, of at most 18 digits"):
+    with pytest.raises(PaginationInvalid, match=r"^n must be a whole number, 0 or more$"):
         parse(f"n={n}")
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from cargohold.types.errors import PaginationInvalid
+from cargohold.types.numbers import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Query = dict[str, list[str]]
 """What `urllib.parse.parse_qs(..., keep_blank_values=True)` gives."""
-
-_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -30,9 +28,10 @@ def parse_page(query: Query) -> Page:
     """The page that a query asks for; of several values the first counts. Raises PaginationInvalid."""
     n = None
     if "n" in query:
-        if _NUMBER.fullmatch(query["n"][0]) is None:
-            raise PaginationInvalid("n must be a whole number, 0 or more, of at most 18 digits")
-        n = int(query["n"][0])
+        digits = query["n"][0]
+        if not (digits.isascii() and digits.isdigit()):
+            raise PaginationInvalid
+        n = whole_number(digits)
     return Page(n, query.get("last", [""])[0])
 
 

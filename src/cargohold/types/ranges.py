@@ -11,12 +11,11 @@ import re
 import msgspec
 
 from cargohold.types.errors import BlobUploadInvalid, RangeInvalid, UploadRangeInvalid
+from cargohold.types.numbers import whole_number
 
 _ONE_RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
 # Beside the specified form, the ones with a unit and a total that clients of HTTP at large write.
 _CHUNK = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?", re.IGNORECASE)
-_MOST_DIGITS = 18
-_BEYOND_EVERY_SIZE = 2**63
 
 
 class ByteRange(msgspec.Struct, frozen=True):
@@ -44,18 +43,12 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
         return None
     first, last = match.groups()
     if not first:
-        start, stop = max(size - _number(last), 0), size
+        start, stop = max(size - whole_number(last), 0), size
     else:
-        start, stop = _number(first), min(_number(last) + 1, size) if last else size
+        start, stop = whole_number(first), min(whole_number(last) + 1, size) if last else size
     if start >= stop:
         raise RangeInvalid(headers=[("content-range", f"bytes */{size}")])
     return ByteRange(start, stop)
-
-
-def _number(digits: str) -> int:
-    """Python takes its time over long numbers, and refuses the longest; no blob is as large as they are."""
-    significant = digits.lstrip("0") or "0"
-    return int(significant) if len(significant) <= _MOST_DIGITS else _BEYOND_EVERY_SIZE
 
 
 def format_content_range(r: ByteRange, size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from tests.http.wire import Wire
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.http.serving import Serving
 
 LARGE = 64 << 20
 ONE_AND_TWO = pytest.mark.parametrize("workers", [1, 2])
@@ -109,10 +112,11 @@ def test_a_signal_to_the_whole_group_is_one_stop(
 def test_a_worker_that_stops_begins_the_stop(tmp_path: Path) -> None:
     """A worker that was told to stop takes the others with it, in peace; the supervisor's own signal is the first."""
     with serving(tmp_path, workers=2) as server:
-        slow = server.connect()
+        first, second = server.processes()[1:]
+        slow = connect_to(server, second)
         slow.request("GET", "/sleep?seconds=1.5")
         server.until_outcome("sleeping")
-        os.kill(server.processes()[1], signal.SIGTERM)
+        os.kill(first, signal.SIGTERM)
         until(lambda: not accepts(server.address))
         server.process.terminate()
         assert slow.response().status == 204
@@ -167,6 +171,16 @@ def test_a_request_that_kills_its_worker_costs_one_connection(tmp_path: Path) ->
             assert wire.closed()
         with server.connect() as wire:
             assert wire.ask("GET", "/v2/").status == 200
+
+
+def connect_to(server: Serving, worker: int) -> Wire:
+    """A connection that this worker has taken."""
+
+    def connect() -> Wire | None:
+        wire = server.connect()
+        return wire if json.loads(wire.ask("GET", "/seen").body)["pid"] == worker else None
+
+    return until(connect)
 
 
 def accepts(address: str) -> bool:

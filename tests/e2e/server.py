@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 60.0
@@ -22,16 +22,25 @@ _SERVING = re.compile(r"serving on (http://(127\.0\.0\.1:\d+)[^,\s]*)")
 class Server:
     """`cargohold serve` on a port that the kernel picks; `settings` are dotted names with their values.
 
+    `launcher` is a command that becomes the server by an exec of the words that follow it.
+
     Attributes: `host` (`127.0.0.1:PORT`), `url`, `storage` (the path of its tree), `log` (its stderr so far).
     """
 
-    def __init__(self, storage: Path, settings: Mapping[str, object] | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self,
+        storage: Path,
+        settings: Mapping[str, object] | None = None,
+        *,
+        port: int = 0,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self.storage = storage
         assignments = {"port": port, "storage.path": storage, **(settings or {})}
         options = [word for name, value in assignments.items() for word in ("--set", f"{name}={value}")]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "cargohold"), "serve", *options],
+            [*launcher, str(Path(sys.executable).parent / "cargohold"), "serve", *options],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             env=environ,

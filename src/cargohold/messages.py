@@ -16,7 +16,11 @@ Headers = list[tuple[str, str]]
 
 
 class RequestHeaders(Protocol):
-    """The headers of a request; names are given in lower case."""
+    """The headers of a request; names are given in lower case. Values that are not ASCII are left out."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a line has that name, also where its value is left out."""
+        ...
 
     def get(self, key: str) -> str | None:
         """The first value of that name, or None."""

@@ -176,11 +176,11 @@ def test_a_request_that_kills_its_worker_costs_one_connection(tmp_path: Path) ->
 def connect_to(server: Serving, worker: int) -> Wire:
     """A connection that this worker has taken."""
 
-    def connect() -> Wire | None:
+    def connect() -> list[Wire]:
         wire = server.connect()
-        return wire if json.loads(wire.ask("GET", "/seen").body)["pid"] == worker else None
+        return [wire] if json.loads(wire.ask("GET", "/seen").body)["pid"] == worker else []
 
-    return until(connect)
+    return until(connect)[0]
 
 
 def accepts(address: str) -> bool:

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class Lines:
-    """The header lines of a request."""
+    """The header lines of a request; values that are not ASCII are left out, as every adapter does."""
 
     def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
-        self._lines = [(name.lower(), value) for name, value in lines]
+        self._names = {name.lower() for name, _ in lines}
+        self._lines = [(name.lower(), value) for name, value in lines if value.isascii()]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
 
     def get(self, key: str) -> str | None:
         return next(iter(self.get_all(key)), None)

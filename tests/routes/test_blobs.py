@@ -115,6 +115,13 @@ def test_a_range_holds_only_if_the_tag_does(pushed: Registry, if_range: str, sta
     assert (reply.status, reply.body) == (status, CONTENT[:10] if status == 206 else CONTENT)
 
 
+def test_a_condition_that_is_not_ascii_does_not_hold(pushed: Registry) -> None:
+    """If-Range with what no tag of ours can be gets the whole; such a Range is none."""
+    for headers in ({"range": "bytes=0-9", "if-range": '"\xe9"'}, {"range": "bytes=0-9\xe9"}):
+        reply = pushed.ask("GET", PATH, headers)
+        assert (reply.status, reply.body) == (200, CONTENT)
+
+
 def test_a_broken_condition_frees_a_bad_range(pushed: Registry) -> None:
     """A range that could not be had is no error where If-Range does not hold: the whole is sent."""
     assert pushed.ask("GET", PATH, {"range": "bytes=500-", "if-range": '"x"'}).body == CONTENT

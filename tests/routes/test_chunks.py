@@ -101,6 +101,18 @@ def test_a_malformed_range_is_400(registry: Registry, method: str, text: str) ->
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("lines", [["0-19", "7-11"], ["0-19", "0-19"], ["\u0660-\u0664"], ["0\u201319"]])
+def test_a_range_that_cannot_be_told_is_400(registry: Registry, method: str, lines: list[str]) -> None:
+    """Two lines of Content-Range, and one that is not ASCII, are BLOB_UPLOAD_INVALID 400; nothing is written."""
+    location = registry.start("app")
+    headers = [("content-range", line) for line in lines]
+    reply = registry.ask(method, f"{location}?digest={DIGEST}", headers, CONTENT)
+    assert reply.error == (400, "BLOB_UPLOAD_INVALID")
+    assert "Content-Range" in reply.errors[0]["message"]
+    assert status(registry, location) == "0-0"
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
 @pytest.mark.parametrize("claimed", ["0-18", "0-20", "0-0"])
 def test_a_length_that_is_not_the_range_is_400(registry: Registry, method: str, claimed: str) -> None:
     """A Content-Length other than the Content-Range's is SIZE_INVALID 400, before a byte is written."""

@@ -40,6 +40,16 @@ def put(registry: Registry, content: bytes, media_type: str | None = None) -> Re
     return registry.ask("PUT", "/v2/app/manifests/v1", headers, content)
 
 
+@pytest.mark.parametrize("lines", [[OCI_MANIFEST, OCI_INDEX], [f"{OCI_MANIFEST}; charset=\xfc"]])
+def test_a_type_that_cannot_be_told_is_refused(registry: Registry, lines: list[str]) -> None:
+    """Two lines of Content-Type, and one that is not ASCII, are MANIFEST_INVALID 400: neither is guessed at."""
+    registry.push_layers("app")
+    headers = [("content-type", line) for line in lines]
+    reply = registry.ask("PUT", "/v2/app/manifests/v1", headers, image())
+    assert reply.error == (400, "MANIFEST_INVALID")
+    assert "Content-Type" in reply.errors[0]["message"]
+
+
 def document_of(media_type: str, **more: Any) -> bytes:
     """The smallest whole document of a type."""
     if media_type in INDEXES:

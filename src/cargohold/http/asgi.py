@@ -100,13 +100,15 @@ class AsgiApplication:
 
 
 class AsgiHeaders:
-    """A request's headers; values that are not ASCII are left out."""
+    """A request's headers."""
 
     def __init__(self, lines: list[tuple[bytes, bytes]]) -> None:
-        self._lines = [(n.decode("latin-1").lower(), v.decode()) for n, v in lines if v.isascii()]
+        named = [(name.decode("latin-1").lower(), value) for name, value in lines]
+        self._names = {name for name, _ in named}
+        self._lines = [(name, value.decode()) for name, value in named if value.isascii()]
 
     def __contains__(self, name: str) -> bool:
-        return any(key == name for key, _ in self._lines)
+        return name in self._names
 
     def get(self, key: str) -> str | None:
         """The first value of that name, or None."""
@@ -163,7 +165,7 @@ def _announced(headers: AsgiHeaders, scope: Scope) -> int | None:
     length = headers.get("content-length")
     if length is not None:
         return int(length)
-    return None if scope["http_version"] == "2" else 0
+    return 0 if scope["http_version"] in {"1.0", "1.1"} else None
 
 
 async def _send(method: str, answer: Empty | Bytes, send: Send) -> None:

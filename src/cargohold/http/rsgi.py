@@ -27,16 +27,6 @@ STALL_SECONDS = 60.0
 _ENDLESS = 32
 
 
-class ScopeHeaders(RequestHeaders, Protocol):
-    """Granian's view of a request's headers; values that are not ASCII are left out."""
-
-    def __contains__(self, name: str) -> bool: ...
-
-    def values(self) -> list[str]:
-        """The value of each header line."""
-        ...
-
-
 class Scope(Protocol):
     """What granian tells of a request; each attribute is computed anew when it is read."""
 
@@ -46,7 +36,7 @@ class Scope(Protocol):
     client: str
     scheme: str
     http_version: str
-    headers: ScopeHeaders
+    headers: RequestHeaders
 
 
 class HTTPProtocol(Protocol):
@@ -134,7 +124,7 @@ class RsgiBody(RequestBody):
     __slots__ = ("_awaits_continue", "_http2", "_protocol", "_stream")
 
     def __init__(
-        self, protocol: HTTPProtocol, headers: ScopeHeaders, scope: Scope, length: int | None, stall: float
+        self, protocol: HTTPProtocol, headers: RequestHeaders, scope: Scope, length: int | None, stall: float
     ) -> None:
         super().__init__(length, stall)
         self._protocol = protocol
@@ -168,7 +158,7 @@ class RsgiBody(RequestBody):
             await super().discard()
 
 
-def _announced(headers: ScopeHeaders, scope: Scope) -> int | None:
+def _announced(headers: RequestHeaders, scope: Scope) -> int | None:
     if "transfer-encoding" in headers:
         return None
     length = headers.get("content-length")

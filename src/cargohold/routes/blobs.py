@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
     from cargohold.registry.blobs import Blobs
     from cargohold.storage.protocols import Content
+    from cargohold.types.digest import Digest
     from cargohold.types.operations import DeleteBlob, PullBlob
+    from cargohold.types.ranges import ByteRange
 
 
 class BlobRoutes:
@@ -34,9 +36,7 @@ class BlobRoutes:
         if not none_match(request.headers.get_all("if-none-match"), asked.digest):
             return Empty(304, headers)
         headers.append(("content-type", "application/octet-stream"))
-        wanted = None
-        if request.method == "GET" and range_applies(request.headers.get("if-range"), asked.digest):
-            wanted = parse_range(request.headers.get("range"), content.size)
+        wanted = _wanted(asked.digest, request, content.size)
         if wanted is None:
             headers.append(("content-length", str(content.size)))
             return Empty(200, headers) if request.method == "HEAD" else _send(200, headers, content)
@@ -48,6 +48,17 @@ class BlobRoutes:
         """202: the repository no longer holds the blob."""
         await self._blobs.delete(asked.repository, asked.digest)
         return Empty(202, [("content-length", "0")])
+
+
+def _wanted(digest: Digest, request: Request, size: int) -> ByteRange | None:
+    headers = request.headers
+    asked = headers.get("range") if request.method == "GET" else None
+    if asked is None:
+        return None
+    condition = headers.get("if-range")
+    if condition is None and "if-range" in headers:  # not ASCII, and so not our entity tag
+        return None
+    return parse_range(asked, size) if range_applies(condition, digest) else None
 
 
 def _send(status: int, headers: Headers, content: Content, start: int = 0, stop: int = 0) -> Answer:

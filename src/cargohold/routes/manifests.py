@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.messages import Bytes, Empty
+from cargohold.routes.headers import only_value
 from cargohold.types.accept import Accept
 from cargohold.types.conditions import entity_tag, none_match
+from cargohold.types.errors import ManifestInvalid
 
 if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
@@ -38,7 +40,7 @@ class ManifestRoutes:
 
     async def push(self, asked: PushManifest, request: Request) -> Answer:
         """201 with the digest."""
-        content_type = request.headers.get("content-type")
+        content_type = only_value(request.headers, "content-type", ManifestInvalid)
         async with self._bodies.whole(request) as content:
             pushed = await self._manifests.push(
                 asked.repository, asked.reference, asked.tags, content, content_type

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.messages import Empty
-from cargohold.types.errors import SizeInvalid
+from cargohold.routes.headers import only_value
+from cargohold.types.errors import BlobUploadInvalid, SizeInvalid
 from cargohold.types.ranges import format_upload_range, parse_content_range
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class UploadRoutes:
 
 def _chunk(request: Request) -> ChunkRange | None:
     """The range that a body claims. Raises SizeInvalid, before a byte is read, where its length says otherwise."""
-    chunk = parse_content_range(request.headers.get("content-range"))
+    chunk = parse_content_range(only_value(request.headers, "content-range", BlobUploadInvalid))
     if chunk is not None and request.length is not None and request.length != chunk.stop - chunk.start:
         raise SizeInvalid(
             f"the Content-Range is of {chunk.stop - chunk.start} bytes, the Content-Length of {request.length}",

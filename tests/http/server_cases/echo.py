@@ -92,6 +92,7 @@ class Echo:
                 "query": request.query,
                 "accept": request.headers.get_all("accept"),
                 "authorization": request.headers.get("authorization"),
+                "authorization named": "authorization" in request.headers,
                 "length": request.length,
                 "client": request.client,
                 "scheme": request.scheme,

@@ -28,7 +28,7 @@ from cargohold.routes.referrers import ReferrerRoutes
 from cargohold.routes.tags import TagRoutes
 from cargohold.routes.uploads import UploadRoutes
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.protocols import StoreError
+from cargohold.storage.protocols import StoreError, Unavailable
 from cargohold.types import operations as ops
 from cargohold.types.operations import Permission
 
@@ -50,9 +50,14 @@ def serve(settings: Settings) -> int:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     store = FilesystemStore(settings.storage.path)
     try:
-        store.prepare()
+        store.prepare(read_only=settings.read_only)
     except StoreError as error:
-        sys.stderr.write(f"cargohold: cannot serve {store.layout.root}: {error}\n")
+        sys.stderr.write(
+            f"cargohold: cannot serve {store.layout.root}: {error}; let user {os.getuid()} write there, or choose"
+            " another place with --storage-path\n"
+            if isinstance(error, Unavailable)
+            else f"cargohold: cannot serve {store.layout.root}: {error}\n"
+        )
         return 1
     finally:
         store.close()
@@ -99,7 +104,7 @@ def asgi() -> AsgiApplication:
 
     settings = load({}, os.environ)
     store = FilesystemStore(settings.storage.path)
-    store.prepare()
+    store.prepare(read_only=settings.read_only)
     start, stop = _background(settings, store)
     return AsgiApplication(
         handler(settings, store),
@@ -114,11 +119,15 @@ def _background(settings: Settings, store: FilesystemStore) -> tuple[Hook, Hook]
     """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
 
+    def start(loop: asyncio.AbstractEventLoop) -> None:
+        if not settings.read_only:
+            expiry.start(loop)
+
     def stop(_loop: asyncio.AbstractEventLoop) -> None:
         expiry.stop()
         store.close()
 
-    return expiry.start, stop
+    return start, stop
 
 
 def handler(settings: Settings, store: Store) -> Handler:

@@ -33,10 +33,10 @@ class Rival(FilesystemStore):
         self.foreign = Foreign(self.layout)
         self.takes_away = ""
 
-    def _away(self, folder: str) -> str:
+    def away(self, folder: str) -> str:
         if self.takes_away and self.takes_away in folder:
             shutil.rmtree(folder)
-        return super()._away(folder)
+        return super().away(folder)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def test_tag_moved_meanwhile(store: Rival) -> None:
     tags = [Tag(f"t{number}") for number in range(20)]
     await commit(store, ONE, FIRST, *tags)
     await commit(store, ONE, SECOND)
-    real = store._away
+    real = store.away
 
     def away(folder: str) -> str:
         for tag in tags:
@@ -123,6 +123,6 @@ async def test_tag_moved_meanwhile(store: Rival) -> None:
                 store.foreign.tag(ONE, tag, SECOND.digest)
         return real(folder)
 
-    store._away = away  # type: ignore[method-assign]
+    store.away = away  # type: ignore[method-assign]
     assert len(await store.delete_manifest(ONE, FIRST.digest)) == 1
     assert len(await store.list_tags(ONE, "", 100)) == 19

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from cargohold.storage.protocols import StoreError
-
 if TYPE_CHECKING:
     from cargohold.storage.protocols import UploadStore
 
@@ -41,7 +39,7 @@ class Expiry:
             await asyncio.sleep(min(self._timeout / 4, _LONGEST_PAUSE))
             try:
                 expired = await self._store.expire_uploads(self._timeout)
-            except StoreError:
+            except Exception:  # noqa: BLE001 - whatever it was, the next round may succeed
                 _log.exception("idle upload sessions could not be removed")
                 continue
             if expired:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.types.oci import descriptor_artifact_type
-
 if TYPE_CHECKING:
     from cargohold.storage.protocols import MetadataStore
     from cargohold.types.operations import ListReferrers
@@ -24,11 +22,13 @@ class Referrers:
 
     async def list(self, asked: ListReferrers) -> tuple[list[bytes], str | None]:
         """The descriptors, in JSON, and the digest after which the next page starts, if there is one."""
-        found = await self._store.list_referrers(asked.repository, asked.subject)
-        if asked.artifact_type is not None:
-            found = [each for each in found if descriptor_artifact_type(each) == asked.artifact_type]
-        if asked.last is not None:
-            found = [each for each in found if _digest_of(each) > asked.last]
+        found = await self._store.list_referrers(
+            asked.repository,
+            asked.subject,
+            after=asked.last or "",
+            artifact_type=asked.artifact_type,
+            room=_PAGE,
+        )
         room = _PAGE
         for index, descriptor in enumerate(found):
             room -= len(descriptor) + 1

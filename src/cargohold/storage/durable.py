@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PARALLEL_SYNCS = 8
 _REMEMBERED = 65_536
+_TRIES = 5
 
 
 class Disk:
@@ -62,6 +63,7 @@ class Disk:
         """Make one folder; no harm where it is there already."""
         with suppress(FileExistsError):
             os.mkdir(path)
+            self._durable.pop(path, None)
 
     def rename(self, old: str, new: str) -> None:
         """Put a file or folder in place, atomically."""
@@ -85,6 +87,7 @@ class Disk:
         """Make a folder and those above it that are missing."""
         try:
             os.mkdir(path)
+            self._durable.pop(path, None)
         except FileExistsError:
             return
         except FileNotFoundError:
@@ -175,14 +178,19 @@ class Change:
         """Rename everything into place, making the folders above."""
         while self._renames:
             staged, target = self._renames[0]
-            folder = os.path.dirname(target)
-            self._folders[folder] = None
-            try:
-                self._disk.rename(staged, target)
-            except FileNotFoundError:
-                self._disk.make_folders(folder)
-                self._disk.rename(staged, target)
+            self._folders[os.path.dirname(target)] = None
+            self._put(staged, target)
             del self._renames[0]
+
+    def _put(self, staged: str, target: str) -> None:
+        """Another server, which takes no lock, may be removing the folders above: they are made more than once."""
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                self._disk.rename(staged, target)
+                return
+            with suppress(FileNotFoundError):
+                self._disk.make_folders(os.path.dirname(target))
+        self._disk.rename(staged, target)
 
     def settle(self) -> None:
         """Make the names durable."""

@@ -77,8 +77,13 @@ class StripedLocks:
 
 
 def open_lock(path: str) -> int:
-    """A descriptor to lock."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """A descriptor to lock; its folder is made where it is missing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
 
 
 def _is_at(path: str, descriptor: int) -> bool:

@@ -6,6 +6,7 @@ Nothing outlives the process; in all else the contract of `protocols` holds.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from cargohold.storage.protocols import Conflict, ContentBytes, DigestMismatch, NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.names import UploadId
+from cargohold.types.oci import descriptor_artifact_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -160,13 +162,29 @@ class MemoryStore:
         held = (name for name, each in self._repositories.items() if each.manifests and name > after)
         return sorted(held)[:limit]
 
-    async def list_referrers(self, repository: RepositoryName, subject: Digest) -> list[bytes]:
+    async def list_referrers(
+        self,
+        repository: RepositoryName,
+        subject: Digest,
+        *,
+        after: str = "",
+        artifact_type: str | None = None,
+        room: int = sys.maxsize,
+    ) -> list[bytes]:
         """See `MetadataStore`."""
-        manifests = sorted(self._repository(repository).manifests.items(), key=lambda item: item[0])
-        found = (manifest.referrer(digest) for digest, manifest in manifests)
-        return [
-            referrer.descriptor for referrer in found if referrer is not None and referrer.subject == subject
-        ]
+        found: list[bytes] = []
+        for digest, manifest in sorted(
+            self._repository(repository).manifests.items(), key=lambda item: item[0]
+        ):
+            referrer = manifest.referrer(digest)
+            if room < 0 and len(found) > 1:
+                break
+            if digest <= after or referrer is None or referrer.subject != subject:
+                continue
+            if artifact_type in (None, descriptor_artifact_type(referrer.descriptor)):
+                found.append(referrer.descriptor)
+                room -= len(referrer.descriptor)
+        return found
 
     def _repository(self, name: RepositoryName) -> _Repository:
         """The repository to look at: an empty one where there is none, which is not kept."""

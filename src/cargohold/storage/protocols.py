@@ -10,6 +10,7 @@ calls. A call that returns has made its effect durable: a power cut does not und
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -194,10 +195,20 @@ class MetadataStore(Protocol):
         """At most `limit` repositories that sort after `after`, by their bytes: those that hold a manifest."""
         ...
 
-    async def list_referrers(self, repository: RepositoryName, subject: Digest) -> list[bytes]:
+    async def list_referrers(
+        self,
+        repository: RepositoryName,
+        subject: Digest,
+        *,
+        after: str = "",
+        artifact_type: str | None = None,
+        room: int = sys.maxsize,
+    ) -> list[bytes]:
         """The descriptors (JSON, as `oci.Referrer` makes them) of the manifests whose subject this is, by digest.
 
-        Those that another server stored are among them. Empty for what is not known.
+        Those that another server stored are among them. Empty for what is not known. Of those whose digest sorts
+        after `after`, and whose artifact type is the one given, as many as `room` bytes hold (one at least), and one
+        more.
         """
         ...
 

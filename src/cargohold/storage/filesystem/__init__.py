@@ -17,29 +17,47 @@ from cargohold.storage.protocols import Conflict
 class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 
-    def prepare(self) -> None:
+    def prepare(self, *, read_only: bool = False) -> None:
         """Make what every other call takes for granted; to be called once, before the first of them.
 
-        Raises Conflict where the tree belongs to a server that keeps its metadata elsewhere, and Unavailable where
-        the root cannot be written to.
+        Where nothing will be stored (`read_only`), nothing is made. Raises Conflict where the tree cannot be served
+        as it is, and Unavailable where the system is in the way.
         """
+        self._refuse()
         with told():
-            if os.path.exists(f"{self.layout.root}/docker/registry/lockfiles/database-in-use"):
-                raise Conflict(
-                    "this tree is used by a GitLab registry with a metadata database (lockfiles/database-in-use): its"
-                    " tags and links are in that database and not in the tree, so it cannot be served from here",
-                )
-            layout = self.layout
-            for folder in (layout.blobs, layout.repositories, layout.catalog, layout.locks, layout.new):
-                self.disk.make_folders(folder)
-            with Change(self.disk, layout.new) as change:
-                # A file is written so that whoever starts the server is told here if that cannot be done.
-                change.file(f"{layout.own}/prepared", b"")
-                change.rely_on(f"{layout.blobs}/")
-                change.rely_on(f"{layout.repositories}/")
-                change.stage()
-                change.place()
-                change.settle()
-            with suppress(PermissionError):
-                # The root may be new itself; the folder above it is perhaps not ours to open.
-                self.disk.sync_folder(os.path.dirname(layout.root))
+            if read_only:
+                os.listdir(self.layout.root)
+            else:
+                self._make()
+
+    def _refuse(self) -> None:
+        root = self.layout.root
+        try:
+            is_utf8 = os.fsencode(root) == root.encode()
+        except UnicodeEncodeError:
+            is_utf8 = False
+        if not is_utf8:
+            raise Conflict(
+                "the path must be UTF-8, in a locale that is so too: the server could not open its files"
+            )
+        if os.path.exists(f"{root}/docker/registry/lockfiles/database-in-use"):
+            raise Conflict(
+                "this tree is used by a GitLab registry with a metadata database (lockfiles/database-in-use): its"
+                " tags and links are in that database and not in the tree, so it cannot be served from here",
+            )
+
+    def _make(self) -> None:
+        layout = self.layout
+        for folder in (layout.blobs, layout.repositories, layout.catalog, layout.locks, layout.new):
+            self.disk.make_folders(folder)
+        with Change(self.disk, layout.new) as change:
+            # A file is written so that whoever starts the server is told here if that cannot be done.
+            change.file(f"{layout.own}/prepared", b"")
+            change.rely_on(f"{layout.blobs}/")
+            change.rely_on(f"{layout.repositories}/")
+            change.stage()
+            change.place()
+            change.settle()
+        with suppress(PermissionError):
+            # The root may be new itself; the folder above it is perhaps not ours to open.
+            self.disk.sync_folder(os.path.dirname(layout.root))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import Change, remove_folder
-from cargohold.storage.filesystem.tree import Tree, exists, store_error, told
+from cargohold.storage.filesystem.tree import Tree, exists, read_link, told
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound
 
@@ -30,10 +29,13 @@ class FileBlobs(Tree):
         try:
             os.stat(f"{self.layout.layer(repository, digest)}/link")
             return ContentFile(path, os.stat(path).st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(digest) from None
-        except OSError as error:
-            raise store_error(error) from error
+        except OSError:
+            with told():
+                holder = self._holder(repository, digest)
+                if holder is None:
+                    raise NotFound(digest) from None
+                path = self.layout.data(holder)
+                return ContentFile(path, os.stat(path).st_size)
 
     async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         if len(digests) > _FEW:
@@ -45,17 +47,35 @@ class FileBlobs(Tree):
         return [digest for digest in digests if not self._has_blob(repository, digest)]
 
     def _has_blob(self, repository: RepositoryName, digest: Digest) -> bool:
-        return exists(f"{self.layout.layer(repository, digest)}/link") and exists(self.layout.data(digest))
+        return self._holder(repository, digest) is not None
+
+    def _holder(self, repository: RepositoryName, digest: Digest) -> Digest | None:
+        """The digest under which the content of a blob lies; None where it is no blob of the repository.
+
+        It is the blob's own, unless Distribution stored it: that keeps content under SHA-256 alone, and the link of
+        a blob that was pushed by another digest names that.
+        """
+        link = f"{self.layout.layer(repository, digest)}/link"
+        if exists(link):
+            for holder in (digest, read_link(link)):
+                if holder is not None and exists(self.layout.data(holder)):
+                    return holder
+        return None
 
     async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
         await self.in_metadata(self._mount_blob, digest, source, target)
 
     def _mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
-        if not (self._has_blob(source, digest) if source else self._is_anywhere(digest)):
+        holder: Digest | None = digest
+        if source:
+            holder = self._holder(source, digest)
+        elif not self._is_anywhere(digest):
+            holder = None
+        if holder is None:
             raise NotFound(digest)
         with Change(self.disk, self.layout.new) as change:
-            self.link_blob(change, target, digest)
-            change.rely_on(self.layout.data(digest))
+            self.link_blob(change, target, digest, holder)
+            change.rely_on(self.layout.data(holder))
             change.stage()
             change.place()
             change.settle()
@@ -72,13 +92,20 @@ class FileBlobs(Tree):
                 return False
         return False
 
-    def link_blob(self, change: Change, repository: RepositoryName, digest: Digest) -> None:
-        """Add to a change what makes a blob visible in a repository."""
-        link = f"{self.layout.layer(repository, digest)}/link"
-        if exists(link):
-            change.rely_on(link)
-        else:
-            change.file(link, digest.encode())
+    def link_blob(
+        self, change: Change, repository: RepositoryName, digest: Digest, holder: Digest | None = None
+    ) -> None:
+        """Add to a change what makes a blob visible in a repository.
+
+        `holder` is the digest that its content lies under, if that is another; Distribution wants it linked too.
+        """
+        holder = holder or digest
+        for name in dict.fromkeys((holder, digest)):
+            link = f"{self.layout.layer(repository, name)}/link"
+            if exists(link):
+                change.rely_on(link)
+            else:
+                change.file(link, holder.encode())
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
         await self.in_metadata(self._delete_blob, repository, digest)
@@ -87,9 +114,8 @@ class FileBlobs(Tree):
         folder = self.layout.layer(repository, digest)
         if not self._has_blob(repository, digest):
             raise NotFound(digest)
-        away = f"{self.layout.new}/{uuid.uuid4().hex}"
         try:
-            self.disk.rename(folder, away)
+            away = self.away(folder)
         except FileNotFoundError:
             raise NotFound(digest) from None
         self.disk.sync_folder(os.path.dirname(folder))

@@ -47,16 +47,39 @@ class FileExpiry(Tree):
     def _expire_in(self, repository: RepositoryName, before: float) -> int:
         """One that cannot be ended must not keep the others: it is told of in the log and passed over."""
         expired = 0
-        for name in folder_names(self.layout.uploads(repository)):
-            try:
-                upload = UploadId(name)
-                expired += _expire(FileSession(self.layout, repository, upload), before)
-            except BlobUploadUnknown:
-                continue
-            except OSError as error:
-                _log.warning("%s: upload session %s cannot be ended: %s", repository, name, error)
-        self._forget_hashes(repository)
+        try:
+            for name in folder_names(self.layout.uploads(repository)):
+                with suppress(BlobUploadUnknown):
+                    session = FileSession(self.layout, repository, UploadId(name))
+                    expired += self._expire(session, before)
+            self._forget_hashes(repository)
+        except OSError as error:
+            _log.warning("%s: idle upload sessions cannot be ended: %s", repository, error)
         return expired
+
+    def _expire(self, session: FileSession, before: float) -> bool:
+        """End a session that has not grown since; whether that was done."""
+        if session.last_change() >= before:
+            return False
+        try:
+            size = session.size()
+            session.open()
+            with session.at_end(size):
+                is_idle = session.last_change() < before
+            if is_idle:
+                with session.ending(size):
+                    pass
+        except (Busy, Conflict):
+            return False
+        except NotFound:
+            return _remove_empty(session.folder)
+        except OSError as error:
+            _log.warning("%s cannot be ended: %s", session.folder, error)
+            return False
+        else:
+            return is_idle
+        finally:
+            session.close()
 
     def _forget_hashes(self, repository: RepositoryName) -> None:
         """Another server may have ended a session that we had hashed a part of."""
@@ -66,29 +89,13 @@ class FileExpiry(Tree):
                 _remove_forgotten(f"{folder}/{name}")
 
 
-def _expire(session: FileSession, before: float) -> bool:
-    """End a session that has not grown since; whether it was one."""
-    if session.last_change() >= before:
-        return False
+def _remove_empty(folder: str) -> bool:
+    """Left by a process that died while it ended a session; a folder that holds anything is not ours to judge."""
     try:
-        size = session.size()
-        session.open()
-        with session.at_end(size):
-            is_idle = session.last_change() < before
-        if is_idle:
-            with session.ending(size):
-                pass
-    except (Busy, Conflict):
+        os.rmdir(folder)
+    except OSError:
         return False
-    except NotFound:
-        # Left by a process that died while it ended the session, or just ended by another.
-        with suppress(OSError):
-            os.rmdir(session.folder)
-        return True
-    else:
-        return is_idle
-    finally:
-        session.close()
+    return True
 
 
 def _remove_forgotten(path: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.manifests import FileManifests
-from cargohold.storage.filesystem.tree import folder_names, is_link
+from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names, is_link
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.lists import after as names_after
 from cargohold.storage.protocols import NotFound
@@ -33,6 +33,7 @@ class FileLists(FileManifests):
         self._walk: Future[None] | None = None
         self._next_walk = _ALWAYS
         self._closing = False
+        self._unmarked: set[RepositoryName] = set()
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
         return await self.in_metadata(self._list_tags, repository, after, limit)
@@ -59,6 +60,8 @@ class FileLists(FileManifests):
     def _list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
         self._look_around()
         names = self.lists.names(self.layout.catalog, self.layout.catalog_list, _unmark)
+        if self._unmarked:
+            names = sorted({*names, *self._unmarked})
         found: list[RepositoryName] = []
         if limit > 0:
             for name in names_after(names, after):
@@ -89,16 +92,22 @@ class FileLists(FileManifests):
                 self._walk = self.background.submit(self._mark_unmarked)
 
     def _mark_unmarked(self) -> None:
-        began, seen = time.monotonic(), 0
+        began, seen, unmarked = time.monotonic(), 0, set()
         marked = set(folder_names(self.layout.catalog))
         for name in repositories(self.layout.repositories):
             seen += 1
             mark = os.path.basename(self.layout.catalog_mark(name))
             if mark not in marked and self.has_manifest(name):
                 # Without the lock: a mark that comes late stands for nothing, and is passed over.
-                self._mark(name)
+                try:
+                    self._mark(name)
+                except OSError as error:
+                    if error.errno not in UNWRITABLE:
+                        raise
+                    unmarked.add(name)
             if self._closing:
                 return
+        self._unmarked = unmarked
         ended = time.monotonic()
         is_quick = seen <= _FEW_REPOSITORIES
         self._next_walk = _ALWAYS if is_quick else ended + (ended - began) * _WALK_SHARE

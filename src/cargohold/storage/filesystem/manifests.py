@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -156,8 +155,8 @@ class FileManifests(Tree):
         """Before the first manifest: the catalog must not miss a repository. A lost mark is found by the next walk."""
         mark = self.layout.catalog_mark(repository)
         if not exists(mark):
-            with suppress(FileExistsError):
-                os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            self.disk.make_folders(self.layout.catalog)
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
         return await self.patiently(self._delete_manifest, repository, digest)
@@ -173,10 +172,13 @@ class FileManifests(Tree):
                 raise NotFound(digest)
             for tag in self._tags_of(repository):
                 if self._points_to(repository, tag, digest):
-                    gone.append(self._away(self.layout.tag(repository, tag)))
+                    with suppress(FileNotFoundError):
+                        # Another server may be first to remove it.
+                        gone.append(self.away(self.layout.tag(repository, tag)))
                     changed.add(self.layout.tags(repository))
                     tags.append(tag)
-            gone.append(self._away(folder))
+            with suppress(FileNotFoundError):
+                gone.append(self.away(folder))
             if not self.has_manifest(repository):
                 with suppress(FileNotFoundError):
                     os.unlink(self.layout.catalog_mark(repository))
@@ -197,16 +199,12 @@ class FileManifests(Tree):
         with self.locks.hold(repository):
             if not exists(self.layout.tag_current(repository, tag)):
                 raise NotFound(tag)
-            gone = self._away(self.layout.tag(repository, tag))
+            try:
+                gone = self.away(self.layout.tag(repository, tag))
+            except FileNotFoundError:
+                raise NotFound(tag) from None
         self.disk.sync_folder(self.layout.tags(repository))
         remove(gone)
-
-    def _away(self, folder: str) -> str:
-        """Take a folder out of the tree in one step; where it is now, unless another server was first to remove it."""
-        away = f"{self.layout.new}/{uuid.uuid4().hex}"
-        with suppress(FileNotFoundError):
-            self.disk.rename(folder, away)
-        return away
 
     def _tags_of(self, repository: RepositoryName) -> Iterator[Tag]:
         for name in folder_names(self.layout.tags(repository)):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.manifests import FileManifests
-from cargohold.storage.filesystem.tree import exists, folder_names
+from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names, read_file
 from cargohold.storage.layout import flat, unflat
 from cargohold.storage.lists import Proof, load_names, load_title, save_names, stamp
+from cargohold.storage.lists import after as names_after
 from cargohold.storage.protocols import StoreError
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import DigestInvalid
-from cargohold.types.oci import referrer_of
+from cargohold.types.oci import descriptor_artifact_type, referrer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,53 +34,77 @@ Proofs = list[Proof | None]
 class FileReferrers(FileManifests):
     """The part of the store that lists referrers."""
 
-    async def list_referrers(self, repository: RepositoryName, subject: Digest) -> list[bytes]:
-        return await self.in_metadata(self._list_referrers, repository, subject)
+    async def list_referrers(
+        self,
+        repository: RepositoryName,
+        subject: Digest,
+        *,
+        after: str = "",
+        artifact_type: str | None = None,
+        room: int = sys.maxsize,
+    ) -> list[bytes]:
+        return await self.in_metadata(self._list_referrers, repository, subject, after, artifact_type, room)
 
-    def _list_referrers(self, repository: RepositoryName, subject: Digest) -> list[bytes]:
-        self._record_unseen(repository)
+    def _list_referrers(
+        self, repository: RepositoryName, subject: Digest, after: str, artifact_type: str | None, room: int
+    ) -> list[bytes]:
         folder = self.layout.referrers(repository, subject)
+        unrecorded = self._record_unseen(repository, folder)
         found: list[bytes] = []
-        for name in sorted(folder_names(folder)):
+        for name in names_after(sorted({*folder_names(folder), *unrecorded}), after.replace(":", "-", 1)):
+            if room < 0 and len(found) > 1:
+                break
             with suppress(DigestInvalid, FileNotFoundError):
-                if exists(f"{self.layout.revision(repository, unflat(name))}/link"):
-                    with open(f"{folder}/{name}", "rb", buffering=0) as file:
-                        found.append(file.read())
+                if not exists(f"{self.layout.revision(repository, unflat(name))}/link"):
+                    continue
+                descriptor = unrecorded.get(name) or read_file(f"{folder}/{name}")
+                if artifact_type in (None, descriptor_artifact_type(descriptor)):
+                    found.append(descriptor)
+                    room -= len(descriptor)
         return found
 
-    def _record_unseen(self, repository: RepositoryName) -> None:
+    def _record_unseen(self, repository: RepositoryName, folder: str) -> dict[str, bytes]:
         """Record the subjects of manifests that another server stored, or that were stored before there was a record.
 
         Which revisions were seen is kept with its proof: the times of the folders that they are in (see `lists`). A
         recorded referrer is never taken out, so whoever stores its manifest again, by whatever server, finds it
         listed again. Distribution leaves the folder of a manifest that it deletes, and a manifest that it stores
         again there does not move the times: what is not recorded of such a one waits, and is looked at each time.
+        So does what cannot be recorded, on a disk that is full or read-only: those of a subject's folder are returned.
         """
         kept = self.layout.referrers_seen(repository)
         folders = [f"{self.layout.revisions(repository)}/{algorithm.value}" for algorithm in Algorithm]
         started = stamp()
         proofs = [_proof(folder) for folder in folders]
-        kept_proofs, waiting = _parse_title(load_title(kept))
-        if kept_proofs == proofs:
-            left = self._record(repository, waiting)
+        title = _parse_title(load_title(kept))
+        waiting = title.waiting
+        if title.proofs == proofs:
+            left, unrecorded = self._record(repository, waiting, folder)
             if len(left) < len(waiting):
                 done = {*load_names(kept)[1], *waiting}.difference(left)
                 save_names(kept, _title(proofs, left), sorted(done))
-            return
+            return unrecorded
         present = {
             f"{os.path.basename(folder)}-{name}" for folder in folders for name in folder_names(folder)
         }
         unseen = present.difference(load_names(kept)[1])
-        left = self._record(repository, unseen)
+        left, unrecorded = self._record(repository, unseen, folder)
         is_proved = all(proof is None or proof.holds(started) for proof in proofs)
         if present and (is_proved or len(unseen) - len(left) > _WORTH_KEEPING):
-            title = _title(proofs, left) if is_proved else ""
-            save_names(kept, title, sorted(present.difference(left)))
+            save_names(kept, _title(proofs, left) if is_proved else "", sorted(present.difference(left)))
+        return unrecorded
 
-    def _record(self, repository: RepositoryName, names: Iterable[str]) -> list[str]:
-        """Record the subjects of these revisions; those of whose content there is nothing to be had yet."""
+    def _record(
+        self, repository: RepositoryName, names: Iterable[str], folder: str
+    ) -> tuple[list[str], dict[str, bytes]]:
+        """Record the subjects of these revisions.
+
+        Those of whose content there is nothing to be had yet, or that could not be recorded; and the descriptors of
+        the latter in this folder.
+        """
         left: list[str] = []
-        found: dict[str, bytes] = {}
+        unrecorded: dict[str, bytes] = {}
+        batch: dict[str, bytes] = {}
         for name in names:
             with suppress(DigestInvalid):
                 digest = unflat(name)
@@ -86,19 +113,35 @@ class FileReferrers(FileManifests):
                 except (StoreError, PermissionError):
                     left.append(name)
                     continue
-                if referrer is not None:
-                    target = f"{self.layout.referrers(repository, referrer.subject)}/{flat(digest)}"
-                    if not exists(target):
-                        found[target] = referrer.descriptor
-        targets = list(found)
-        for first in range(0, len(targets), _BATCH):
+                if referrer is None:
+                    continue
+                target = f"{self.layout.referrers(repository, referrer.subject)}/{flat(digest)}"
+                if not exists(target):
+                    batch[target] = referrer.descriptor
+            if len(batch) == _BATCH:
+                self._save(batch, folder, left, unrecorded)
+                batch = {}
+        self._save(batch, folder, left, unrecorded)
+        return left, unrecorded
+
+    def _save(
+        self, batch: dict[str, bytes], folder: str, left: list[str], unrecorded: dict[str, bytes]
+    ) -> None:
+        try:
             with Change(self.disk, self.layout.new) as change:
-                for target in targets[first : first + _BATCH]:
-                    change.file(target, found[target])
+                for target, descriptor in batch.items():
+                    change.file(target, descriptor)
                 change.stage()
                 change.place()
                 change.settle()
-        return left
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            for target, descriptor in batch.items():
+                name = os.path.basename(target)
+                left.append(name)
+                if os.path.dirname(target) == folder:
+                    unrecorded[name] = descriptor
 
 
 def _proof(folder: str) -> Proof | None:
@@ -108,14 +151,18 @@ def _proof(folder: str) -> Proof | None:
         return None
 
 
+class _Title(msgspec.Struct, array_like=True):
+    proofs: Proofs | None = None
+    waiting: list[str] = []
+
+
 def _title(proofs: Proofs, waiting: list[str]) -> str:
-    return json.dumps([proofs, waiting])
+    return msgspec.json.encode(_Title(proofs, waiting)).decode()
 
 
-def _parse_title(title: str) -> tuple[Proofs | None, list[str]]:
+def _parse_title(title: str) -> _Title:
+    """Not there, saved without a proof, or spoiled by a power cut: everything is looked at again."""
     try:
-        proofs, waiting = json.loads(title)
-    except ValueError:
-        # Not there, saved without a proof, or spoiled by a power cut: everything is looked at again.
-        return None, []
-    return [None if proof is None else Proof(*proof) for proof in proofs], waiting
+        return msgspec.json.decode(title, type=_Title)
+    except msgspec.DecodeError:
+        return _Title()

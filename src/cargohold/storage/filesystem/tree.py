@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -29,6 +30,9 @@ _BULK_THREADS = 8
 _METADATA_THREADS = 8
 _LINK_LIMIT = 256
 
+UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
+"""What the system says of a place where nothing can be written; what is only kept to be quick is then not kept."""
+
 
 class Tree:
     """One tree on a local disk, used by any number of processes at once.
@@ -43,6 +47,17 @@ class Tree:
         self.lists = FolderLists()
         self._bulk: ThreadPoolExecutor | None = None
         self._metadata: ThreadPoolExecutor | None = None
+
+    def away(self, folder: str) -> str:
+        """Take a folder out of the tree in one step; where it is now. Raises FileNotFoundError."""
+        away = f"{self.layout.new}/{uuid.uuid4().hex}"
+        try:
+            self.disk.rename(folder, away)
+        except FileNotFoundError:
+            # Either may be missing: what is ours alone can be removed while we serve.
+            self.disk.make_folders(self.layout.new)
+            self.disk.rename(folder, away)
+        return away
 
     async def in_bulk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for blobs' bytes, where a call may take as long as the disk likes."""
@@ -116,18 +131,19 @@ def told() -> Iterator[None]:
 
 
 def store_error(error: OSError) -> StoreError:
-    """What a store says of an error of the system."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Full(f"no room to write: {error.strerror}")
-    return Unavailable(f"the disk failed: {error.strerror}")
+    """What a store says of an error of the system, for the log and whoever starts the server."""
+    reason = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return Full(reason) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else Unavailable(reason)
 
 
 def exists(path: str) -> bool:
     """Whether there is a file. An error other than its absence is raised, never taken for an absence."""
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    except OSError as error:
+        if _is_absence(error):
+            return False
+        raise
     return True
 
 
@@ -135,16 +151,20 @@ def is_link(path: str) -> bool:
     """Whether there is a file that may be a link: a folder in its place is none."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    except OSError as error:
+        if _is_absence(error):
+            return False
+        raise
 
 
 def read_link(path: str) -> Digest | None:
     """The digest in a link file; None where there is none, or where it holds anything else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if _is_absence(error):
+            return None
+        raise
     try:
         content = os.read(descriptor, _LINK_LIMIT)
     except IsADirectoryError:
@@ -157,9 +177,22 @@ def read_link(path: str) -> Digest | None:
         return None
 
 
+def read_file(path: str) -> bytes:
+    """All bytes of a small file."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
 def folder_names(path: str) -> list[str]:
     """The names in a folder; none where there is no such folder."""
     try:
         return os.listdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as error:
+        if _is_absence(error):
+            return []
+        raise
+
+
+def _is_absence(error: OSError) -> bool:
+    """Whether it says that there is nothing: no file, a file in the place of a folder, a link that leads to itself."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

@@ -129,6 +129,7 @@ def test_what_is_too_large_is_told_so(server: Serving, target: str, headers: lis
         (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nX-Large: ".ljust(128 * 1024, b"a"), 431),
         (b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(101)) + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nX-Folded: a\r\n b\r\n\r\n", 400),
         (b"\x16\x03\x01\x00\xa5\r\n\r\n", 400),
         (b"PUT / HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", 400),
         (b"PUT / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
@@ -138,10 +139,18 @@ def test_what_is_too_large_is_told_so(server: Serving, target: str, headers: lis
     ],
 )
 def test_the_server_refuses_what_it_cannot_take(server: Serving, sent: bytes, status: int) -> None:
-    """What the server cannot parse or hold never reaches the application: an empty answer, and the end."""
+    """What the server cannot parse or hold never reaches the application: an empty answer, not ours, and the end."""
     with server.connect() as wire:
         wire.send(sent)
         response = wire.response()
         assert response.status == status
         assert response.body == b""
+        assert "docker-distribution-api-version" not in response
         assert wire.closed()
+
+
+def test_a_hundred_headers_are_taken(server: Serving) -> None:
+    """The number of header lines that a request may have."""
+    with server.connect() as wire:
+        wire.send(b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(100)) + b"\r\n")
+        assert wire.response().status == 200

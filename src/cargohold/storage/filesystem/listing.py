@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names, is_link
@@ -16,12 +15,11 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
 _FEW_REPOSITORIES = 1_000
 _WALK_SHARE = 20
 _ALWAYS = 0.0
+_WALK = "walk"
+_WALK_PATIENCE = 60.0
 
 
 class FileLists(FileManifests):
@@ -29,10 +27,8 @@ class FileLists(FileManifests):
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self._walk_lock = threading.Lock()
-        self._walk: Future[None] | None = None
+        self._walk_beside: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
-        self._closing = False
         self._unmarked: set[RepositoryName] = set()
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
@@ -55,10 +51,10 @@ class FileLists(FileManifests):
         return found
 
     async def list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+        await self._look_around()
         return await self.in_metadata(self._list_repositories, after, limit)
 
     def _list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
-        self._look_around()
         names = self.lists.names(self.layout.catalog, self.layout.catalog_list, _unmark)
         if self._unmarked:
             names = sorted({*names, *self._unmarked})
@@ -73,7 +69,7 @@ class FileLists(FileManifests):
                             break
         return found
 
-    def _look_around(self) -> None:
+    async def _look_around(self) -> None:
         """See that the marks agree with the tree, which another server may have changed.
 
         The tree is walked before the first list, and before every list where there are few repositories. Where there
@@ -81,15 +77,17 @@ class FileLists(FileManifests):
         adds while we serve is listed later; what we add is marked by ourselves. An error of a walk is told to the
         one who asks next.
         """
-        with self._walk_lock:
-            if self._next_walk == _ALWAYS:
-                self._mark_unmarked()
-            elif self._walk is not None:
-                if self._walk.done():
-                    walk, self._walk = self._walk, None
-                    walk.result()
-            elif time.monotonic() >= self._next_walk:
-                self._walk = self.background.submit(self._mark_unmarked)
+        if self._next_walk == _ALWAYS:
+            await self.turns.result(_WALK, self._walk, _WALK_PATIENCE)
+        elif self._walk_beside is not None:
+            if self._walk_beside.done():
+                walk, self._walk_beside = self._walk_beside, None
+                walk.result()
+        elif time.monotonic() >= self._next_walk:
+            self._walk_beside = asyncio.ensure_future(self._walk())
+
+    async def _walk(self) -> None:
+        await self.in_background(self._mark_unmarked)
 
     def _mark_unmarked(self) -> None:
         began, seen, unmarked = time.monotonic(), 0, set()
@@ -105,18 +103,12 @@ class FileLists(FileManifests):
                     if error.errno not in UNWRITABLE:
                         raise
                     unmarked.add(name)
-            if self._closing:
+            if self.closing:
                 return
         self._unmarked = unmarked
         ended = time.monotonic()
         is_quick = seen <= _FEW_REPOSITORIES
         self._next_walk = _ALWAYS if is_quick else ended + (ended - began) * _WALK_SHARE
-
-    def close(self) -> None:
-        """See `FileManifests.close`; a walk of the tree ends early."""
-        self._closing = True
-        super().close()
-        self._closing = False
 
 
 def _unmark(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -32,13 +31,6 @@ class FileManifests(Tree):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self._contents = ContentCache()
-        self.background = ThreadPoolExecutor(1, "background")
-
-    def close(self) -> None:
-        """Wait for what runs in the threads, and let go of everything; what waits in the background is dropped."""
-        self.background.shutdown(cancel_futures=True)
-        self.background = ThreadPoolExecutor(1, "background")
-        super().close()
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
         try:

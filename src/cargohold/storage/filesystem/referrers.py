@@ -15,6 +15,7 @@ from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names, 
 from cargohold.storage.layout import flat, unflat
 from cargohold.storage.lists import Proof, load_names, load_title, save_names, stamp
 from cargohold.storage.lists import after as names_after
+from cargohold.storage.locks import PATIENCE
 from cargohold.storage.protocols import StoreError
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import DigestInvalid
@@ -43,43 +44,65 @@ class FileReferrers(FileManifests):
         artifact_type: str | None = None,
         room: int = sys.maxsize,
     ) -> list[bytes]:
-        return await self.in_metadata(self._list_referrers, repository, subject, after, artifact_type, room)
+        unrecorded: dict[str, bytes] = {}
+        if not await self.in_metadata(self._is_recorded, repository):
+            unrecorded = await self.turns.result(
+                repository, lambda: self.in_background(self._record_unseen, repository), PATIENCE
+            )
+        return await self.in_metadata(
+            self._list_referrers, repository, subject, unrecorded, after, artifact_type, room
+        )
 
-    def _list_referrers(
-        self, repository: RepositoryName, subject: Digest, after: str, artifact_type: str | None, room: int
+    def _list_referrers(  # noqa: PLR0913, PLR0917 - what may be asked of a list
+        self,
+        repository: RepositoryName,
+        subject: Digest,
+        unrecorded: dict[str, bytes],
+        after: str,
+        artifact_type: str | None,
+        room: int,
     ) -> list[bytes]:
         folder = self.layout.referrers(repository, subject)
-        unrecorded = self._record_unseen(repository, folder)
+        beside = {os.path.basename(path) for path in unrecorded if os.path.dirname(path) == folder}
         found: list[bytes] = []
-        for name in names_after(sorted({*folder_names(folder), *unrecorded}), after.replace(":", "-", 1)):
+        for name in names_after(sorted({*folder_names(folder), *beside}), after.replace(":", "-", 1)):
             if room < 0 and len(found) > 1:
                 break
             with suppress(DigestInvalid, FileNotFoundError):
                 if not exists(f"{self.layout.revision(repository, unflat(name))}/link"):
                     continue
-                descriptor = unrecorded.get(name) or read_file(f"{folder}/{name}")
+                path = f"{folder}/{name}"
+                descriptor = unrecorded.get(path) or read_file(path)
                 if artifact_type in (None, descriptor_artifact_type(descriptor)):
                     found.append(descriptor)
                     room -= len(descriptor)
         return found
 
-    def _record_unseen(self, repository: RepositoryName, folder: str) -> dict[str, bytes]:
+    def _folders(self, repository: RepositoryName) -> list[str]:
+        return [f"{self.layout.revisions(repository)}/{algorithm.value}" for algorithm in Algorithm]
+
+    def _is_recorded(self, repository: RepositoryName) -> bool:
+        """Whether the record is proved to have every manifest, so that there is nothing to do."""
+        title = _parse_title(load_title(self.layout.referrers_seen(repository)))
+        return not title.waiting and title.proofs == [_proof(folder) for folder in self._folders(repository)]
+
+    def _record_unseen(self, repository: RepositoryName) -> dict[str, bytes]:
         """Record the subjects of manifests that another server stored, or that were stored before there was a record.
 
         Which revisions were seen is kept with its proof: the times of the folders that they are in (see `lists`). A
         recorded referrer is never taken out, so whoever stores its manifest again, by whatever server, finds it
         listed again. Distribution leaves the folder of a manifest that it deletes, and a manifest that it stores
         again there does not move the times: what is not recorded of such a one waits, and is looked at each time.
-        So does what cannot be recorded, on a disk that is full or read-only: those of a subject's folder are returned.
+        So does what cannot be recorded, on a disk that is full or read-only; it is returned, by its place.
         """
         kept = self.layout.referrers_seen(repository)
-        folders = [f"{self.layout.revisions(repository)}/{algorithm.value}" for algorithm in Algorithm]
+        folders = self._folders(repository)
         started = stamp()
         proofs = [_proof(folder) for folder in folders]
         title = _parse_title(load_title(kept))
         waiting = title.waiting
         if title.proofs == proofs:
-            left, unrecorded = self._record(repository, waiting, folder)
+            left, unrecorded = self._record(repository, waiting)
             if len(left) < len(waiting):
                 done = {*load_names(kept)[1], *waiting}.difference(left)
                 save_names(kept, _title(proofs, left), sorted(done))
@@ -88,24 +111,25 @@ class FileReferrers(FileManifests):
             f"{os.path.basename(folder)}-{name}" for folder in folders for name in folder_names(folder)
         }
         unseen = present.difference(load_names(kept)[1])
-        left, unrecorded = self._record(repository, unseen, folder)
+        left, unrecorded = self._record(repository, unseen)
         is_proved = all(proof is None or proof.holds(started) for proof in proofs)
         if present and (is_proved or len(unseen) - len(left) > _WORTH_KEEPING):
             save_names(kept, _title(proofs, left) if is_proved else "", sorted(present.difference(left)))
         return unrecorded
 
-    def _record(
-        self, repository: RepositoryName, names: Iterable[str], folder: str
-    ) -> tuple[list[str], dict[str, bytes]]:
+    def _record(self, repository: RepositoryName, names: Iterable[str]) -> tuple[list[str], dict[str, bytes]]:
         """Record the subjects of these revisions.
 
         Those of whose content there is nothing to be had yet, or that could not be recorded; and the descriptors of
-        the latter in this folder.
+        the latter, by their place.
         """
         left: list[str] = []
         unrecorded: dict[str, bytes] = {}
         batch: dict[str, bytes] = {}
         for name in names:
+            if self.closing:
+                left.append(name)
+                continue
             with suppress(DigestInvalid):
                 digest = unflat(name)
                 try:
@@ -119,14 +143,13 @@ class FileReferrers(FileManifests):
                 if not exists(target):
                     batch[target] = referrer.descriptor
             if len(batch) == _BATCH:
-                self._save(batch, folder, left, unrecorded)
+                unrecorded |= self._save(batch)
                 batch = {}
-        self._save(batch, folder, left, unrecorded)
-        return left, unrecorded
+        unrecorded |= self._save(batch)
+        return [*left, *map(os.path.basename, unrecorded)], unrecorded
 
-    def _save(
-        self, batch: dict[str, bytes], folder: str, left: list[str], unrecorded: dict[str, bytes]
-    ) -> None:
+    def _save(self, batch: dict[str, bytes]) -> dict[str, bytes]:
+        """Make the records durable; those that could not be made."""
         try:
             with Change(self.disk, self.layout.new) as change:
                 for target, descriptor in batch.items():
@@ -137,11 +160,8 @@ class FileReferrers(FileManifests):
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            for target, descriptor in batch.items():
-                name = os.path.basename(target)
-                left.append(name)
-                if os.path.dirname(target) == folder:
-                    unrecorded[name] = descriptor
+            return batch
+        return {}
 
 
 def _proof(folder: str) -> Proof | None:

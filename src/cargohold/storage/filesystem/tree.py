@@ -17,6 +17,7 @@ from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
 from cargohold.storage.locks import PATIENCE, Busy, StripedLocks
 from cargohold.storage.protocols import Full, StoreError, Unavailable
+from cargohold.storage.turns import Turns
 from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 _BULK_THREADS = 8
 _METADATA_THREADS = 8
+_BACKGROUND_THREADS = 4
 _LINK_LIMIT = 256
 
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
@@ -45,8 +47,15 @@ class Tree:
         self.disk = Disk(self.layout.root, self.layout.lasts)
         self.locks = StripedLocks(self.layout.locks)
         self.lists = FolderLists()
-        self._bulk: ThreadPoolExecutor | None = None
-        self._metadata: ThreadPoolExecutor | None = None
+        self.turns = Turns()
+        self.closing = False
+        self._make_threads()
+
+    def _make_threads(self) -> None:
+        """None of them runs before the first call."""
+        self._bulk = ThreadPoolExecutor(_BULK_THREADS, "bulk")
+        self._metadata = ThreadPoolExecutor(_METADATA_THREADS, "metadata")
+        self.background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
 
     def away(self, folder: str) -> str:
         """Take a folder out of the tree in one step; where it is now. Raises FileNotFoundError."""
@@ -61,15 +70,15 @@ class Tree:
 
     async def in_bulk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for blobs' bytes, where a call may take as long as the disk likes."""
-        if self._bulk is None:
-            self._bulk = ThreadPoolExecutor(_BULK_THREADS, "bulk")
         return await self._run(self._bulk, function, *args, **kwargs)
 
     async def in_metadata(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for links and lists, which big uploads must not keep waiting."""
-        if self._metadata is None:
-            self._metadata = ThreadPoolExecutor(_METADATA_THREADS, "metadata")
         return await self._run(self._metadata, function, *args, **kwargs)
+
+    async def in_background(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run in the threads for what may take minutes, and looks at `closing` now and then."""
+        return await self._run(self.background, function, *args, **kwargs)
 
     async def patiently(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what takes a lock in the threads for links, again and again while another holds the lock.
@@ -97,13 +106,15 @@ class Tree:
         return await to_the_end(asyncio.get_running_loop().run_in_executor(pool, call))
 
     def close(self) -> None:
-        """Wait for what runs in the threads, and let go of everything."""
+        """Wait for what runs in the threads, and let go of everything; what waits in the background is dropped."""
+        self.closing = True
         for pool in (self._bulk, self._metadata):
-            if pool is not None:
-                pool.shutdown()
-        self._bulk = self._metadata = None
+            pool.shutdown()
+        self.background.shutdown(cancel_futures=True)
         self.disk.close()
         self.locks.close()
+        self._make_threads()
+        self.closing = False
 
 
 async def to_the_end(future: asyncio.Future[T]) -> T:

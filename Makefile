@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test check format lint types imports unit conformance bench lock clean
+.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -27,8 +27,14 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 serve: $(VENV)/runtime.stamp ## set up and serve on 127.0.0.1:5000, data in ./data
 	@exec $(BIN)/cargohold serve
 
-test: $(VENV)/dev.stamp ## set up and run every test, real clients included where they are installed
-	@$(BIN)/pytest
+test: $(VENV)/dev.stamp ## set up and run the tests, those with real clients included where they are installed
+	@$(BIN)/pytest -m 'not slow and not soak'
+
+test-slow: $(VENV)/dev.stamp ## the tests that write gigabytes or take minutes
+	@$(BIN)/pytest -m 'slow and not soak'
+
+soak: $(VENV)/dev.stamp ## a thousand kills at random moments
+	@$(BIN)/pytest -m soak
 
 check: lint types imports unit ## what must be green before a commit
 
@@ -46,8 +52,8 @@ types: $(VENV)/dev.stamp
 imports: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports
 
-unit: $(VENV)/dev.stamp ## the quick tests, with branch coverage
-	@$(BIN)/pytest -m 'not clients and not slow' --cov --cov-report=term
+unit: $(VENV)/dev.stamp ## the tests that start no servers, with branch coverage
+	@$(BIN)/pytest -m 'not slow and not soak' --ignore tests/e2e --ignore tests/interop --ignore tests/crash --cov --cov-report=term
 
 conformance: $(VENV)/runtime.stamp ## the official OCI suite, four runs (Go 1.24 or later)
 	@$(BIN)/python ci/conformance

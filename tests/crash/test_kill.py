@@ -21,7 +21,7 @@ PUSHERS = 4
 
 
 @pytest.mark.parametrize(
-    "kills", [50, pytest.param(1_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])]
+    "kills", [50, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(3_600)])]
 )
 def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
     """SIGKILL to all processes in the middle of pushes and deletions: no acknowledged change is lost.

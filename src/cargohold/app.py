@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold import __version__
 from cargohold.config import load
+from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
@@ -165,7 +166,7 @@ def handler(settings: Settings, store: Store) -> Handler:
         ops.ListReferrers: ReferrerRoutes(Referrers(store), prefix=prefix).list,
     }
     closed = frozenset(_closed(settings))
-    handle = answer_errors(dispatch(routes, prefix=prefix, closed=closed))
+    handle = answer_faults(answer_errors(dispatch(routes, prefix=prefix, closed=closed)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
     return handle

@@ -205,6 +205,14 @@ async def path_seen(request: Request) -> Answer:
     return Bytes(200, [], request.path.encode())
 
 
+@pytest.mark.parametrize(("target", "status"), [("/v2/", 200), ("/boom", 500), ("/" + "a" * 9000, 414)])
+def test_every_answer_bears_the_extra_headers(server: Serving, target: str, status: int) -> None:
+    """They stand in the answers of the application, to a fault of it and to what is refused before it."""
+    with server.connect() as wire:
+        response = wire.ask("GET", target)
+        assert (response.status, response["x-extra"]) == (status, "1")
+
+
 @pytest.mark.parametrize(
     ("scope", "path"),
     [

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.http.exchange import respond
-from cargohold.http.middleware import answer_errors, dispatch
-from cargohold.messages import Bytes, Empty
+from cargohold.http.exchange import answer_faults
+from cargohold.http.middleware import allow_origins, answer_errors, dispatch
+from cargohold.messages import Bytes, Empty, File
 from cargohold.storage.protocols import Full, Unavailable
 from cargohold.types.errors import ManifestBlobUnknown, NameUnknown, UploadRangeInvalid
 from cargohold.types.operations import CheckSupport, Operation
@@ -19,6 +19,8 @@ from tests.registry.documents import digest_of
 from tests.routes.caller import answered, request
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cargohold.http.exchange import Handler
     from cargohold.messages import Answer, Request
 
@@ -105,15 +107,21 @@ def test_an_operation_goes_to_its_route() -> None:
     assert seen == [(CheckSupport(), "/deep/v2/")]
 
 
-@pytest.mark.parametrize(("target", "status"), [("/", 200), ("/fault", 500), ("/" + "x" * 9_000, 414)])
-def test_every_answer_bears_the_extra_headers(target: str, status: int) -> None:
-    """Extra headers stand beside the answer's own: those of the handler, of a fault and of a refusal alike."""
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [("/", 200), ("/fault", 500), ("/" + "x" * 9_000, 414), ("/small", 404), ("/large", 404)],
+)
+def test_pages_may_read_every_answer(tmp_path: Path, target: str, status: int) -> None:
+    """Those of the handler, of a fault, of a refusal and of a file that went may all be read, and are told as such."""
 
     async def handle(asked: Request) -> Answer:
         if asked.path == "/fault":
             raise RuntimeError("a fault of ours")
-        return Empty(200, [("a", "b")])
+        if asked.path == "/":
+            return Empty(200, [])
+        length = "10" if asked.path == "/small" else "1000000"
+        return File(200, [("content-length", length)], str(tmp_path / "gone"))
 
-    answer = asyncio.run(respond(handle, request("GET", target), [("c", "d"), ("e", "f")]))
-    assert answer.status == status
-    assert answer.headers[-2:] == [("c", "d"), ("e", "f")]
+    asked = request("GET", target, {"origin": "https://ui.example.com"})
+    answer = answered(allow_origins(answer_faults(handle), ["*"]), asked)
+    assert (answer.status, dict(answer.headers)["access-control-allow-origin"]) == (status, "*")

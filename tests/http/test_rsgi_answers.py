@@ -50,6 +50,14 @@ def test_files_are_sent_as_asked(server: Serving, start: int, stop: int) -> None
         assert response.status == (206 if start or stop else 200)
 
 
+@pytest.mark.parametrize(("target", "status"), [("/v2/", 200), ("/boom", 500), ("/" + "a" * 9000, 414)])
+def test_every_answer_bears_the_extra_headers(server: Serving, target: str, status: int) -> None:
+    """They stand in the answers of the application, to a fault of it and to what is refused before it."""
+    with server.connect() as wire:
+        response = wire.ask("GET", target)
+        assert (response.status, response["x-extra"]) == (status, "1")
+
+
 def test_an_empty_file_is_an_answer_of_length_zero(server: Serving) -> None:
     """A file without bytes is sent with Content-Length 0."""
     with server.connect() as wire:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from cargohold.app import handler
 from cargohold.config import Settings
-from cargohold.http.exchange import respond
 from cargohold.messages import Bytes, Empty, Request
 from cargohold.storage.memory import MemoryStore
 from tests.registry.documents import CONFIG, LAYER, sha256
@@ -130,7 +129,9 @@ class Registry:
 
     async def handle(self, asked: Request) -> Answer:
         """What an adapter sends."""
-        return await respond(self._handler, asked, list(self._settings.http.headers.items()))
+        answer = await self._handler(asked)
+        answer.headers.extend(self._settings.http.headers.items())
+        return answer
 
     def ask(
         self,

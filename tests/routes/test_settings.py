@@ -134,7 +134,9 @@ def test_every_answer_bears_the_headers_that_are_set(target: str) -> None:
     assert (reply["x-content-type-options"], reply["x-b"]) == ("nosniff", "two words")
 
 
-@pytest.mark.parametrize("target", ["/v2/app/manifests/v1", "/v2/app/manifests/v2", "/nowhere"])
+@pytest.mark.parametrize(
+    "target", ["/v2/app/manifests/v1", "/v2/app/manifests/v2", "/nowhere", "/" + "x" * 9000]
+)
 @pytest.mark.parametrize(("origins", "allowed"), [((ORIGIN, "https://b.example.com"), ORIGIN), (("*",), "*")])
 def test_pages_may_read(target: str, origins: tuple[str, ...], allowed: str) -> None:
     """A page of an allowed origin may read every answer, errors too, and the headers that clients need."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from cargohold.http.body import NO_BODY, RequestBody
-from cargohold.http.exchange import Handler, error_answer, respond
+from cargohold.http.exchange import Handler, error_answer
 from cargohold.messages import Bytes, Empty, File, Request
 from cargohold.types.errors import BlobUnknown, SizeInvalid
 
@@ -35,6 +35,7 @@ _BODILESS = {204, 304}
 class AsgiApplication:
     """Carries requests from an ASGI server to `handler` and its answers back (ASGI 3).
 
+    The handler must have an answer to everything (`answer_faults`).
     `start` and `stop` begin and end the application's background tasks, at the server's lifespan events.
     `stall_timeout` (seconds) is how long a body may send nothing; every answer bears `headers`.
     Where the registry is mounted under a path (`root_path`), it sees the rest.
@@ -89,7 +90,8 @@ class AsgiApplication:
             client=(scope.get("client") or ("",))[0],
             scheme=scope.get("scheme", "http"),
         )
-        answer = await respond(self._handler, request, self._headers)
+        answer = await self._handler(request)
+        answer.headers.extend(self._headers)
         if not body.ended:
             # Before the answer: with its last byte most servers close a connection whose request is unread.
             await body.discard()

@@ -1,17 +1,13 @@
-"""What the adapters of all servers do around the application: refuse what is too large, answer faults."""
+"""What holds for the answers of all servers: what is too large is refused, faults are answered, files are there."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from cargohold.messages import Answer, Bytes, File, Request, encode_json
 from cargohold.types.errors import AddressTooLong, BlobUnknown, HeadersTooLarge, RegistryError
-
-if TYPE_CHECKING:
-    from cargohold.messages import Headers
 
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -35,29 +31,29 @@ def error_answer(error: RegistryError) -> Bytes:
     return Bytes(error.status, headers, encode_json({"errors": error.entries()}))
 
 
-async def respond(handler: Handler, request: Request, extra: Headers) -> Answer:
-    """The handler's answer, ready to be sent, with the headers that every answer bears."""
-    answer = await _answer(handler, request)
-    answer.headers.extend(extra)
-    return answer
+def answer_faults(handler: Handler) -> Handler:
+    """Give every request an answer that can be sent, which is what the adapters count on.
 
+    What is too large is refused, our fault is logged and becomes a 500, a lost file a 404.
+    """
 
-async def _answer(handler: Handler, request: Request) -> Answer:
-    """What is too large is refused, our fault is logged and becomes a 500, a lost file a 404."""
-    if len(request.path) + len(request.query) > MAX_ADDRESS_BYTES:
-        return error_answer(AddressTooLong(f"path and query are longer than {MAX_ADDRESS_BYTES} bytes"))
-    if sum(map(len, request.headers.values())) > MAX_HEADER_BYTES:
-        return error_answer(HeadersTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes"))
-    try:
-        answer = await handler(request)
-        if not _FIRST_FINAL_STATUS <= answer.status <= _LAST_STATUS:
-            raise ValueError(f"{answer.status} is no final status")  # noqa: TRY301 - servers die of it
-        if type(answer) is File:
-            return _found(answer)
-    except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
-        _log.exception("%s %s failed", request.method, request.path)
-        return error_answer(RegistryError())
-    return answer
+    async def handle(request: Request) -> Answer:
+        if len(request.path) + len(request.query) > MAX_ADDRESS_BYTES:
+            return error_answer(AddressTooLong(f"path and query are longer than {MAX_ADDRESS_BYTES} bytes"))
+        if sum(map(len, request.headers.values())) > MAX_HEADER_BYTES:
+            return error_answer(HeadersTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes"))
+        try:
+            answer = await handler(request)
+            if not _FIRST_FINAL_STATUS <= answer.status <= _LAST_STATUS:
+                raise ValueError(f"{answer.status} is no final status")  # noqa: TRY301 - servers die of it
+            if type(answer) is File:
+                return _found(answer)
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer
+            _log.exception("%s %s failed", request.method, request.path)
+            return error_answer(RegistryError())
+        return answer
+
+    return handle
 
 
 def _found(answer: File) -> Answer:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cargohold.http.body import NO_BODY, RequestBody
-from cargohold.http.exchange import Handler, respond
 from cargohold.messages import Bytes, Empty, File, Request, RequestHeaders
 from cargohold.types.errors import SizeInvalid
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Callable
 
+    from cargohold.http.exchange import Handler
     from cargohold.messages import Answer, Headers
 
 STALL_SECONDS = 60.0
@@ -64,6 +64,7 @@ class HTTPProtocol(Protocol):
 class RsgiApplication:
     """Carries requests from granian to `handler` and its answers back.
 
+    The handler must have an answer to everything (`answer_faults`).
     `start` and `stop` begin and end the application's background tasks on the worker's loop, before the first
     request and after the last; a worker that is killed skips `stop`. `stall_timeout` (seconds) is how long a
     body may send nothing; every answer bears `headers`.
@@ -109,7 +110,9 @@ class RsgiApplication:
             client=scope.client.rpartition(":")[0].strip("[]"),
             scheme=scope.scheme,
         )
-        _send(protocol, await respond(self._handler, request, self._headers))
+        answer = await self._handler(request)
+        answer.headers.extend(self._headers)
+        _send(protocol, answer)
         if not body.ended:
             await body.discard()
 

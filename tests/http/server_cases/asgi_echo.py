@@ -12,13 +12,18 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from cargohold.http.asgi import AsgiApplication
+from cargohold.http.exchange import answer_faults
 from tests.http.server_cases.echo import STALL_TIMEOUT, Echo, marked
 
 
 async def serve(root: str, port: int) -> None:
     """Serve until SIGTERM; the address goes to stderr when connections are taken."""
     application = AsgiApplication(
-        Echo(root), start=marked(root, "started"), stop=marked(root, "stopped"), stall_timeout=STALL_TIMEOUT
+        answer_faults(Echo(root)),
+        headers=[("x-extra", "1")],
+        start=marked(root, "started"),
+        stop=marked(root, "stopped"),
+        stall_timeout=STALL_TIMEOUT,
     )
     server = Server(
         application,

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from cargohold.http.exchange import answer_faults
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve
 from cargohold.messages import Answer, Bytes, Empty, File, Request
@@ -151,7 +152,8 @@ def main(root: str, arguments: str = "{}") -> int:
 
     def application() -> RsgiApplication:
         return RsgiApplication(
-            Echo(root),
+            answer_faults(Echo(root)),
+            headers=[("x-extra", "1")],
             start=marked(root, "started"),
             stop=marked(root, "stopped"),
             stall_timeout=STALL_TIMEOUT,

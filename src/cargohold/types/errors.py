@@ -224,7 +224,7 @@ class MethodNotAllowed(Unsupported):
 
 
 class BodyTimeout(Unsupported):
-    """The client sent nothing of its body for too long."""
+    """The client sent nothing of its body for too long, or takes too long over the whole of it."""
 
     status = 408
     message = "the request's body stalled"

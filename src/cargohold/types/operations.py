@@ -127,7 +127,11 @@ class StartUpload(_Push, frozen=True):
 
 
 class MountBlob(_Push, frozen=True):
-    """`POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>` (end-11); `source` None: from wherever it is."""
+    """`POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>` (end-11); `source` None: from wherever it is.
+
+    No permission on the source is among its needs: what cannot be mounted is no error, an upload session is
+    started instead, for which PUSH is enough.
+    """
 
     digest: Digest
     source: RepositoryName | None

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Start
     from tests.e2e.server import Server
 
-pytestmark = pytest.mark.slow
-
 MANY = 100_000
 PAGE = 100
 PAGES_FROM_A_PLACE = 5
@@ -128,6 +126,7 @@ def check(server: Server, target: str, expected: list[str], places: list[str]) -
         assert list(chain(*pages(wires, f"{target}?n={BIG_PAGE}", member))) == expected
 
 
+@pytest.mark.slow
 def test_tags(tree: Tree, start: Start) -> None:
     """A page of 100,000 tags is right wherever it begins, and stays so as tags are pushed, made by hand and removed."""
     digest = tree.store(make_manifest("long"))
@@ -188,6 +187,7 @@ def test_deletion(tree: Tree, start: Start) -> None:
     check(server, "/v2/_catalog", [], [])
 
 
+@pytest.mark.slow
 def test_repositories(tree: Tree, start: Start) -> None:
     """A page of 100,000 repositories is right wherever it begins; one that we push is listed at once, by all.
 

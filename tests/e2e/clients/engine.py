@@ -11,14 +11,28 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.clients.absence import unavailable
+from tests.e2e.clients.absence import require, require_root, unavailable
+from tests.e2e.clients.program import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.e2e.clients.program import Client
-
 START_SECONDS, STOP_SECONDS = 60, 30
+
+
+@contextlib.contextmanager
+def docker_engine(folder: Path, *options: str) -> Iterator[Client]:
+    """Docker's engine, with more options; it leaves the network of the machine alone and keeps its data in `folder`."""
+    require_root()
+    (folder / "daemon.json").write_text("{}")
+    address = f"unix://{folder}/socket"
+    places = (f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid")
+    ways = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs", *options)
+    command = (require("dockerd"), f"--config-file={folder}/daemon.json", f"--host={address}", *places, *ways)
+    environment = {"HOME": str(folder), "DOCKER_HOST": address, "DOCKER_BUILDKIT": "0"}
+    client = Client(require("docker"), environment=environment)
+    with running(command, folder, client, "version"):
+        yield client
 
 
 @contextlib.contextmanager

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.clients.absence import require, require_root
-from tests.e2e.clients.engine import running
+from tests.e2e.clients.engine import docker_engine
 from tests.e2e.clients.images import packed
-from tests.e2e.clients.program import Client
 from tests.e2e.clients.repository import DOCKER_LIST, DOCKER_MANIFEST
 
 if TYPE_CHECKING:
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.clients.images import Layout
+    from tests.e2e.clients.program import Client
     from tests.e2e.clients.repository import Repository
 
 pytestmark = pytest.mark.clients
@@ -25,16 +24,7 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture(scope="module")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """An engine that leaves the network of the machine alone and keeps its data in a folder of its own."""
-    require_root()
-    folder = tmp_path_factory.mktemp("docker")
-    (folder / "daemon.json").write_text("{}")
-    address = f"--host=unix://{folder}/socket"
-    places = (f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid")
-    ways = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs")
-    command = (require("dockerd"), f"--config-file={folder}/daemon.json", address, *places, *ways)
-    client = Client(require("docker"), (address,), {"HOME": str(folder), "DOCKER_BUILDKIT": "0"})
-    with running(command, folder, client, "version"):
+    with docker_engine(tmp_path_factory.mktemp("docker")) as client:
         yield client
 
 

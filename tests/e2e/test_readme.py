@@ -1,0 +1,253 @@
+"""What the README says to type does what it says.
+
+Its lines are read out of it and given to a shell, unchanged but for those of "Install it", whose port and path are
+replaced: 5001 by 0, for which the kernel picks a port, and /srv/registry by a folder of the test's own.
+
+The images come from the world outside, which a test cannot rely on. So Docker's registry is stood in for by another
+server of ours, which the clients are told of in their own configuration, as is done for a mirror: registries.conf
+for podman and skopeo, `--registry-mirror` for docker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from tests.config.test_pages import README, blocks
+from tests.e2e.clients.absence import require, require_root, unavailable
+from tests.e2e.clients.engine import clear, docker_engine
+from tests.e2e.clients.images import Layout, make_image
+from tests.e2e.clients.repository import Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.e2e.server import Server
+
+pytestmark = [pytest.mark.clients, pytest.mark.slow]
+
+SET_UP_SECONDS = 250
+START_SECONDS = 20
+PUSH_SECONDS = 120
+STOP_SECONDS = 60
+ADDRESS = ("127.0.0.1", 5000)
+
+
+def line(pattern: str) -> str:
+    """The one line of the README that begins so."""
+    (found,) = re.findall(rf"^{pattern}.*$", README.read_text(), re.MULTILINE)
+    assert isinstance(found, str)
+    return found
+
+
+def block(client: str) -> str:
+    """The one block of lines that begins with a client's name."""
+    (found,) = (each for each in blocks(README.read_text(), "sh") if each.startswith(f"{client} "))
+    return found
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what would be taken for settings, or leads to the environment that the tests run in."""
+    ours = ("REGISTRY_", "MAKE", "PYTHON", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
+
+
+def typed(lines: str, folder: Path, seconds: int, **more: str) -> str:
+    """Runs lines in a shell that ends at the first that fails; returns their standard output."""
+    ended = subprocess.run(
+        ["sh", "-eu", "-c", lines],
+        cwd=folder,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{lines}\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+@contextmanager
+def serving(command: str, folder: Path, seconds: int, **more: str) -> Iterator[str]:
+    """Types a command that serves, and Control-C at the end; gives the URL that it says it serves on."""
+    log = folder / "log"
+    with log.open("wb") as output:
+        shell = subprocess.Popen(
+            ["sh", "-c", command],
+            cwd=folder,
+            env=environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield _announced(shell, log, seconds)
+    finally:
+        _interrupt(shell)
+    assert "Traceback" not in log.read_text()
+
+
+def _announced(shell: subprocess.Popen[bytes], log: Path, seconds: int) -> str:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and shell.poll() is None:
+        found = re.search(r"serving on (http://127\.0\.0\.1:\d+)", log.read_text())
+        if found:
+            return found[1]
+        time.sleep(0.1)
+    raise AssertionError(f"not served within {seconds} s: {log.read_text()}")
+
+
+def _interrupt(shell: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(shell.pid, signal.SIGINT)
+    try:
+        shell.wait(STOP_SECONDS)
+    finally:
+        # What is still there of what it started is in its session; nothing else is.
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is committed, as an archive."""
+    file = tmp_path_factory.mktemp("archive") / "cargohold.tar"
+    # Git refuses a checkout of another user's, such as a mounted one, unless it is told that it is safe.
+    git = (require("git"), "-c", "safe.directory=*", "-C", str(README.parent))
+    subprocess.run([*git, "archive", f"--output={file}", "HEAD"], check=True, timeout=60)
+    return file
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    folder.mkdir()
+    subprocess.run(["tar", "--extract", f"--file={archive}", f"--directory={folder}"], check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`make serve` in a fresh checkout, whose folder this is."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(ADDRESS)
+        except OSError as error:
+            unavailable(f"the README's port is taken: {error}")
+    require("make")
+    folder = unpacked(archive, tmp_path_factory.mktemp("made") / "cargohold")
+    with serving(line("make serve"), folder, SET_UP_SECONDS) as url:
+        assert url == "http://{}:{}".format(*ADDRESS)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def outside(registry: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Server, Layout]:
+    """What stands for Docker's registry, and the image that is its busybox."""
+    image = make_image(tmp_path_factory.mktemp("busybox"), [{"bin/busybox": b"the program"}])
+    with httpx2.Client(base_url=registry.url) as session:
+        Repository(session, "library/busybox").push(image, "latest")
+    return registry, image
+
+
+@pytest.fixture
+def mirrored(
+    outside: tuple[Server, Layout], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The environment in which podman and skopeo keep to a folder, and find Docker's registry with us."""
+    home = tmp_path_factory.mktemp("home")  # its name must be short, for podman
+    configuration = home / ".config/containers"
+    configuration.mkdir(parents=True)
+    registries = f'[[registry]]\nprefix = "docker.io"\nlocation = "{outside[0].host}"\ninsecure = true\n'
+    (configuration / "registries.conf").write_text(registries)
+    storage = f'[storage]\ndriver = "vfs"\ngraphroot = "{home}/root"\nrunroot = "{home}/run"\n'
+    (home / "storage.conf").write_text(storage)
+    yield {"HOME": str(home), "CONTAINERS_STORAGE_CONF": f"{home}/storage.conf"}
+    clear(home)
+
+
+def check_pushed(made: Path, image: Layout) -> None:
+    """The README's way to look shows busybox and nothing else, and its one layer is the image's; then removes it."""
+    require("curl")
+    shown = typed(block("curl"), made, 60)
+    catalog, tags = (json.loads(each) for each in re.findall(r"{.*?}", shown))
+    assert catalog == {"repositories": ["busybox"]}
+    assert tags == {"name": "busybox", "tags": ["latest"]}
+    assert (made / "data/docker/registry/v2/repositories/busybox/_manifests/tags/latest").is_dir()
+    with httpx2.Client(base_url="http://{}:{}".format(*ADDRESS)) as session:
+        busybox = Repository(session, "busybox")
+        assert busybox.is_whole("latest")
+        stored = busybox.manifest("latest")
+        config = json.loads(busybox.blob(stored.document["config"]["digest"]))
+        original = json.loads(image.blob(json.loads(image.content)["config"]["digest"]))
+        assert config["rootfs"]["diff_ids"] == original["rootfs"]["diff_ids"]
+        assert session.delete(f"/v2/busybox/manifests/{stored.digest}").status_code == 202
+
+
+def test_docker(made: Path, outside: tuple[Server, Layout], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Docker's lines push an image."""
+    server, image = outside
+    with docker_engine(tmp_path_factory.mktemp("docker"), f"--registry-mirror={server.url}") as docker:
+        typed(block("docker"), made, PUSH_SECONDS, **docker.environment)
+        check_pushed(made, image)
+
+
+def test_podman(made: Path, outside: tuple[Server, Layout], mirrored: Mapping[str, str]) -> None:
+    """Podman's lines push an image."""
+    require("podman")
+    require_root()
+    typed(block("podman"), made, PUSH_SECONDS, **mirrored)
+    check_pushed(made, outside[1])
+
+
+def test_skopeo(made: Path, outside: tuple[Server, Layout], mirrored: Mapping[str, str]) -> None:
+    """Skopeo's line copies an image from another registry."""
+    require("skopeo")
+    typed(block("skopeo"), made, PUSH_SECONDS, **mirrored)
+    check_pushed(made, outside[1])
+
+
+@pytest.mark.parametrize("installer", ["pip install .", "uv tool install ."])
+def test_installed(archive: Path, tmp_path: Path, installer: str) -> None:
+    """Either way to install gives the command, which serves as the README's three ways to set the same tell it."""
+    assert f"`{installer}`" in README.read_text()
+    source = unpacked(archive, tmp_path / "source")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=60)
+    if installer.startswith("uv"):
+        typed(f"{tmp_path}/venv/bin/python -m pip install --quiet uv", tmp_path, SET_UP_SECONDS)
+    path = f"{tmp_path}/venv/bin:{tmp_path}/tools/bin:{os.environ['PATH']}"
+    places = {
+        "PATH": path,
+        "UV_TOOL_DIR": f"{tmp_path}/tools",
+        "UV_TOOL_BIN_DIR": f"{tmp_path}/tools/bin",
+        "UV_CACHE_DIR": f"{tmp_path}/cache",
+        "UV_PYTHON": sys.executable,
+    }
+    typed(installer, source, SET_UP_SECONDS, **places)
+    assert typed("command -v cargohold", source, 10, **places).startswith(str(tmp_path))
+    (example,) = blocks(README.read_text(), "yaml")
+    (tmp_path / "registry.yaml").write_text(changed(example, tmp_path))
+    by_file = re.findall(r"`(cargohold serve --config registry\.yaml)`", README.read_text())
+    for command in (line("cargohold serve --host"), line("REGISTRY_HOST=.*cargohold serve"), *by_file):
+        with serving(changed(command, tmp_path), tmp_path, START_SECONDS, **places) as url:
+            answer = httpx2.get(f"{url}/v2/")
+            assert (answer.status_code, answer.json()) == (200, {})
+        assert (tmp_path / "registry/docker").is_dir()
+        (tmp_path / "registry").rename(tmp_path / f"registry-{time.monotonic_ns()}")
+
+
+def changed(example: str, folder: Path) -> str:
+    """An example with a port of the kernel's choice and a storage of the test's own."""
+    return example.replace("5001", "0").replace("/srv/registry", f"{folder}/registry")

@@ -109,17 +109,18 @@ def test_a_signal_to_the_whole_group_is_one_stop(
         assert server.stderr() == f"ready {server.address}\n"
 
 
-def test_a_worker_that_stops_begins_the_stop(tmp_path: Path) -> None:
-    """A worker that was told to stop takes the others with it, in peace; the supervisor's own signal is the first."""
+def test_a_worker_that_was_told_to_stop_is_replaced(tmp_path: Path) -> None:
+    """A worker that stops because it was told to is replaced without a word; requests of the others go on."""
     with serving(tmp_path, workers=2) as server:
         first, second = server.processes()[1:]
         slow = connect_to(server, second)
         slow.request("GET", "/sleep?seconds=1.5")
         server.until_outcome("sleeping")
         os.kill(first, signal.SIGTERM)
-        until(lambda: not accepts(server.address))
-        server.process.terminate()
+        until(lambda: is_gone(first))
+        until(lambda: len(server.processes()) == 3)
         assert slow.response().status == 204
+        server.process.terminate()
         assert server.process.wait(30) == 0
         assert server.stderr() == f"ready {server.address}\n"
 

@@ -53,6 +53,13 @@ class RequestBody(ABC):
         except SizeInvalid:
             self.ended = True
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # A server that stops cancels the piece that is awaited, not the one who awaits it.
+            self.ended = True
+            raise SizeInvalid("the connection ended before the body") from None
         self.received += len(piece)
         if self.received == self.length:
             self.ended = True
@@ -80,11 +87,6 @@ class RequestBody(ABC):
                         return
         except (TimeoutError, RegistryError):
             return  # the answer is out already: there is nobody left to tell
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # A server that stops cancels the piece that is awaited, not the one who awaits it.
 
 
 class NoBody(RequestBody):

@@ -129,14 +129,15 @@ class Supervisor:
         pid, seat.pid = seat.pid, None
         if self._kill_at is not None:
             return
-        if code == 0:  # a signal to the whole group reached it sooner than us
-            self._stop(0)
+        now = time.monotonic()
+        if code == 0:
+            # It was told to stop: alone, and another takes its place, or with us, and we shall hear of it in a moment.
+            seat.due = now + _FIRST_PAUSE_SECONDS
             return
         _log.error("worker %d ended with %s", pid, f"signal {-code}" if code < 0 else f"exit code {code}")
         if self._unready > 0:
             self._stop(1)
             return
-        now = time.monotonic()
         if now - seat.born > _LONG_LIFE_SECONDS:
             seat.pause = 0.0
         seat.due = now + seat.pause

@@ -33,6 +33,7 @@ MAX_CONNECTIONS = 1024
 BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
 HTTP2_PING_MILLISECONDS = 30_000
+_LAST_REQUESTS_SECONDS = 5.0
 _OVERTIME_SECONDS = 5
 
 # Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.
@@ -106,8 +107,9 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
         application.__rsgi_init__(loop)
         loop.call_soon(ready)
 
+    # Granian's own end comes before that of requests whose client has gone: the application's is called after both.
     target = SimpleNamespace(
-        __rsgi__=application.__rsgi__, __rsgi_init__=started, __rsgi_del__=application.__rsgi_del__
+        __rsgi__=application.__rsgi__, __rsgi_init__=started, __rsgi_del__=lambda _loop: None
     )
     logging.getLogger("_granian").addFilter(_is_news)
     server = _Granian(target, listener, http2=task.http2)
@@ -121,12 +123,21 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
     await asyncio.wait({serving}, timeout=task.stop_timeout)
     if serving.done():
+        await _last_requests()
+        application.__rsgi_del__(loop)
         serving.result()
         return 0 if stop.is_set() else 1
     _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)
     application.__rsgi_del__(loop)
     _leave(0)
     return 0
+
+
+async def _last_requests() -> None:
+    """Let requests come to their end whose connection is no more: granian does not wait for them."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=_LAST_REQUESTS_SECONDS)
 
 
 def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, lifeline: int | None) -> None:

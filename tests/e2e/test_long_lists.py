@@ -30,6 +30,7 @@ PAGES_FROM_A_PLACE = 5
 BIG_PAGE = 1_000
 MOST_PAGES = 1_000
 FIRST_WALK_SECONDS = 120
+NEXT_WALK_SECONDS = 60
 FILES = 800_000
 """More than any test here makes. A file system in memory may have room for fewer."""
 
@@ -223,6 +224,25 @@ def test_repositories(tree: Tree, start: Start) -> None:
     again = start({"workers": 2}, storage=tree.root)
     wait_for_walks(again)
     check(again, "/v2/_catalog", names, places)
+
+
+def test_a_repository_of_another_server(tree: Tree, start: Start) -> None:
+    """Among 5,000, one that another server makes is listed by all once one of us has walked the tree again."""
+    digest = tree.store(make_manifest("long"))
+    names = sorted(f"team{number % 1000}/app{number}" for number in range(5_000))
+    for name in names:
+        tree.add(name, digest)
+    server = start({"workers": 2}, storage=tree.root)
+    wait_for_walks(server)
+    check(server, "/v2/_catalog", names, ["team5"])
+    tree.add("team5/by-hand", digest)
+    insort(names, "team5/by-hand")
+    deadline = time.monotonic() + NEXT_WALK_SECONDS
+    with Wire(server.url) as wire:
+        while "team5/by-hand" not in listed(wire, "/v2/_catalog?n=10&last=team5%2Fapp995", "repositories")[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    check(server, "/v2/_catalog", names, ["team5"])
 
 
 def wait_for_walks(server: Server) -> None:

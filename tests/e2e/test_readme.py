@@ -182,9 +182,7 @@ def check_pushed(made: Path, image: Layout) -> None:
     """The README's way to look shows busybox and nothing else, and its one layer is the image's; then removes it."""
     require("curl")
     shown = typed(block("curl"), made, 60)
-    catalog, tags = (json.loads(each) for each in re.findall(r"{.*?}", shown))
-    assert catalog == {"repositories": ["busybox"]}
-    assert tags == {"name": "busybox", "tags": ["latest"]}
+    assert "".join(shown.split()) == '{"repositories":["busybox"]}{"name":"busybox","tags":["latest"]}'
     assert (made / "data/docker/registry/v2/repositories/busybox/_manifests/tags/latest").is_dir()
     with httpx2.Client(base_url="http://{}:{}".format(*ADDRESS)) as session:
         busybox = Repository(session, "busybox")

@@ -6,6 +6,7 @@ server.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from cargohold.http.body import NO_BODY, RequestBody
@@ -110,11 +111,15 @@ class RsgiApplication:
             client=scope.client.rpartition(":")[0].strip("[]"),
             scheme=scope.scheme,
         )
-        answer = await self._handler(request)
-        answer.headers.extend(self._headers)
-        _send(protocol, answer)
-        if not body.ended:
-            await body.discard()
+        try:
+            answer = await self._handler(request)
+            answer.headers.extend(self._headers)
+            _send(protocol, answer)
+            if not body.ended:
+                await body.discard()
+        except asyncio.CancelledError:
+            # The process ends, and this is the outermost frame of the request: granian would log it as a fault.
+            return
 
 
 class RsgiBody(RequestBody):

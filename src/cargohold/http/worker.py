@@ -33,7 +33,7 @@ MAX_CONNECTIONS = 1024
 BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
 HTTP2_PING_MILLISECONDS = 30_000
-_LAST_REQUESTS_SECONDS = 5.0
+_LAST_REQUESTS_SECONDS = 2.0
 _OVERTIME_SECONDS = 5
 
 # Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.
@@ -102,9 +102,11 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     stop = asyncio.Event()
     _watch(loop, stop, lifeline)
     application = task.application_factory()
+    others: set[asyncio.Task[Any]] = set()  # than those of requests
 
     def started(loop: asyncio.AbstractEventLoop) -> None:
         application.__rsgi_init__(loop)
+        others.update(asyncio.all_tasks(loop))
         loop.call_soon(ready)
 
     # Granian's own end comes before that of requests whose client has gone: the application's is called after both.
@@ -123,7 +125,7 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
     await asyncio.wait({serving}, timeout=task.stop_timeout)
     if serving.done():
-        await _last_requests()
+        await _end_of(asyncio.all_tasks() - others)
         application.__rsgi_del__(loop)
         serving.result()
         return 0 if stop.is_set() else 1
@@ -133,11 +135,10 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     return 0
 
 
-async def _last_requests() -> None:
+async def _end_of(requests: set[asyncio.Task[Any]]) -> None:
     """Let requests come to their end whose connection is no more: granian does not wait for them."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    if others:
-        await asyncio.wait(others, timeout=_LAST_REQUESTS_SECONDS)
+    if requests:
+        await asyncio.wait(requests, timeout=_LAST_REQUESTS_SECONDS)
 
 
 def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, lifeline: int | None) -> None:

@@ -9,7 +9,7 @@ from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.referrers import FileReferrers
-from cargohold.storage.filesystem.tree import told
+from cargohold.storage.filesystem.tree import UNWRITABLE, told
 from cargohold.storage.filesystem.uploads import FileUploads
 from cargohold.storage.protocols import Conflict
 
@@ -20,15 +20,17 @@ class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers):
     def prepare(self, *, read_only: bool = False) -> None:
         """Make what every other call takes for granted; to be called once, before the first of them.
 
-        Where nothing will be stored (`read_only`), nothing is made. Raises Conflict where the tree cannot be served
-        as it is, and Unavailable where the system is in the way.
+        Where nothing will be stored (`read_only`), it need not be possible. Raises Conflict where the tree cannot be
+        served as it is, and Unavailable where the system is in the way.
         """
         self._refuse()
         with told():
-            if read_only:
-                os.listdir(self.layout.root)
-            else:
+            try:
                 self._make()
+            except OSError as error:
+                if not read_only or error.errno not in UNWRITABLE:
+                    raise
+                os.listdir(self.layout.root)
 
     def _refuse(self) -> None:
         root = self.layout.root

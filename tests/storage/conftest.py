@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # What the suites assert is explained by pytest as in any test file.
-pytest.register_assert_rewrite("tests.storage.contract")
 
 LIMIT = 120  # seconds, for one test
 

@@ -11,8 +11,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What the suites assert is explained by pytest as in any test file.
-
 LIMIT = 120  # seconds, for one test
 
 

@@ -32,6 +32,11 @@ class Busy(Unavailable):
     """Another holds the lock; nothing was done, and asking again may succeed."""
 
 
+def stripe_of(name: str) -> int:
+    """The lock that a name means, from 0 up to `STRIPES`: the same in every process."""
+    return zlib.crc32(name.encode()) % STRIPES
+
+
 class StripedLocks:
     """A fixed number of locks; a name always means the same one, in every process."""
 
@@ -45,7 +50,7 @@ class StripedLocks:
         """Hold the locks of these names, taken in one order by everyone. Raises Busy when `seconds` have passed."""
         deadline = time.monotonic() + seconds
         with ExitStack() as held:
-            for stripe in sorted({zlib.crc32(name.encode()) % STRIPES for name in names}):
+            for stripe in sorted(set(map(stripe_of, names))):
                 held.enter_context(self._hold(stripe, deadline))
             yield
 

@@ -82,7 +82,7 @@ class FileManifests(Tree):
             change = Change(self.disk, self.layout.new)
             try:
                 granted = await self.in_metadata(self._stage, change, repository, digest, manifest, tags)
-                if await self.patiently(self._place, change, repository, granted):
+                if await self.in_turn(repository, self._place, change, repository, granted):
                     await self.in_metadata(change.settle)
                     self._contents.put(digest, manifest.content)
                     return
@@ -151,7 +151,7 @@ class FileManifests(Tree):
             os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        return await self.patiently(self._delete_manifest, repository, digest)
+        return await self.in_turn(repository, self._delete_manifest, repository, digest)
 
     def _delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
         """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
@@ -185,7 +185,7 @@ class FileManifests(Tree):
         return tags
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        await self.patiently(self._delete_tag, repository, tag)
+        await self.in_turn(repository, self._delete_tag, repository, tag)
 
     def _delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
         with self.locks.hold(repository):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from cargohold.storage.durable import Disk
 from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
-from cargohold.storage.locks import PATIENCE, Busy, StripedLocks
+from cargohold.storage.locks import PATIENCE, STRIPES, Busy, StripedLocks, stripe_of
 from cargohold.storage.protocols import Full, StoreError, Unavailable
 from cargohold.storage.turns import Turns
 from cargohold.types.digest import Digest
@@ -24,6 +24,8 @@ from cargohold.types.errors import DigestInvalid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cargohold.types.names import RepositoryName
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ _BULK_THREADS = 8
 _METADATA_THREADS = 8
 _BACKGROUND_THREADS = 4
 _LINK_LIMIT = 256
+_TOO_LATE = "a lock of the storage was not to be had in time"
 
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
 """What the system says of a place where nothing can be written; what is only kept to be quick is then not kept."""
@@ -49,6 +52,7 @@ class Tree:
         self.lists = FolderLists()
         self.turns = Turns()
         self.closing = False
+        self._gates = [asyncio.Lock() for _ in range(STRIPES)]
         self._make_threads()
 
     def _make_threads(self) -> None:
@@ -86,15 +90,33 @@ class Tree:
         The wait is here and not in a thread, so that one lock that is held keeps nobody else waiting. Raises
         Unavailable after `PATIENCE`. The function must not have done anything when it raises Busy.
         """
-        deadline, pause = time.monotonic() + PATIENCE, 0.001
+        return await self._until(time.monotonic() + PATIENCE, function, *args, **kwargs)
+
+    async def in_turn(
+        self, repository: RepositoryName, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `patiently`, for what locks a repository: calls of this process have it in the order of their coming."""
+        deadline, gate = time.monotonic() + PATIENCE, self._gates[stripe_of(repository)]
+        try:
+            # The wait that can be given up makes a task: it is not made where there is nothing to wait for.
+            await (asyncio.wait_for(gate.acquire(), PATIENCE) if gate.locked() else gate.acquire())
+        except TimeoutError:
+            raise Unavailable(_TOO_LATE) from None
+        try:
+            return await self._until(deadline, function, *args, **kwargs)
+        finally:
+            gate.release()
+
+    async def _until(self, deadline: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        pause = 0.0005
         while True:
             try:
                 return await self.in_metadata(function, *args, **kwargs)
             except Busy:
                 if time.monotonic() >= deadline:
-                    raise Unavailable("a lock of the storage was not to be had in time") from None
+                    raise Unavailable(_TOO_LATE) from None
             await asyncio.sleep(pause)
-            pause = min(pause * 2, 0.05)
+            pause = min(pause * 2, 0.02)
 
     async def _run(
         self, pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

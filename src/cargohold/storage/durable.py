@@ -30,7 +30,7 @@ class Disk:
     def __init__(self, top: str, lasts: Callable[[str], bool]) -> None:
         self._top = top
         self._lasts = lasts
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
         self._durable: dict[str, int] = {}
 
     def write_file(self, path: str, content: bytes) -> None:
@@ -76,8 +76,6 @@ class Disk:
             for path in todo:
                 function(path)
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
         futures = [self._pool.submit(function, path) for path in todo]
         errors = [error for future in futures if (error := future.exception()) is not None]
         if errors:
@@ -123,9 +121,8 @@ class Disk:
 
     def close(self) -> None:
         """Wait for the syncs under way and end the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        self._pool.shutdown()
+        self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
 
 
 class Change:

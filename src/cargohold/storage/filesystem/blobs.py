@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import Change, remove_folder
+from cargohold.storage.durable import Change, remove
 from cargohold.storage.filesystem.tree import Tree, exists, read_link, told
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound
@@ -63,7 +63,9 @@ class FileBlobs(Tree):
         return None
 
     async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
-        await self.in_metadata(self._mount_blob, digest, source, target)
+        # Without a source the tree is searched, which must not keep links waiting.
+        run = self.in_metadata if source else self.in_background
+        await run(self._mount_blob, digest, source, target)
 
     def _mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
         holder: Digest | None = digest
@@ -119,4 +121,4 @@ class FileBlobs(Tree):
         except FileNotFoundError:
             raise NotFound(digest) from None
         self.disk.sync_folder(os.path.dirname(folder))
-        remove_folder(away)
+        remove(away)

@@ -30,7 +30,7 @@ class FileExpiry(Tree):
     """The part of the store that ends idle sessions."""
 
     async def expire_uploads(self, idle: float) -> int:
-        return await self.in_metadata(self._expire_uploads, idle)
+        return await self.in_background(self._expire_uploads, idle)
 
     def _expire_uploads(self, idle: float) -> int:
         descriptor = open_lock(f"{self.layout.locks}/expiry")
@@ -47,6 +47,8 @@ class FileExpiry(Tree):
     def _expire_in(self, repository: RepositoryName, before: float) -> int:
         """One that cannot be ended must not keep the others: it is told of in the log and passed over."""
         expired = 0
+        if self.closing:
+            return expired
         try:
             for name in folder_names(self.layout.uploads(repository)):
                 with suppress(BlobUploadUnknown):

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import remove, remove_folder
+from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.tree import exists
 from cargohold.storage.locks import MOMENT, locked
 from cargohold.storage.protocols import Conflict, NotFound
@@ -97,7 +97,7 @@ class FileSession:
                 if is_over or not exists(self.data):
                     os.rename(self.folder, self._away)
         remove(self.hashing)
-        remove_folder(self._away)
+        remove(self._away)
 
     def last_change(self) -> float:
         """When it last grew, by the clock of the file system; now, where it is just ending."""

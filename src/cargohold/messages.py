@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from cargohold.auth.identity import EVERYONE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from cargohold.auth.identity import Identity
 
 Headers = list[tuple[str, str]]
 
@@ -51,10 +55,22 @@ class Request:
     """One request, as the server's adapter read it.
 
     `path` is percent-decoded, `query` is not; `client` is an address or empty (Unix socket); `length` is the
-    announced length of the body in bytes, None where it was not announced (chunked).
+    announced length of the body in bytes, None where it was not announced (chunked). `host` is what the client
+    calls the server, with the port, or empty. `identity` is who asks: everyone, until the guard has found out.
     """
 
-    __slots__ = ("body", "client", "headers", "length", "method", "path", "query", "scheme")
+    __slots__ = (
+        "body",
+        "client",
+        "headers",
+        "host",
+        "identity",
+        "length",
+        "method",
+        "path",
+        "query",
+        "scheme",
+    )
 
     def __init__(  # noqa: PLR0913 - what a request is made of
         self,
@@ -67,6 +83,7 @@ class Request:
         length: int | None = None,
         client: str = "",
         scheme: str = "http",
+        host: str = "",
     ) -> None:
         self.method = method
         self.path = path
@@ -76,6 +93,8 @@ class Request:
         self.length = length
         self.client = client
         self.scheme = scheme
+        self.host = host
+        self.identity: Identity = EVERYONE
 
 
 class Empty(msgspec.Struct, frozen=True):

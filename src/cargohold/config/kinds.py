@@ -88,7 +88,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
-def _json(value: object) -> str:
+def write_json(value: object) -> str:
+    """In JSON, on one line."""
     return msgspec.json.encode(value).decode()
 
 
@@ -107,7 +108,7 @@ def _read_boolean(value: object) -> bool:
     raise Misfit
 
 
-BOOLEAN = Kind("true or false", _read_boolean, _json)
+BOOLEAN = Kind("true or false", _read_boolean, write_json)
 
 
 def whole(least: int, most: int) -> Kind:
@@ -241,8 +242,8 @@ def _read_prefix(value: object) -> str:
 PREFIX = Kind("a path such as /registry, without a slash at its end, or nothing", _read_prefix, str)
 
 
-def _decoded(value: object) -> object:
-    """A list or mapping as a file gives it; a variable gives the text of its JSON."""
+def decoded(value: object) -> object:
+    """A list or mapping as a file gives it; a variable gives the text of its JSON. Raises Misfit."""
     if not isinstance(value, str):
         return value
     try:
@@ -252,7 +253,7 @@ def _decoded(value: object) -> object:
 
 
 def _read_origins(value: object) -> tuple[str, ...]:
-    origins = _decoded(value)
+    origins = decoded(value)
     if not isinstance(origins, list | tuple):
         raise Misfit
     lowered = tuple(origin.lower() if isinstance(origin, str) else "" for origin in origins)
@@ -262,11 +263,11 @@ def _read_origins(value: object) -> tuple[str, ...]:
     return lowered
 
 
-ORIGINS = Kind('a list of origins such as ["https://ui.example.com"], or ["*"]', _read_origins, _json)
+ORIGINS = Kind('a list of origins such as ["https://ui.example.com"], or ["*"]', _read_origins, write_json)
 
 
 def _read_headers(value: object) -> dict[str, str]:
-    given = _decoded(value)
+    given = decoded(value)
     if not isinstance(given, dict):
         raise Misfit
     headers: dict[str, str] = {}
@@ -283,4 +284,6 @@ def _read_headers(value: object) -> dict[str, str]:
     return headers
 
 
-HEADERS = Kind('a mapping of headers to values such as {"X-Frame-Options": "DENY"}', _read_headers, _json)
+HEADERS = Kind(
+    'a mapping of headers to values such as {"X-Frame-Options": "DENY"}', _read_headers, write_json
+)

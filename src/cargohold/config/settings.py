@@ -6,6 +6,24 @@ from typing import Annotated, get_args, get_origin
 import msgspec
 from msgspec import field
 
+from cargohold.config.access import (
+    ACTIONS,
+    ALGORITHMS,
+    GROUPS,
+    KEY_URL,
+    NETWORKS,
+    OPTIONAL_PATH,
+    OPTIONAL_PORT,
+    PROXIES,
+    RATE,
+    RULES,
+    TRUST,
+    URL,
+    USERS,
+    WORDS,
+    Rule,
+    TrustedIssuer,
+)
 from cargohold.config.kinds import (
     BOOLEAN,
     HEADERS,
@@ -115,6 +133,166 @@ class Http(Section, frozen=True, kw_only=True):
     cors: Cors = field(default_factory=Cors)
 
 
+class Server(Section, frozen=True, kw_only=True):
+    """How clients reach the registry, where that is not as it listens."""
+
+    public_url: Annotated[
+        str | None,
+        URL,
+        "The address that clients use, such as `https://registry.example.com`; the token endpoint is below it."
+        " Otherwise it is taken from the `Host` of each request.",
+    ] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        PROXIES,
+        "Addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed;"
+        " `unix` is whoever comes by the Unix socket.",
+    ] = ()
+
+
+class TokenService(Section, frozen=True, kw_only=True):
+    """The built-in token service, at `/auth/token`."""
+
+    service: Annotated[str, WORDS, "What the service calls itself in challenges and tokens."] = "cargohold"
+    lifetime: Annotated[float, duration(60, 86400), "How long a token is valid."] = 300.0
+    refresh_lifetime: Annotated[
+        float,
+        duration(60, _YEAR),
+        "How long a refresh token, which a client may keep in place of the password, is valid after its last use.",
+    ] = 30 * 86400.0
+
+
+class Bearer(Section, frozen=True, kw_only=True):
+    """Tokens of another token service. One of `key`, `jwks` and `jwks_url` switches it on."""
+
+    realm: Annotated[
+        str | None, URL, "The address of the token service. Clients are sent there, and no longer to our own."
+    ] = None
+    service: Annotated[
+        str, WORDS, "The audience (`aud`) that tokens must name, and what challenges call it."
+    ] = ""
+    issuer: Annotated[str, WORDS, "The issuer (`iss`) that tokens must name."] = ""
+    key: Annotated[
+        str | None,
+        OPTIONAL_PATH,
+        "A file with the public keys or certificates that tokens are signed with, in PEM.",
+    ] = None
+    jwks: Annotated[str | None, OPTIONAL_PATH, "A file with the public keys as a JWK set."] = None
+    jwks_url: Annotated[
+        str | None,
+        KEY_URL,
+        "Where the token service publishes its keys as a JWK set. It is asked again for a key that is new.",
+    ] = None
+    algorithms: Annotated[tuple[str, ...], ALGORITHMS, "The signature algorithms that are accepted."] = (
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "EdDSA",
+    )
+    leeway: Annotated[
+        float, duration(0, 300), "How far the clocks of the token service and of the registry may be apart."
+    ] = 30.0
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Who may do what."""
+
+    htpasswd: Annotated[
+        str | None,
+        OPTIONAL_PATH,
+        "A file of users and their passwords, hashed with bcrypt, as `htpasswd -B` writes it.",
+    ] = None
+    required: Annotated[
+        bool,
+        BOOLEAN,
+        "Ask for a login also where none of the other settings does. Access tokens are accepted then.",
+    ] = False
+    open_to_everyone: Annotated[
+        bool,
+        BOOLEAN,
+        "Listen beyond loopback although no login is configured: whoever reaches the port may pull, push and delete.",
+    ] = False
+    challenge: Annotated[
+        str,
+        choice("auto", "basic", "bearer"),
+        "What clients are told to log in with: `basic`, `bearer` (by the token service), or `auto`, which is `bearer`"
+        " where anyone may pull something without a login and `basic` otherwise.",
+    ] = "auto"
+    remember: Annotated[
+        float, duration(0, 3600), "How long a password that was right is not asked of bcrypt again."
+    ] = 300.0
+    administrators: Annotated[tuple[str, ...], USERS, "Users who may do everything."] = ()
+    groups: Annotated[dict[str, tuple[str, ...]], GROUPS, "Groups, and the users in each."] = field(
+        default_factory=dict
+    )
+    rules: Annotated[
+        tuple[Rule, ...],
+        RULES,
+        "Who may do what in which repositories; the first rule that names both the repository and the user decides.",
+    ] = ()
+    default: Annotated[
+        tuple[str, ...] | None,
+        ACTIONS,
+        "What a signed-in user may do where no rule decides. Without it: everything where there are no rules, and"
+        " nothing where there are some.",
+    ] = None
+    oidc: Annotated[
+        tuple[TrustedIssuer, ...],
+        TRUST,
+        "Issuers of OpenID Connect id tokens, such as those of CI jobs, and what the bearers of which claims may do.",
+    ] = ()
+    token: TokenService = field(default_factory=TokenService)
+    bearer: Bearer = field(default_factory=Bearer)
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """TLS. A certificate and its key switch it on."""
+
+    certificate: Annotated[
+        str | None, OPTIONAL_PATH, "The certificate in PEM, followed by those between it and the root."
+    ] = None
+    key: Annotated[str | None, OPTIONAL_PATH, "The certificate's private key in PEM."] = None
+    minimum: Annotated[str, choice("1.2", "1.3"), "The oldest version that is spoken."] = "1.2"
+    client_ca: Annotated[
+        str | None, OPTIONAL_PATH, "The certificates, in PEM, of those who sign the certificates of clients."
+    ] = None
+    client_certificates: Annotated[
+        str,
+        choice("require", "request"),
+        "Whether clients must have a certificate that `tls.client_ca` has signed, or may.",
+    ] = "require"
+    redirect_port: Annotated[
+        int | None,
+        OPTIONAL_PORT,
+        "Listen on this port for plain HTTP too, and send who comes there to HTTPS.",
+    ] = None
+
+
+class Rates(Section, frozen=True, kw_only=True):
+    """How many requests are let through."""
+
+    reads: Annotated[str | None, RATE, "Requests that read: GET and HEAD."] = None
+    writes: Annotated[str | None, RATE, "Requests that write."] = None
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Rate limits, counted over all workers."""
+
+    address: Rates = field(default_factory=Rates)
+    user: Rates = field(default_factory=Rates)
+    failed_logins: Annotated[
+        str | None,
+        RATE,
+        "Logins that may fail, from an address and for a user name; then all are refused for a while.",
+    ] = "20/minute"
+    allow: Annotated[tuple[str, ...], NETWORKS, "Addresses and networks that are never limited."] = ()
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """All that can be set."""
 
@@ -140,6 +318,10 @@ class Settings(Section, frozen=True, kw_only=True):
     uploads: Uploads = field(default_factory=Uploads)
     lists: Lists = field(default_factory=Lists)
     http: Http = field(default_factory=Http)
+    server: Server = field(default_factory=Server)
+    auth: Auth = field(default_factory=Auth)
+    tls: Tls = field(default_factory=Tls)
+    limits: Limits = field(default_factory=Limits)
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -26,6 +26,9 @@ status, and the message that a client sees unless the place that raises says som
     │   ├── BodyTimeout        UNSUPPORTED                408
     │   ├── AddressTooLong     UNSUPPORTED                414
     │   └── HeadersTooLarge    UNSUPPORTED                431
+    ├── Unauthorized           UNAUTHORIZED               401
+    ├── Denied                 DENIED                     403
+    ├── TooManyRequests        TOOMANYREQUESTS            429
     └── Unavailable            UNAVAILABLE                503
         └── StorageFull        UNAVAILABLE                507
 
@@ -242,6 +245,30 @@ class HeadersTooLarge(Unsupported):
 
     status = 431
     message = "the request's headers are too large"
+
+
+class Unauthorized(RegistryError):
+    """No login, one that is not valid, or a token that does not reach so far; the answer bears a challenge."""
+
+    code = "UNAUTHORIZED"
+    status = 401
+    message = "authentication required"
+
+
+class Denied(RegistryError):
+    """Who asks is known, and may not do it."""
+
+    code = "DENIED"
+    status = 403
+    message = "requested access to the resource is denied"
+
+
+class TooManyRequests(RegistryError):
+    """More requests, or more failed logins, than the limits let through; the answer says when to try again."""
+
+    code = "TOOMANYREQUESTS"
+    status = 429
+    message = "too many requests"
 
 
 class Unavailable(RegistryError):

@@ -16,12 +16,19 @@ from cargohold.types.paging import Page
 
 
 class Permission(Enum):
-    """What one may be allowed to do: to a repository, or (catalog) to the registry."""
+    """What one may be allowed to do: to a repository, or to the registry as a whole (catalog, enter).
+
+    ENTER is no more than to be let in: whoever shows a valid login or token has it, and no rule can give it.
+    """
 
     PULL = "pull"
     PUSH = "push"
     DELETE = "delete"
     CATALOG = "catalog"
+    ENTER = "enter"
+
+    # Members are compared by identity: this hash is computed in C, that of Enum in Python at each look into a set.
+    __hash__ = object.__hash__
 
 
 class Access(NamedTuple):
@@ -41,6 +48,21 @@ class Operation(msgspec.Struct, frozen=True):
 
 class CheckSupport(Operation, frozen=True):
     """`GET /v2/`: is this a registry, and may I speak to it (end-1)."""
+
+    def needs(self) -> tuple[Access, ...]:
+        """No more than a login that is valid."""
+        return (Access(Permission.ENTER, None),)
+
+
+class RequestToken(Operation, frozen=True):
+    """`GET` or `POST /auth/token`: a token for what the asker may do (Docker token specification).
+
+    It needs no permission: what is asked for, and by whom, is in the query of a GET and in the form of a POST.
+    """
+
+
+class PublishKeys(Operation, frozen=True):
+    """`GET /auth/keys`: the public keys that tokens of this registry are signed with (RFC 7517, a JWK set)."""
 
 
 class ListRepositories(Operation, frozen=True):
@@ -129,8 +151,8 @@ class StartUpload(_Push, frozen=True):
 class MountBlob(_Push, frozen=True):
     """`POST /v2/<name>/blobs/uploads/?mount=<digest>&from=<other>` (end-11); `source` None: from wherever it is.
 
-    No permission on the source is among its needs: what cannot be mounted is no error, an upload session is
-    started instead, for which PUSH is enough.
+    The permission to pull from the source is no need: what cannot be mounted is no error, an upload session is
+    started instead, for which PUSH is enough. Whoever mounts is asked for it where the source is looked at.
     """
 
     digest: Digest

@@ -1,0 +1,87 @@
+"""Who asks, and what they may do."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from cargohold.types.operations import Access, Permission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cargohold.types.names import RepositoryName
+
+
+class Authority(Protocol):
+    """What someone may do. Pure and quick: it is asked at every request, and for each entry of the catalog."""
+
+    def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:
+        """Whether the permission is held on a repository, or (CATALOG, with None) on the registry; never of ENTER."""
+        ...
+
+
+class Kind(Enum):
+    """How someone is known, which decides what a refusal says."""
+
+    NOBODY = "nobody"
+    """No login was shown."""
+    PASSWORD = "password"  # noqa: S105 - a word, no secret
+    """By a password, a robot's secret, or an id token in the place of one."""
+    TOKEN = "token"  # noqa: S105 - a word, no secret
+    """By a bearer token, an anonymous one included: a wider one may be had."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who asks.
+
+    `name` is the user's, the robot's or the workload's, empty for anonymous. `scope` narrows the authority to what
+    a token was issued for; None where nothing does.
+    """
+
+    kind: Kind
+    name: str
+    authority: Authority
+    scope: Scope | None = None
+
+    def may(self, permission: Permission, repository: RepositoryName | None = None) -> bool:
+        """Whether this request may do it."""
+        if permission is Permission.ENTER:
+            return self.kind is not Kind.NOBODY
+        if self.scope is not None and not self.scope.allows(permission, repository):
+            return False
+        return self.authority.allows(permission, repository)
+
+    def may_see(self, repository: RepositoryName) -> bool:
+        """Whether its user may pull from a repository, whatever a token was issued for: what lists and mounts show."""
+        return self.authority.allows(Permission.PULL, repository)
+
+
+class Scope:
+    """The accesses that a token names, and no others; also the authority of whoever is known by nothing else.
+
+    `registry:catalog:*` of a foreign token service shows the whole catalog, as it always did: no other place of such
+    a token could say which repositories its user may pull.
+    """
+
+    __slots__ = ("accesses",)
+
+    def __init__(self, accesses: Iterable[Access]) -> None:
+        self.accesses = frozenset(accesses)
+
+    def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:
+        """See `Authority`."""
+        return Access(permission, repository) in self.accesses
+
+
+class _Everything:
+    """The authority of everyone, on a registry that asks nobody for a login."""
+
+    def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:  # noqa: ARG002
+        return True
+
+
+EVERYONE = Identity(Kind.PASSWORD, "", _Everything())
+"""Who asks where nobody needs a login: may do everything."""

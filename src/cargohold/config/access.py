@@ -1,0 +1,285 @@
+"""Kinds of the settings that say who may do what, and how they come in: rules, issuers, networks, rates."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cargohold.config.kinds import Kind, Misfit, decoded, shown, whole, write_json
+
+Action = Literal["pull", "push", "delete", "catalog"]
+
+_ALGORITHMS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "EdDSA",
+)
+_SEGMENT = re.compile(r"\*\*|[a-z0-9._*-]+")
+_RATE = re.compile(r"([0-9]{1,9}) ?(?:/|per) ?([0-9]{0,6}) ?(second|minute|hour|day)s?")
+_NAME = re.compile(r"[^\s:,\x00-\x1f\x7f][^:,\x00-\x1f\x7f]{0,254}")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What some users may do in some repositories; see `auth.rules.Rules`."""
+
+    actions: tuple[Action, ...]
+    repository: str = "**"
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class ClaimRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the bearer of an id token may do whose claims all match; patterns as those of repositories.
+
+    In `repository`, `{claim}` stands for what the token's claim says.
+    """
+
+    claims: dict[str, str]
+    repository: str
+    actions: tuple[Action, ...]
+
+
+class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An issuer of id tokens; without `jwks_url` its keys are found by OpenID Connect Discovery."""
+
+    issuer: str
+    audience: str
+    rules: tuple[ClaimRule, ...]
+    jwks_url: str | None = None
+
+
+def _records(record: type[Any], form: str, check: Callable[[Any], None]) -> Kind:
+    """A list of mappings, each of which becomes a `record`."""
+
+    def read(value: object) -> tuple[Any, ...]:
+        try:
+            found: tuple[Any, ...] = msgspec.convert(decoded(value), tuple[record, ...])  # type: ignore[valid-type]
+        except msgspec.ValidationError as error:
+            raise Misfit(str(error)) from None
+        for number, each in enumerate(found, 1):
+            try:
+                check(each)
+            except Misfit as misfit:
+                raise Misfit(f"entry {number}: {misfit}") from None
+        return found
+
+    return Kind(form, read, write_json)
+
+
+def check_pattern(pattern: str) -> None:
+    """Raises Misfit where it is no pattern of repositories (see `auth.patterns`)."""
+    if not pattern or not all(
+        _SEGMENT.fullmatch(part) and ("**" not in part or part == "**") for part in pattern.split("/")
+    ):
+        raise Misfit(
+            f"{shown(pattern)} is no pattern of repositories: write segments such as team/*/app or team/**"
+        )
+
+
+def _check_rule(rule: Rule) -> None:
+    check_pattern(rule.repository)
+    if not rule.users and not rule.groups:
+        raise Misfit('it names nobody: write users, such as ["*"] or ["anonymous"], or groups')
+    _check_names(rule.users)
+    _check_names(rule.groups)
+    if "catalog" in rule.actions and rule.repository != "**":
+        raise Misfit("the catalog is of no repository: leave out the repository where an action is catalog")
+
+
+def _check_issuer(issuer: TrustedIssuer) -> None:
+    for address in filter(None, (issuer.issuer, issuer.jwks_url)):
+        _read_key_url(address)
+    if not issuer.audience:
+        raise Misfit("the audience is empty: write what the id tokens name as aud")
+    for rule in issuer.rules:
+        if not rule.claims:
+            raise Misfit("a rule names no claims: it would let in everybody whom the issuer knows")
+        check_pattern(re.sub(r"\{[A-Za-z0-9_.-]+\}", "x", rule.repository))
+
+
+def check_url(text: str) -> None:
+    """Raises Misfit where it is no address of a web server, or leads over plain HTTP beyond this machine."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise Misfit from None
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or parts.username
+    ):
+        raise Misfit
+
+
+def _read_url(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if (
+        not isinstance(value, str)
+        or not value.isascii()
+        or not value.isprintable()
+        or '"' in value
+        or " " in value
+    ):
+        raise Misfit
+    check_url(value)
+    return value.rstrip("/")
+
+
+def _read_key_url(value: object) -> str | None:
+    url = _read_url(value)
+    if url is not None and urlsplit(url).scheme == "http" and urlsplit(url).hostname not in _LOOPBACK:
+        raise Misfit("keys that come over plain HTTP could be anybody's: write https://")
+    return url
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    given = decoded(value)
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        raise Misfit
+    return tuple(given)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise Misfit(f"{shown(name)} is no name: it has no colon, comma or control character")
+
+
+def _read_names(value: object) -> tuple[str, ...]:
+    names = _strings(value)
+    _check_names(names)
+    return names
+
+
+def _read_groups(value: object) -> dict[str, tuple[str, ...]]:
+    given = decoded(value)
+    if not isinstance(given, dict):
+        raise Misfit
+    groups = {}
+    for name, users in given.items():
+        if not isinstance(name, str):
+            raise Misfit(f"{shown(name)} is no name of a group")
+        try:
+            _check_names((name,))
+            groups[name] = _read_names(users)
+        except Misfit as misfit:
+            raise Misfit(f"group {name}: {misfit.args[0] if misfit.args else 'a list of users'}") from None
+    return groups
+
+
+def _read_actions(value: object) -> tuple[str, ...] | None:
+    if value is None or value == "":
+        return None
+    actions = _strings(value)
+    if not set(actions) <= {"pull", "push", "delete", "catalog"}:
+        raise Misfit
+    return actions
+
+
+def _read_algorithms(value: object) -> tuple[str, ...]:
+    names = _strings(value)
+    if not names or not set(names) <= set(_ALGORITHMS):
+        raise Misfit
+    return names
+
+
+def _read_networks(value: object) -> tuple[str, ...]:
+    networks = _strings(value)
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise Misfit(str(error)) from None
+    return networks
+
+
+def _read_proxies(value: object) -> tuple[str, ...]:
+    proxies = _strings(value)
+    _read_networks([proxy for proxy in proxies if proxy != "unix"])
+    return proxies
+
+
+def _read_rate(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    match = _RATE.fullmatch(value.lower()) if isinstance(value, str) else None
+    if match is None or int(match[1]) == 0 or match[2] == "0":
+        raise Misfit
+    return f"{int(match[1])}/{match[2]}{match[3]}"
+
+
+def _read_words(value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or not value.isascii()
+        or not value.isprintable()
+        or '"' in value
+        or "\\" in value
+    ):
+        raise Misfit
+    return value
+
+
+def _read_optional_path(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or "\0" in value:
+        raise Misfit
+    return value
+
+
+_PORT = whole(0, 65535)
+
+
+def _read_optional_port(value: object) -> int | None:
+    port: int | None = None if value is None or value == "" else _PORT.read(value)
+    return port
+
+
+def _or_nothing(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+URL = Kind("an address such as https://registry.example.com, or nothing", _read_url, _or_nothing)
+KEY_URL = Kind(
+    "an https address such as https://login.example.com/jwks, or nothing", _read_key_url, _or_nothing
+)
+OPTIONAL_PATH = Kind("a path, or nothing", _read_optional_path, _or_nothing)
+OPTIONAL_PORT = Kind("a whole number from 0 to 65535, or nothing", _read_optional_port, _or_nothing)
+WORDS = Kind("a line of ASCII without quotation marks", _read_words, str)
+USERS = Kind('a list of names such as ["ann", "bob"]', _read_names, write_json)
+GROUPS = Kind('a mapping of groups to users such as {"team": ["ann", "bob"]}', _read_groups, write_json)
+ACTIONS = Kind(
+    'a list of pull, push, delete and catalog, such as ["pull"], or nothing',
+    _read_actions,
+    lambda actions: "" if actions is None else write_json(actions),
+)
+ALGORITHMS = Kind(f"a list of some of {', '.join(_ALGORITHMS)}", _read_algorithms, write_json)
+NETWORKS = Kind('a list of addresses and networks such as ["10.0.0.0/8", "::1"]', _read_networks, write_json)
+PROXIES = Kind('a list of addresses and networks such as ["10.0.0.0/8", "unix"]', _read_proxies, write_json)
+RATE = Kind("a number of requests such as 600/minute or 100/10seconds, or nothing", _read_rate, _or_nothing)
+RULES = _records(
+    Rule,
+    'a list of rules such as {"repository": "team/**", "users": ["ann"], "groups": [], "actions": ["pull", "push"]}',
+    _check_rule,
+)
+TRUST = _records(
+    TrustedIssuer,
+    'a list of issuers such as {"issuer": "https://ci.example.com", "audience": "registry.example.com", "rules":'
+    ' [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["pull", "push"]}]}',
+    _check_issuer,
+)

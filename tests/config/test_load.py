@@ -13,6 +13,8 @@ import msgspec
 import pytest
 
 from cargohold.config import Settings, load
+from cargohold.config.access import ClaimRule, Rule, TrustedIssuer
+from cargohold.config.load import read
 from cargohold.config.settings import SECTIONS, SETTINGS
 
 if TYPE_CHECKING:
@@ -39,6 +41,52 @@ OTHERS: dict[str, tuple[str, object]] = {
     "lists.max_page": ("20", 20),
     "http.headers": ('{"X-A": "b"}', {"x-a": "b"}),
     "http.cors.origins": ('["https://a.example"]', ("https://a.example",)),
+    "server.public_url": ("https://registry.example/", "https://registry.example"),
+    "server.trusted_proxies": ('["10.0.0.0/8", "unix"]', ("10.0.0.0/8", "unix")),
+    "auth.htpasswd": ("/etc/users", "/etc/users"),
+    "auth.required": ("true", True),
+    "auth.open_to_everyone": ("true", True),
+    "auth.challenge": ("bearer", "bearer"),
+    "auth.remember": ("1m", 60.0),
+    "auth.administrators": ('["root"]', ("root",)),
+    "auth.groups": ('{"team": ["ann", "bob"]}', {"team": ("ann", "bob")}),
+    "auth.rules": (
+        '[{"repository": "team/**", "users": ["ann"], "actions": ["pull"]}]',
+        (Rule(actions=("pull",), repository="team/**", users=("ann",)),),
+    ),
+    "auth.default": ('["pull"]', ("pull",)),
+    "auth.oidc": (
+        '[{"issuer": "https://ci.example", "audience": "us", "rules":'
+        ' [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["push"]}]}]',
+        (
+            TrustedIssuer(
+                "https://ci.example", "us", (ClaimRule({"repository": "org/*"}, "org/**", ("push",)),)
+            ),
+        ),
+    ),
+    "auth.token.service": ("registry.example", "registry.example"),
+    "auth.token.lifetime": ("10m", 600.0),
+    "auth.token.refresh_lifetime": ("1d", 86400.0),
+    "auth.bearer.realm": ("https://login.example/token", "https://login.example/token"),
+    "auth.bearer.service": ("registry.example", "registry.example"),
+    "auth.bearer.issuer": ("login.example", "login.example"),
+    "auth.bearer.key": ("/etc/key.pem", "/etc/key.pem"),
+    "auth.bearer.jwks": ("/etc/keys.json", "/etc/keys.json"),
+    "auth.bearer.jwks_url": ("https://login.example/keys", "https://login.example/keys"),
+    "auth.bearer.algorithms": ('["ES256"]', ("ES256",)),
+    "auth.bearer.leeway": ("1m", 60.0),
+    "tls.certificate": ("/etc/tls.crt", "/etc/tls.crt"),
+    "tls.key": ("/etc/tls.key", "/etc/tls.key"),
+    "tls.minimum": ("1.3", "1.3"),
+    "tls.client_ca": ("/etc/ca.crt", "/etc/ca.crt"),
+    "tls.client_certificates": ("request", "request"),
+    "tls.redirect_port": ("8080", 8080),
+    "limits.address.reads": ("600/minute", "600/minute"),
+    "limits.address.writes": ("10 per 2 hours", "10/2hour"),
+    "limits.user.reads": ("1000/second", "1000/second"),
+    "limits.user.writes": ("5/day", "5/day"),
+    "limits.failed_logins": ("", None),
+    "limits.allow": ('["10.0.0.0/8", "::1"]', ("10.0.0.0/8", "::1")),
 }
 
 
@@ -89,29 +137,30 @@ def test_every_setting_is_tried() -> None:
 def test_each_source_sets_it(path: str, tmp_path: Path) -> None:
     """Each setting can be set by the command line, by its variable, and by a file; nothing else changes."""
     text, value = OTHERS[path]
-    expected = load({path: text}, {})
+    expected = read({path: text}, {})
     assert value_of(expected, path) == value
     assert all(
         value_of(expected, other) == value_of(Settings(), other) for other in SETTINGS if other != path
     )
 
-    assert load({}, {f"REGISTRY_{path.replace('.', '_').upper()}": text}) == expected
-    assert load({"config": write(tmp_path, "a.json", json.dumps(nested(path, text)))}, {}) == expected
+    assert read({}, {f"REGISTRY_{path.replace('.', '_').upper()}": text}) == expected
+    assert read({"config": write(tmp_path, "a.json", json.dumps(nested(path, text)))}, {}) == expected
 
 
 @pytest.mark.parametrize("path", SETTINGS)
 def test_precedence(path: str, tmp_path: Path) -> None:
     """Command line over environment over file over defaults, for every setting."""
-    value = OTHERS[path][1]
+    text, expected = OTHERS[path]
+    value = msgspec.to_builtins(expected)
     default = msgspec.to_builtins(value_of(Settings(), path))
     file = write(tmp_path, "a.json", json.dumps(nested(path, value)))
     name = SETTINGS[path].variable
     as_text = default if isinstance(default, str) else "" if default is None else json.dumps(default)
 
-    assert value_of(load({"config": file}, {}), path) == value
-    assert load({"config": file}, {name: as_text}) == Settings()
-    assert value_of(load({path: value, "config": file}, {name: as_text}), path) == value
-    assert load({path: default, "config": file}, {name: OTHERS[path][0]}) == Settings()
+    assert value_of(read({"config": file}, {}), path) == expected
+    assert read({"config": file}, {name: as_text}) == Settings()
+    assert value_of(read({path: value, "config": file}, {name: as_text}), path) == expected
+    assert read({path: default, "config": file}, {name: text}) == Settings()
 
 
 @pytest.mark.parametrize(

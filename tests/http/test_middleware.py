@@ -102,7 +102,7 @@ def test_an_operation_goes_to_its_route() -> None:
         seen.append((operation, asked.path))
         return Empty(200, [])
 
-    handler = dispatch({CheckSupport: check}, prefix="/deep", closed=frozenset())
+    handler = dispatch({CheckSupport: check}, prefix="/deep", closed=frozenset(), guard=None)
     answered(handler, request("GET", "/deep/v2/"))
     assert seen == [(CheckSupport(), "/deep/v2/")]
 

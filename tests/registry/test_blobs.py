@@ -39,10 +39,10 @@ def test_a_miss_is_a_blob_unknown() -> None:
 def test_a_mount_tells_whether_it_was_done() -> None:
     """True where the source, or any repository, holds the blob, and False where not: that is no error."""
     blobs = filled()
-    assert asyncio.run(blobs.mount(DIGEST, B, C)) is False
-    assert asyncio.run(blobs.mount(DIGEST, A, B)) is True
-    assert asyncio.run(blobs.mount(DIGEST, None, C)) is True
-    assert asyncio.run(blobs.mount(digest_of(ABSENT_CONTENT), None, C)) is False
+    assert asyncio.run(blobs.mount(DIGEST, B, C, None)) is False
+    assert asyncio.run(blobs.mount(DIGEST, A, B, None)) is True
+    assert asyncio.run(blobs.mount(DIGEST, None, C, None)) is True
+    assert asyncio.run(blobs.mount(digest_of(ABSENT_CONTENT), None, C, None)) is False
     for repository in (A, B, C):
         assert asyncio.run(blobs.find(repository, DIGEST)) == ContentBytes(LAYER)
 
@@ -50,6 +50,16 @@ def test_a_mount_tells_whether_it_was_done() -> None:
 def test_a_delete_is_of_one_repository() -> None:
     """What was mounted stays when the source lets go of it."""
     blobs = filled()
-    asyncio.run(blobs.mount(DIGEST, A, B))
+    asyncio.run(blobs.mount(DIGEST, A, B, None))
     asyncio.run(blobs.delete(A, DIGEST))
     assert asyncio.run(blobs.find(B, DIGEST)) == ContentBytes(LAYER)
+
+
+def test_a_mount_sees_what_its_asker_sees() -> None:
+    """A blob of a repository that is not visible is not there, with its repository named and without."""
+    blobs = filled()
+    for source in (A, None):
+        assert asyncio.run(blobs.mount(DIGEST, source, B, lambda name: name != A)) is False
+    with pytest.raises(BlobUnknown):
+        asyncio.run(blobs.find(B, DIGEST))
+    assert asyncio.run(blobs.mount(DIGEST, None, B, lambda name: name == A)) is True

@@ -54,4 +54,4 @@ def test_what_holds_nothing_is_unknown() -> None:
     with pytest.raises(NameUnknown):
         asyncio.run(Tags(store, max_page=1).list(APP, Page(None, "")))
     catalog = Catalog(store, default_page=1, max_page=1)
-    assert asyncio.run(catalog.list(Page(None, ""))) == Listed([], 1, more=False)
+    assert asyncio.run(catalog.list(Page(None, ""), None)) == Listed([], 1, more=False)

@@ -22,9 +22,11 @@ from cargohold.types.operations import (
     MountBlob,
     Operation,
     Permission,
+    PublishKeys,
     PullBlob,
     PullManifest,
     PushManifest,
+    RequestToken,
     StartUpload,
 )
 from cargohold.types.paging import Page
@@ -37,7 +39,9 @@ PUSH = (Access(Permission.PUSH, HERE),)
 DELETE = (Access(Permission.DELETE, HERE),)
 
 NEEDS: list[tuple[Operation, tuple[Access, ...]]] = [
-    (CheckSupport(), ()),
+    (CheckSupport(), (Access(Permission.ENTER, None),)),
+    (RequestToken(), ()),
+    (PublishKeys(), ()),
     (ListRepositories(PAGE), (Access(Permission.CATALOG, None),)),
     (ListTags(HERE, PAGE), PULL),
     (ListReferrers(HERE, DIGEST, None, None), PULL),
@@ -57,7 +61,7 @@ NEEDS: list[tuple[Operation, tuple[Access, ...]]] = [
 
 @pytest.mark.parametrize(("operation", "needs"), NEEDS, ids=lambda value: type(value).__name__)
 def test_an_operation_says_what_it_needs(operation: Operation, needs: tuple[Access, ...]) -> None:
-    """Reading needs pull, writing push, removing delete, the catalog its own; the version check nothing."""
+    """Reading needs pull, writing push, removing delete, the catalog its own; the version check no more than a login."""
     assert operation.needs() == needs
 
 

@@ -10,7 +10,7 @@ import msgspec
 from cargohold.types.operations import Access, Permission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cargohold.types.names import RepositoryName
 
@@ -58,13 +58,21 @@ class Identity(msgspec.Struct, frozen=True):
         """Whether its user may pull from a repository, whatever a token was issued for: what lists and mounts show."""
         return self.authority.allows(Permission.PULL, repository)
 
+    def view(self) -> Callable[[RepositoryName], bool] | None:
+        """Which repositories exist for it, where content is looked for; None: all."""
+        return None if self is EVERYONE else self.may_see
+
+    def catalog_view(self) -> Callable[[RepositoryName], bool] | None:
+        """Which repositories the catalog shows it; None: all.
+
+        All to the token of a foreign service that grants the catalog: no other place of such a token could say which
+        repositories its user may pull.
+        """
+        return None if isinstance(self.authority, Scope) else self.view()
+
 
 class Scope:
-    """The accesses that a token names, and no others; also the authority of whoever is known by nothing else.
-
-    `registry:catalog:*` of a foreign token service shows the whole catalog, as it always did: no other place of such
-    a token could say which repositories its user may pull.
-    """
+    """The accesses that a token names, and no others; also the authority of whoever is known by nothing else."""
 
     __slots__ = ("accesses",)
 

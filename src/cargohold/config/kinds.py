@@ -146,14 +146,14 @@ def write_size(number: int) -> str:
 
 
 def duration(least: float, most: float) -> Kind:
-    """Seconds, both bounds included; `d`, `h`, `m` and `s` may be joined, as in 1h30m."""
+    """Seconds, both bounds included, to the millisecond; `d`, `h`, `m` and `s` may be joined, as in 1h30m."""
 
     def read(value: object) -> float:
         if isinstance(value, str):
             value = _seconds(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
             raise Misfit
-        return float(value)
+        return round(float(value), 3)
 
     bounds = f"from {write_duration(least)} to {write_duration(most)}"
     return Kind(

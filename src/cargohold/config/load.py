@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from cargohold.config.checks import check
 from cargohold.config.kinds import Misfit
 from cargohold.config.settings import SETTINGS, Section, Settings
 from cargohold.config.sources import CONFIG_VARIABLE, Source, read_environment, read_file, read_options
@@ -34,8 +35,17 @@ def load(options: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     `options` maps dotted paths, such as `storage.path`, to values or their text; `config` names the file, and
     so does the variable REGISTRY_CONFIG. A list or mapping of one source replaces the whole of another's.
 
-    Raises SettingsError with the problems of all sources, those of values that another source overrides too.
+    Raises SettingsError with the problems of all sources, those of values that another source overrides too; where
+    there are none, with those of settings that do not go together.
     """
+    settings = read(options, environ)
+    if problems := check(settings):
+        raise SettingsError(problems)
+    return settings
+
+
+def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """As `load`, each setting by itself: whether they go together is not asked."""
     sources = [
         _read_named_file(options, environ),
         read_environment(environ),

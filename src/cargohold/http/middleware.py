@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from cargohold.http.exchange import Handler
+    from cargohold.http.guard import Guard
     from cargohold.messages import Answer, Headers, Request
     from cargohold.types.operations import Operation, Permission
 
@@ -34,11 +35,16 @@ _log = logging.getLogger(__name__)
 
 
 def dispatch(
-    routes: Mapping[type[Operation], Route], *, prefix: str, closed: frozenset[Permission]
+    routes: Mapping[type[Operation], Route],
+    *,
+    prefix: str,
+    closed: frozenset[Permission],
+    guard: Guard | None,
 ) -> Handler:
     """The innermost handler: finds the operation that a request asks, and calls its route.
 
-    `prefix` stands before every path; whoever has a `closed` permission is refused what needs it (405).
+    `prefix` stands before every path; what needs a `closed` permission is refused whoever asks (405). `guard` lets
+    through who may; without one everyone may do everything.
     """
 
     async def handle(request: Request) -> Answer:
@@ -55,6 +61,8 @@ def dispatch(
                         f"{access.permission.value} is switched off on this registry",
                         headers=[("allow", ", ".join(_left(path, request.query, closed)))],
                     )
+        if guard is not None:
+            await guard.admit(operation, request)
         return await routes[type(operation)](operation, request)
 
     return handle

@@ -8,6 +8,8 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import BlobUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cargohold.storage.protocols import BlobStore, Content
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
@@ -26,10 +28,21 @@ class Blobs:
         except NotFound:
             raise BlobUnknown(detail={"digest": digest}) from None
 
-    async def mount(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> bool:
-        """Make a blob of another repository one of this; False where it is not there to be mounted."""
+    async def mount(
+        self,
+        digest: Digest,
+        source: RepositoryName | None,
+        target: RepositoryName,
+        visible: Callable[[RepositoryName], bool] | None,
+    ) -> bool:
+        """Make a blob of another repository, one that is visible, one of this; False where there is none such.
+
+        `visible` None: all are.
+        """
+        if source and visible and not visible(source):
+            return False
         try:
-            await self._store.mount_blob(digest, source, target)
+            await self._store.mount_blob(digest, source, target, visible)
         except NotFound:
             return False
         return True

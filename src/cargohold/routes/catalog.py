@@ -19,9 +19,9 @@ class CatalogRoutes:
         self._catalog = catalog
         self._prefix = prefix
 
-    async def list(self, asked: ListRepositories, _request: Request) -> Answer:
-        """200 with the repositories."""
-        listed = await self._catalog.list(asked.page)
+    async def list(self, asked: ListRepositories, request: Request) -> Answer:
+        """200 with the repositories that the asker may pull."""
+        listed = await self._catalog.list(asked.page, request.identity.catalog_view())
         return json_answer(
             200, {"repositories": listed.entries}, next_page(f"{self._prefix}/v2/_catalog", listed)
         )

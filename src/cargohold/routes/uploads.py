@@ -41,9 +41,10 @@ class UploadRoutes:
             return self._stored(asked.repository, asked.digest)
         return await self._started(asked.repository, asked.algorithm)
 
-    async def mount(self, asked: MountBlob, _request: Request) -> Answer:
-        """201 where the blob is there to be mounted, and otherwise a session, 202."""
-        if await self._blobs.mount(asked.digest, asked.source, asked.repository):
+    async def mount(self, asked: MountBlob, request: Request) -> Answer:
+        """201 where the blob is where the asker may pull it, and otherwise a session, 202."""
+        view = request.identity.view()
+        if await self._blobs.mount(asked.digest, asked.source, asked.repository, view):
             return self._stored(asked.repository, asked.digest)
         return await self._started(asked.repository, asked.digest.algorithm)
 

@@ -17,7 +17,7 @@ from cargohold.types.names import UploadId
 from cargohold.types.oci import descriptor_artifact_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from cargohold.storage.protocols import Content
     from cargohold.types.digest import Algorithm
@@ -44,10 +44,18 @@ class MemoryStore:
         held = self._repository(repository).blobs
         return [digest for digest in digests if digest not in held]
 
-    async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
+    async def mount_blob(
+        self,
+        digest: Digest,
+        source: RepositoryName | None,
+        target: RepositoryName,
+        visible: Callable[[RepositoryName], bool] | None = None,
+    ) -> None:
         """See `BlobStore`."""
-        sources = list(self._repositories.values()) if source is None else [self._repository(source)]
-        if not any(digest in each.blobs for each in sources):
+        seen = (
+            [source] if source else [name for name in self._repositories if visible is None or visible(name)]
+        )
+        if not any(digest in self._repository(name).blobs for name in seen):
             raise NotFound
         self._made(target).blobs.add(digest)
 

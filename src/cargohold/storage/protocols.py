@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from cargohold.types.digest import Algorithm, Digest
@@ -80,10 +80,17 @@ class BlobStore(Protocol):
         """Those of the digests that are no blob of this repository, in their order."""
         ...
 
-    async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
-        """Make a blob of `source` (None: of any repository) one of `target`, copying nothing.
+    async def mount_blob(
+        self,
+        digest: Digest,
+        source: RepositoryName | None,
+        target: RepositoryName,
+        visible: Callable[[RepositoryName], bool] | None = None,
+    ) -> None:
+        """Make a blob of `source` (None: of any repository that is `visible`) one of `target`, copying nothing.
 
-        Raises NotFound where the source does not hold it.
+        Raises NotFound where the source does not hold it. How long it takes tells nothing of what repositories that
+        are not visible hold.
         """
         ...
 

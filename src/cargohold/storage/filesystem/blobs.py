@@ -12,7 +12,7 @@ from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
@@ -62,17 +62,25 @@ class FileBlobs(Tree):
                     return holder
         return None
 
-    async def mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
+    async def mount_blob(
+        self,
+        digest: Digest,
+        source: RepositoryName | None,
+        target: RepositoryName,
+        visible: Callable[[RepositoryName], bool] | None = None,
+    ) -> None:
         # Without a source the tree is searched, which must not keep links waiting.
         run = self.in_metadata if source else self.in_background
-        await run(self._mount_blob, digest, source, target)
+        await run(self._mount_blob, digest, source, target, visible)
 
-    def _mount_blob(self, digest: Digest, source: RepositoryName | None, target: RepositoryName) -> None:
-        holder: Digest | None = digest
-        if source:
-            holder = self._holder(source, digest)
-        elif not self._is_anywhere(digest):
-            holder = None
+    def _mount_blob(
+        self,
+        digest: Digest,
+        source: RepositoryName | None,
+        target: RepositoryName,
+        visible: Callable[[RepositoryName], bool] | None,
+    ) -> None:
+        holder = self._holder(source, digest) if source else self._find_holder(digest, visible)
         if holder is None:
             raise NotFound(digest)
         with Change(self.disk, self.layout.new) as change:
@@ -82,17 +90,21 @@ class FileBlobs(Tree):
             change.place()
             change.settle()
 
-    def _is_anywhere(self, digest: Digest) -> bool:
-        """Whether any repository sees the blob; a search that takes long ends with no, and the client uploads."""
-        if not exists(self.layout.data(digest)):
-            return False
+    def _find_holder(self, digest: Digest, visible: Callable[[RepositoryName], bool] | None) -> Digest | None:
+        """As `_holder`, of any visible repository; a search that takes long ends with None, and the client uploads.
+
+        Whether the content is there at all is a short cut only for who may see everything: the time that it saves
+        would tell others what the repositories hold that they do not see.
+        """
+        if visible is None and not exists(self.layout.data(digest)):
+            return None
         deadline = time.monotonic() + _SEARCH_SECONDS
         for name in repositories(self.layout.repositories):
-            if exists(f"{self.layout.layer(name, digest)}/link"):
-                return True
+            if (visible is None or visible(name)) and (holder := self._holder(name, digest)):
+                return holder
             if time.monotonic() > deadline:
-                return False
-        return False
+                return None
+        return None
 
     def link_blob(
         self, change: Change, repository: RepositoryName, digest: Digest, holder: Digest | None = None

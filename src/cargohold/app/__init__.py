@@ -166,7 +166,7 @@ def handler(settings: Settings, store: Store) -> Handler:
         ops.ListReferrers: ReferrerRoutes(Referrers(store), prefix=prefix).list,
     }
     closed = frozenset(_closed(settings))
-    handle = answer_faults(answer_errors(dispatch(routes, prefix=prefix, closed=closed)))
+    handle = answer_faults(answer_errors(dispatch(routes, prefix=prefix, closed=closed, guard=None)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
     return handle

@@ -1,0 +1,94 @@
+"""What settings ask of each other. Each check gives a line for what is wrong, and what to write instead."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.config.settings import Settings
+
+
+def check(settings: Settings) -> list[str]:
+    """The problems of settings each of which is right by itself."""
+    return [*_of_listening(settings), *_of_rules(settings), *_of_tokens(settings), *_of_tls(settings)]
+
+
+def asks_for_login(settings: Settings) -> bool:
+    """Whether anybody has to say who they are."""
+    auth = settings.auth
+    return bool(
+        auth.htpasswd or auth.required or auth.rules or auth.administrators or auth.oidc or has_keys(settings)
+    )
+
+
+def has_keys(settings: Settings) -> bool:
+    """Whether the tokens of another token service are accepted."""
+    bearer = settings.auth.bearer
+    return bool(bearer.key or bearer.jwks or bearer.jwks_url)
+
+
+def anonymous_may_pull(settings: Settings) -> bool:
+    """Whether there is anything to be had without a login, on a registry that asks for one."""
+    return any("anonymous" in rule.users and "pull" in rule.actions for rule in settings.auth.rules)
+
+
+def _of_listening(settings: Settings) -> Iterator[str]:
+    if settings.socket or settings.auth.open_to_everyone or asks_for_login(settings):
+        return
+    if not _is_loopback(settings.host):
+        yield (
+            f"host: {settings.host} can be reached from other machines, and no login is configured: name the users with"
+            " auth.htpasswd, or set auth.open_to_everyone to true if everyone who reaches the registry may pull, push"
+            " and delete"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def _of_rules(settings: Settings) -> Iterator[str]:
+    auth = settings.auth
+    for number, rule in enumerate(auth.rules, 1):
+        for group in rule.groups:
+            if group not in auth.groups:
+                yield f"auth.rules: entry {number}: auth.groups has no group {group!r}"
+    if auth.challenge == "basic" and anonymous_may_pull(settings):
+        yield (
+            "auth.challenge: must be bearer or auto where a rule lets anonymous users pull: clients that are asked for"
+            " a password never try without one"
+        )
+    if auth.open_to_everyone and asks_for_login(settings):
+        yield "auth.open_to_everyone: must be false where a login is configured: it is not open to everyone"
+
+
+def _of_tokens(settings: Settings) -> Iterator[str]:
+    bearer = settings.auth.bearer
+    given = [name for name in ("key", "jwks", "jwks_url") if getattr(bearer, name)]
+    if len(given) > 1:
+        yield f"auth.bearer: write one of {' and '.join(given)}, not {len(given)}"
+    if given and not (bearer.issuer and bearer.service):
+        yield "auth.bearer: issuer and service must both be written: tokens for others would be accepted"
+    if not given and (bearer.realm or bearer.issuer or bearer.service):
+        yield "auth.bearer: key, jwks or jwks_url must say how its tokens are verified"
+    if settings.auth.challenge == "basic" and bearer.realm:
+        yield "auth.challenge: must be bearer or auto where auth.bearer.realm names a token service"
+
+
+def _of_tls(settings: Settings) -> Iterator[str]:
+    tls = settings.tls
+    if bool(tls.certificate) != bool(tls.key):
+        missing = "tls.key" if tls.certificate else "tls.certificate"
+        yield f"{missing}: must be written too: a certificate and its key belong together"
+    if not tls.certificate:
+        for name in ("client_ca", "redirect_port"):
+            if getattr(tls, name) is not None:
+                yield f"tls.{name}: needs tls.certificate and tls.key"
+    if settings.socket and (tls.certificate or tls.redirect_port is not None):
+        yield "tls.certificate: must be left out where socket is set: TLS is not spoken on Unix sockets"

@@ -1,0 +1,127 @@
+"""The one place that says who may do what: every operation is asked for its needs here, and nowhere else.
+
+A refusal tells the asker nothing of what is stored: it is made before anything is looked up, of the login and the
+names in the request alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cargohold.auth.identity import Kind
+from cargohold.auth.protocols import Unproved
+from cargohold.types.errors import Denied, Unauthorized
+from cargohold.types.operations import Access, Permission
+from cargohold.types.scopes import format_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cargohold.auth.identity import Identity
+    from cargohold.auth.login import Login
+    from cargohold.messages import Request
+    from cargohold.types.operations import Operation
+
+    # What a request is told to log in with: what it lacks, and what was wrong with what it had.
+    Challenge = Callable[[Request, Iterable[Access], str | None], str]
+
+
+class Guard:
+    """Lets through who may, and tells everyone else what to do about it.
+
+    `admitted` is called with each request whose asker is known by name.
+    """
+
+    def __init__(
+        self, login: Login, challenge: Challenge, *, admitted: Callable[[Request], None] | None = None
+    ) -> None:
+        self._login = login
+        self._challenge = challenge
+        self._admitted = admitted
+
+    async def admit(self, operation: Operation, request: Request) -> None:
+        """Find out who asks, note it on the request, and hold it against what the operation needs.
+
+        Raises Unauthorized, with a challenge, where no login was shown, where it does not hold, and where a token does
+        not reach so far (a client asks for a wider one only then); Denied where a password does hold, and is not
+        enough; TooManyRequests after too many logins that failed.
+        """
+        needs = operation.needs()
+        if not needs:
+            return
+        identity = request.identity = await self._identify(request, needs)
+        if self._admitted is not None and identity.name:
+            self._admitted(request)
+        for access in needs:
+            if not identity.may(*access):
+                raise self._refusal(identity, request, needs, access)
+
+    async def _identify(self, request: Request, needs: Iterable[Access]) -> Identity:
+        lines = request.headers.get_all("authorization")
+        if len(lines) == 1:
+            known = self._login.remembered(lines[0])
+            if known is not None:
+                return known
+        elif lines or "authorization" in request.headers:
+            raise self._unproved(request, needs, "write one Authorization header, in ASCII")
+        try:
+            return await self._login.identify(lines[0] if lines else None, request.client)
+        except Unproved:
+            token = lines[0][:7].lower() == "bearer "
+            message = "the token is not valid, or no longer" if token else "unknown user, or wrong password"
+            raise self._unproved(request, needs, message, "invalid_token" if token else None) from None
+
+    def _unproved(
+        self, request: Request, needs: Iterable[Access], message: str, error: str | None = None
+    ) -> Unauthorized:
+        return Unauthorized(message, headers=[self._header(request, needs, error)])
+
+    def _refusal(
+        self, identity: Identity, request: Request, needs: tuple[Access, ...], refused: Access
+    ) -> Unauthorized | Denied:
+        detail = {"action": refused.permission.value}
+        if refused.repository is not None:
+            detail["repository"] = refused.repository
+        if identity.kind is Kind.PASSWORD:
+            return Denied(detail=detail)
+        error = "insufficient_scope" if identity.kind is Kind.TOKEN else None
+        return Unauthorized(detail=detail, headers=[self._header(request, needs, error)])
+
+    def _header(self, request: Request, needs: Iterable[Access], error: str | None) -> tuple[str, str]:
+        return "www-authenticate", self._challenge(request, needs, error)
+
+
+def basic_challenge(_request: Request, _needs: Iterable[Access], _error: str | None) -> str:
+    """For user and password at every request (RFC 7617)."""
+    return 'Basic realm="cargohold", charset="UTF-8"'
+
+
+class BearerChallenge:
+    """For a token, from a token service (RFC 6750, and the Docker token specification).
+
+    `realm` is its address; where it is a path, it is that of the server that was asked, or of `public_url`.
+    """
+
+    def __init__(self, realm: str, service: str, *, public_url: str | None = None) -> None:
+        self._realm = f"{public_url}{realm}" if public_url and realm.startswith("/") else realm
+        self._service = service
+
+    def __call__(self, request: Request, needs: Iterable[Access], error: str | None) -> str:
+        """The header's value."""
+        realm = self._realm
+        if realm.startswith("/"):
+            realm = f"{request.scheme}://{request.host or 'localhost'}{realm}"
+        challenge = f'Bearer realm="{realm}",service="{self._service}"'
+        scope = format_scope(_asked(needs))
+        if scope:
+            challenge += f',scope="{scope}"'
+        return f'{challenge},error="{error}"' if error else challenge
+
+
+def _asked(needs: Iterable[Access]) -> Iterable[Access]:
+    """What to ask a token for: who pushes looks first whether it is there already."""
+    for access in needs:
+        if access.permission is Permission.PUSH:
+            yield Access(Permission.PULL, access.repository)
+        if access.permission is not Permission.ENTER:
+            yield access

@@ -1,0 +1,224 @@
+"""TLS: the certificate and its key, what must hold of them, and how they are renewed while the server runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WARN_SECONDS: Final = 14 * 86400
+
+_DAY: Final = 86400
+_HAS_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_NOT_YET_VALID: Final = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+_FLIGHTS: Final = 4  # a handshake has no more, of each end
+_END: Final = "-----END CERTIFICATE-----"
+
+_log = logging.getLogger(__name__)
+
+
+class TlsError(Exception):
+    """What is wrong with one of the files, and what to change."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What connections are secured with: paths of files in PEM, and rules.
+
+    `certificate` holds the server's own certificate first, then those between it and the root; `key` its
+    private key, not encrypted. `minimum` is the oldest version that is spoken, "1.2" or "1.3". `client_ca`
+    holds the certificates of those who sign clients' certificates; `client_certificates` says whether clients
+    must have one ("require") or may ("request").
+    """
+
+    certificate: str
+    key: str
+    minimum: str = "1.2"
+    client_ca: str | None = None
+    client_certificates: str = "require"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What the files of `tls` held when they were found to be good.
+
+    `expires` is when the certificate does, in seconds since the epoch.
+    """
+
+    tls: Tls
+    certificate: bytes
+    key: bytes = field(repr=False)
+    client_ca: bytes | None
+    expires: float
+
+    def files(self) -> tuple[str, str, str | None]:
+        """Paths of the certificate, the key and the client CA, for this process and as long as it lives.
+
+        They lead to what was checked, whatever has become of the files since.
+        """
+        client_ca = None if self.client_ca is None else _path(_in_memory(self.client_ca))
+        return _path(_in_memory(self.certificate)), _path(_in_memory(self.key)), client_ca
+
+
+def load(tls: Tls) -> Credentials:
+    """Read the files and check that a server can work with them.
+
+    Raises TlsError: a file that cannot be read or is not PEM, an encrypted key, one that is not the
+    certificate's, a certificate that has expired, is not yet valid, or is not for servers.
+    """
+    return _checked(tls, *_read(tls))
+
+
+class Renewal:
+    """Looks whether the files of `current` were replaced, and by what."""
+
+    def __init__(self, current: Credentials, clock: Callable[[], float] = time.time) -> None:
+        self.current = current
+        self._seen: tuple[bytes, bytes, bytes | None] | str | None = None
+        self._refused: tuple[bytes, bytes, bytes | None] | str | None = None
+        self._clock = clock
+        self._warned = -float(WARN_SECONDS)
+
+    def look(self, *, at_once: bool = False) -> Credentials | None:
+        """The new credentials, which then are `current`, or None.
+
+        Files are written one after the other: what is new counts when it was the same at two looks, or
+        `at_once`. What cannot be used is logged, once, and `current` stays.
+        """
+        self._warn()
+        current = self.current
+        try:
+            found: tuple[bytes, bytes, bytes | None] | str = _read(current.tls)
+        except TlsError as error:
+            found = str(error)
+        settled = at_once or found == self._seen
+        self._seen = found
+        if not settled or found in (self._refused, (current.certificate, current.key, current.client_ca)):
+            return None
+        try:
+            if isinstance(found, str):
+                raise TlsError(found)  # noqa: TRY301 - one place logs what is refused
+            self.current = _checked(current.tls, *found)
+        except TlsError as error:
+            self.refuse(str(error))
+            return None
+        return self.current
+
+    def refuse(self, reason: str) -> None:
+        """Log why what was seen last is not used; it is not offered again."""
+        self._refused = self._seen
+        _log.error("the certificate in use stays, as the new one cannot be used: %s", reason)
+
+    def _warn(self) -> None:
+        now = self._clock()
+        left = self.current.expires - now
+        if left < WARN_SECONDS and now - self._warned > _DAY:
+            self._warned = now
+            date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.current.expires))
+            verb = "expires" if left > 0 else "has expired, and clients refuse it since"
+            _log.warning("the certificate %s %s %s", self.current.tls.certificate, verb, date)
+
+
+def _read(tls: Tls) -> tuple[bytes, bytes, bytes | None]:
+    client_ca = None if tls.client_ca is None else _content("tls.client_ca", tls.client_ca)
+    return _content("tls.certificate", tls.certificate), _content("tls.key", tls.key), client_ca
+
+
+def _content(setting: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise TlsError(
+            f"{setting}: cannot read {path}: {error.strerror}; give a file that user {os.getuid()} may read"
+        ) from error
+
+
+def _checked(tls: Tls, certificate: bytes, key: bytes, client_ca: bytes | None) -> Credentials:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _check_certificates("tls.certificate", tls.certificate, certificate)
+    _check_key(context, tls, certificate, key)
+    if client_ca is not None:
+        _check_certificates("tls.client_ca", str(tls.client_ca), client_ca)
+    return Credentials(tls, certificate, key, client_ca, _expiry(context, tls, certificate))
+
+
+def _check_certificates(setting: str, path: str, content: bytes) -> None:
+    try:
+        text = content.decode("ascii")
+        if _END not in text:
+            raise ValueError("no certificate")  # noqa: TRY301 - the message is the same
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ValueError, ssl.SSLError) as error:
+        raise TlsError(
+            f"{setting}: {path} holds no certificate in PEM, or a damaged one; give a file that begins with"
+            " -----BEGIN CERTIFICATE-----"
+        ) from error
+
+
+def _check_key(context: ssl.SSLContext, tls: Tls, certificate: bytes, key: bytes) -> None:
+    if b"ENCRYPTED" in key:
+        raise TlsError(
+            f"tls.key: {tls.key} is encrypted and no one is there to give the password; decrypt it with"
+            f" openssl pkey -in {tls.key}"
+        )
+    if b"PRIVATE KEY-----" not in key:
+        raise TlsError(
+            f"tls.key: {tls.key} holds no private key in PEM; give a file with -----BEGIN PRIVATE KEY-----"
+        )
+    files = _in_memory(certificate), _in_memory(key)
+    try:
+        context.load_cert_chain(*map(_path, files), password="")
+    except ssl.SSLError as error:
+        problem = (
+            f"is not the key of the first certificate in {tls.certificate}; that must be the server's own"
+            if error.reason == "KEY_VALUES_MISMATCH"
+            else f"and {tls.certificate} cannot be used: {error.reason or 'the key is damaged'}; make them anew"
+        )
+        raise TlsError(f"tls.key: {tls.key} {problem}") from error
+    finally:
+        for descriptor in files:
+            os.close(descriptor)
+
+
+def _expiry(context: ssl.SSLContext, tls: Tls, certificate: bytes) -> float:
+    """When the certificate expires, from a handshake in which its own client trusts it alone."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=certificate.decode("ascii").partition(_END)[0] + _END)
+    requests, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = client.wrap_bio(answers, requests), context.wrap_bio(requests, answers, server_side=True)
+    try:
+        for _ in range(_FLIGHTS):
+            for end in ends:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        problem = {_HAS_EXPIRED: "has expired", _NOT_YET_VALID: "is not valid yet"}.get(
+            error.verify_code, f"is refused by clients: {error.verify_message}"
+        )
+        raise TlsError(
+            f"tls.certificate: the certificate in {tls.certificate} {problem}; give a valid one"
+        ) from error
+    except ssl.SSLError as error:
+        raise TlsError(f"tls.certificate: {tls.certificate} cannot be used: {error.reason}") from error
+    return float(ssl.cert_time_to_seconds(str((ends[0].getpeercert() or {})["notAfter"])))
+
+
+def _in_memory(content: bytes) -> int:
+    """A descriptor of a file that is in memory alone: keys do not go to disk a second time."""
+    descriptor = os.memfd_create("pem")
+    os.write(descriptor, content)
+    return descriptor
+
+
+def _path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"

@@ -36,6 +36,27 @@ def docker_engine(folder: Path, *options: str) -> Iterator[Client]:
 
 
 @contextlib.contextmanager
+def containerd_engine(folder: Path) -> Iterator[Client]:
+    """A containerd with a root, a state and a socket below `folder`; gives its `ctr`."""
+    require_root()
+    (folder / "config.toml").write_text(
+        f'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+        f'[plugins."io.containerd.internal.v1.opt"]\npath = "{folder}/opt"\n'
+    )
+    places = (f"--config={folder}/config.toml", f"--root={folder}/root", f"--state={folder}/state")
+    address = f"{folder}/socket"
+    environment = {
+        "HOME": str(folder),
+        "CONTAINERD_ADDRESS": address,
+        "CONTAINERD_NAMESPACE": "tests",
+        "CONTAINERD_SNAPSHOTTER": "native",
+    }
+    client = Client(require("ctr"), environment=environment)
+    with running((require("containerd"), *places, f"--address={address}"), folder, client, "version"):
+        yield client
+
+
+@contextlib.contextmanager
 def running(command: Sequence[str], folder: Path, probe: Client, *question: str) -> Iterator[None]:
     """Runs a server for the time of the block, which begins once `probe` gets an answer to `question`.
 

@@ -6,35 +6,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.clients.absence import require, require_root
-from tests.e2e.clients.engine import running
-from tests.e2e.clients.program import Client
+from tests.e2e.clients.engine import containerd_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.clients.images import Layout
+    from tests.e2e.clients.program import Client
     from tests.e2e.clients.repository import Repository
 
 pytestmark = pytest.mark.clients
 
-PULL = ("images", "pull", "--plain-http", "--snapshotter=native")
+PULL = ("images", "pull", "--plain-http")
 PUSH = ("images", "push", "--plain-http")
 
 
 @pytest.fixture(scope="module")
 def ctr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A containerd with a root, a state and a socket of its own."""
-    require_root()
-    folder = tmp_path_factory.mktemp("containerd")
-    (folder / "config.toml").write_text(
-        f'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-        f'[plugins."io.containerd.internal.v1.opt"]\npath = "{folder}/opt"\n'
-    )
-    places = (f"--config={folder}/config.toml", f"--root={folder}/root", f"--state={folder}/state")
-    address = f"--address={folder}/socket"
-    client = Client(require("ctr"), (address, "--namespace=tests"), {"HOME": str(folder)})
-    with running((require("containerd"), *places, address), folder, client, "version"):
+    with containerd_engine(tmp_path_factory.mktemp("containerd")) as client:
         yield client
 
 
@@ -80,4 +69,4 @@ def test_an_image_runs(ctr: Client, runnable: Layout, repository: Repository) ->
     """A container made of the image that was pulled says what its image says."""
     repository.push(runnable, "v1")
     ctr(*PULL, f"{repository}:v1")
-    assert ctr("run", "--rm", "--snapshotter=native", f"{repository}:v1", repository.name[-12:]) == "it runs"
+    assert ctr("run", "--rm", f"{repository}:v1", repository.name[-12:]) == "it runs"

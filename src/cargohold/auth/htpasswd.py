@@ -1,0 +1,128 @@
+"""Users and their passwords out of an htpasswd file, which may change while the registry runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from cargohold.auth.passwords import PasswordChecks
+from cargohold.auth.protocols import Proved, Subject
+from cargohold.auth.userfile import parse, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cargohold.auth.identity import Authority
+
+LOOK_SECONDS = 1.0
+"""How long a look at the file holds."""
+SETTLE_SECONDS = 1.0
+"""A file that was written to less than this ago may still be being written: Apache's htpasswd writes in place."""
+
+_log = logging.getLogger(__name__)
+
+
+class HtpasswdUsers:
+    """The users of an htpasswd file (see `auth.userfile`); a `Passwords`.
+
+    A change of the file counts after at most LOOK_SECONDS + SETTLE_SECONDS, and the time to read it. While the file is
+    missing or faulty the users are those of the last good one, and the log says why. To be made after the fork.
+    Raises ValueError where the file cannot be read or is none of users, with a message for people.
+    """
+
+    def __init__(self, path: str, authority_of: Callable[[str], Authority]) -> None:
+        self._path = path
+        self._authority_of = authority_of
+        self._checks = PasswordChecks()
+        self._looks = ThreadPoolExecutor(1, "htpasswd")
+        self._told: frozenset[str] = frozenset()
+        self._version = 0
+        try:
+            content, found = read_file(path)
+            self._users = parse(content)
+        except OSError as error:
+            raise ValueError(f"cannot read the users of {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"cannot read the users of {path}: {error}") from None
+        self._digest = _digest(content)
+        self._seen = _marks(found) if _settled(found) else ()
+        self._tell(self._users.oddities)
+        self._look_at = time.monotonic() + LOOK_SECONDS
+
+    async def prove(self, name: str, password: str) -> Proved | None:
+        """See `Passwords`. Raises TooManyRequests where too many passwords wait to be checked."""
+        users = self._users
+        entry = users.entries.get(name)
+        if not await self._checks.right(password, entry, users.cost) or entry is None:
+            return None
+        subject = Subject("user", name, key=name, stamp=entry.stamp)
+        authority = self.authority(subject)
+        return None if authority is None else Proved(subject, authority)
+
+    def authority(self, subject: Subject) -> Authority | None:
+        """See `Passwords`: None once the user has another password, too."""
+        entry = self._users.entries.get(subject.key) if subject.kind == "user" else None
+        if entry is None or entry.stamp != subject.stamp:
+            return None
+        return self._authority_of(subject.key)
+
+    def version(self) -> int:
+        """See `Passwords`. Has a thread look at the file where the last look is too old; does not wait for it."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            # What `_look` does not expect is raised by the callback, which has it logged.
+            self._looks.submit(self._look).add_done_callback(Future.result)
+        return self._version
+
+    def close(self) -> None:
+        """End the threads."""
+        self._checks.close()
+        self._looks.shutdown()
+
+    def _look(self) -> None:
+        """Take the file's users where it has changed."""
+        try:
+            found = os.stat(self._path)
+            if _marks(found) == self._seen or not _settled(found):
+                return
+            content, found = read_file(self._path)
+            self._take(content)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._tell([f"the users stay as they were: the file cannot be read: {reason}"])
+            return
+        self._seen = _marks(found) if _settled(found) else ()
+
+    def _take(self, content: bytes) -> None:
+        users, digest = parse(content), _digest(content)
+        self._tell(users.oddities)
+        if digest != self._digest:
+            self._users, self._digest = users, digest
+            self._version += 1
+            _log.info("%s: %d users", self._path, len(users.entries))
+
+    def _tell(self, words: Sequence[str]) -> None:
+        """Warn of each thing once, and again only when it had been mended meanwhile."""
+        for each in words:
+            if each not in self._told:
+                _log.warning("%s: %s", self._path, each)
+        self._told = frozenset(words)
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content).digest()
+
+
+def _marks(found: os.stat_result) -> tuple[int, ...]:
+    """What differs once a file has been changed or replaced."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _settled(found: os.stat_result) -> bool:
+    """Whether the file stands unchanged for long enough; one of the future does, as clocks differ."""
+    return not 0 <= time.time() - found.st_mtime < SETTLE_SECONDS

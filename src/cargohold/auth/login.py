@@ -1,0 +1,203 @@
+"""From the `Authorization` header to who asks."""
+
+from __future__ import annotations
+
+from binascii import a2b_base64
+from typing import TYPE_CHECKING, NamedTuple
+
+from cargohold.auth.identity import Identity, Kind
+from cargohold.auth.protocols import Passwords, Proved, Unproved
+from cargohold.auth.remembered import Remembered
+from cargohold.auth.userfile import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cargohold.auth.identity import Authority
+    from cargohold.auth.protocols import Attempts, Tokens
+
+LONGEST_HEADER = 32_768
+"""Characters; longer ones are malformed. An id token in the place of a password needs some thousands."""
+
+
+class Malformed(Unproved):
+    """The header cannot be read; the message tells its sender what to write, and holds nothing of it."""
+
+
+class _Login(NamedTuple):
+    """A login that held, the version that its source had then, and the identity that it gives."""
+
+    proved: Proved
+    source: Passwords
+    version: int
+    identity: Identity
+
+
+class _Token(NamedTuple):
+    """A token that held, and the versions of all sources then."""
+
+    identity: Identity
+    versions: list[int]
+
+
+class Login:
+    """Finds out who asks. `anonymous` is what everybody may do; a source is asked before those that come after it.
+
+    A password that was right is remembered for `remember` seconds (0: not at all), a token until it expires, both
+    by a keyed hash. A source that has changed is asked whether it still knows the user, and is no longer believed
+    about tokens; so neither costs a check of the password. Of one loop.
+    """
+
+    def __init__(
+        self,
+        passwords: Sequence[Passwords],
+        tokens: Sequence[Tokens],
+        *,
+        anonymous: Authority,
+        attempts: Attempts | None,
+        remember: float,
+    ) -> None:
+        self._passwords = passwords
+        self._tokens = tokens
+        self._nobody = Identity(Kind.NOBODY, "", anonymous)
+        self._all_versions = [*(each.version for each in passwords), *(each.version for each in tokens)]
+        self._attempts = attempts
+        self._remember = remember
+        self._logins: Remembered[_Login] = Remembered()
+        self._bearers: Remembered[_Token] = Remembered()
+
+    def remembered(self, authorization: str | None) -> Identity | None:
+        """Who asks, where that is known without a look at password or token; None where `identify` must find out."""
+        if authorization is None:
+            return self._nobody
+        if len(authorization) > LONGEST_HEADER:
+            return None
+        if authorization.startswith("Basic "):
+            try:
+                login = self._login(a2b_base64(authorization[6:], strict_mode=True))
+            except ValueError:
+                return None
+            return None if login is None else login.identity
+        if authorization.startswith("Bearer ") and authorization.isascii():
+            return self._bearer(authorization[7:].encode())
+        return None
+
+    async def identify(self, authorization: str | None, client: str) -> Identity:
+        """Who asks; `client` is the address to count failed logins for.
+
+        Raises Unproved, Malformed where the header cannot be read, and TooManyRequests where logins have failed too
+        often or too many wait.
+        """
+        if authorization is None:
+            return self._nobody
+        scheme, credentials = _split(authorization)
+        if scheme == "basic":
+            return (await self._prove(*_read_credentials(credentials), client)).identity
+        if scheme == "bearer":
+            return await self._verify(credentials)
+        raise Malformed("the Authorization header must be Basic or Bearer")
+
+    async def prove(self, name: str, password: str, client: str) -> Proved:
+        """Who has this name and password. Raises as `identify` does."""
+        return (await self._prove(name, password, client)).proved
+
+    async def _prove(self, name: str, password: str, client: str) -> _Login:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise Malformed(str(error)) from None
+        secret = f"{name}:{password}".encode("utf-8", "surrogatepass")
+        login = self._login(secret)
+        if login is not None:
+            return login
+        if self._attempts is not None:
+            self._attempts.check(client, name)
+        for source in self._passwords:
+            version = source.version()
+            proved = await source.prove(name, password)
+            if proved is not None:
+                login = _Login(proved, source, version, _identity(proved))
+                self._logins.keep(secret, login, seconds=self._remember, until=proved.until)
+                return login
+        if self._attempts is not None:
+            self._attempts.failed(client, name)
+        raise Unproved
+
+    def _login(self, secret: bytes) -> _Login | None:
+        """The login that is remembered, with what it may do now; secrets are `name:password`."""
+        login = self._logins.get(secret)
+        if login is None or login.version == login.source.version():
+            return login
+        version = login.source.version()
+        authority = login.source.authority(login.proved.subject)
+        if authority is None:
+            self._logins.forget(secret)
+            return None
+        proved = Proved(login.proved.subject, authority, login.proved.until)
+        login = _Login(proved, login.source, version, _identity(proved))
+        self._logins.replace(secret, login)
+        return login
+
+    async def _verify(self, token: str) -> Identity:
+        secret = token.encode()
+        identity = self._bearer(secret)
+        if identity is not None:
+            return identity
+        versions = self._versions()
+        for source in self._tokens:
+            try:
+                identity, until = await source.verify(token)
+            except Unproved:
+                continue
+            self._bearers.keep(secret, _Token(identity, versions), seconds=float("inf"), until=until)
+            return identity
+        raise Unproved
+
+    def _bearer(self, secret: bytes) -> Identity | None:
+        token = self._bearers.get(secret)
+        if token is None:
+            return None
+        if token.versions != self._versions():
+            self._bearers.forget(secret)
+            return None
+        return token.identity
+
+    def _versions(self) -> list[int]:
+        # A token is as good as the key that signed it, and as the user or robot that it was issued to.
+        return [version() for version in self._all_versions]
+
+
+def read_basic(authorization: str) -> tuple[str, str]:
+    """The name and password of a Basic header (RFC 7617). Raises Malformed."""
+    scheme, credentials = _split(authorization)
+    if scheme != "basic":
+        raise Malformed("the Authorization header must be Basic")
+    return _read_credentials(credentials)
+
+
+def _split(authorization: str) -> tuple[str, str]:
+    """The scheme in lower case, and what comes after it: ASCII without spaces."""
+    scheme, _, credentials = authorization.strip(" ").partition(" ")
+    credentials = credentials.lstrip(" ")
+    if (
+        len(authorization) > LONGEST_HEADER
+        or not credentials.isascii()
+        or " " in credentials
+        or not credentials
+    ):
+        raise Malformed("the Authorization header must be a scheme, a space, and the credentials")
+    return scheme.lower(), credentials
+
+
+def _read_credentials(text: str) -> tuple[str, str]:
+    try:
+        name, colon, password = a2b_base64(text, strict_mode=True).decode().partition(":")
+    except ValueError:
+        raise Malformed("the credentials of Basic must be Base64 of UTF-8, with its padding") from None
+    if not colon or not name:
+        raise Malformed("the credentials of Basic must be a user's name, a colon, and the password")
+    return name, password
+
+
+def _identity(proved: Proved) -> Identity:
+    return Identity(Kind.PASSWORD, proved.subject.name, proved.authority)

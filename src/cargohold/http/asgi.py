@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from cargohold.http.body import NO_BODY, RequestBody
 from cargohold.http.exchange import Handler, error_answer
 from cargohold.messages import Bytes, Empty, File, Request
+from cargohold.types.addresses import host_or_nothing
 from cargohold.types.errors import BlobUnknown, SizeInvalid
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class AsgiApplication:
             length=length,
             client=(scope.get("client") or ("",))[0],
             scheme=scope.get("scheme", "http"),
+            host=host_or_nothing(headers.get("host")),
         )
         answer = await self._handler(request)
         answer.headers.extend(self._headers)

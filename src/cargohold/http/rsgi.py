@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cargohold.http.body import NO_BODY, RequestBody
 from cargohold.messages import Bytes, Empty, File, Request, RequestHeaders
+from cargohold.types.addresses import host_or_nothing
 from cargohold.types.errors import SizeInvalid
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Scope(Protocol):
     client: str
     scheme: str
     http_version: str
+    authority: str | None
     headers: RequestHeaders
 
 
@@ -110,6 +112,8 @@ class RsgiApplication:
             length=length,
             client=scope.client.rpartition(":")[0].strip("[]"),
             scheme=scope.scheme,
+            # In its own place over HTTP/2; in an address of absolute form, where it counts for more (RFC 9112, 3.2.2).
+            host=host_or_nothing(scope.authority or headers.get("host")),
         )
         try:
             answer = await self._handler(request)

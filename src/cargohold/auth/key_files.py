@@ -1,0 +1,110 @@
+"""Public keys in files, which are read again when they change."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from cargohold.auth.jwks import parse_jwks, parse_pem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cargohold.auth.jwks import Keys, PublicKey
+
+LOOK_SECONDS = 1.0
+LONGEST_BYTES = 1 << 20
+
+# A file that is younger than the step of the file system's clock may change again and keep its time.
+_SETTLED_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class KeyFile:
+    """A `KeySource` that is a file. Raises OSError or ValueError where it cannot be read at first.
+
+    It is looked at no more than once a second. A change that cannot be read is logged, and the keys from before stay.
+    """
+
+    def __init__(
+        self, path: str, parse: Callable[[bytes], Keys], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path = path
+        self._parse = parse
+        self._clock = clock
+        self._version = 0
+        self._complaint = ""
+        self._seen: object = None
+        self._next_look = clock() + LOOK_SECONDS
+        self._content = self._read()
+        self._keys = self._parsed(self._content)
+
+    async def find(self, kid: str | None) -> tuple[PublicKey, ...]:
+        """See `KeySource`."""
+        self._look()
+        return self._keys.named(kid)
+
+    def version(self) -> int:
+        """See `KeySource`."""
+        self._look()
+        return self._version
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        try:
+            if self._seen == self._stamp():
+                return
+            content = self._read()
+            if content != self._content:
+                self._keys, self._content = self._parsed(content), content
+                self._version += 1
+                _log.info("%s has changed: its keys are in use", self._path)
+            self._complaint = ""
+        except (OSError, ValueError) as error:
+            self._seen = None
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _log.warning("%s; the keys from before stay in use", error)
+
+    def _stamp(self) -> object:
+        status = os.stat(self._path)
+        if time.time() - status.st_mtime < _SETTLED_SECONDS:
+            return object()
+        return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+    def _read(self) -> bytes:
+        self._seen = self._stamp()
+        with open(self._path, "rb") as file:
+            content = file.read(LONGEST_BYTES + 1)
+        if len(content) > LONGEST_BYTES:
+            raise ValueError(f"{self._path} is longer than {LONGEST_BYTES} bytes: it holds more than keys")
+        return content
+
+    def _parsed(self, content: bytes) -> Keys:
+        try:
+            keys = self._parse(content)
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error}") from None
+        if not keys:
+            raise ValueError(f"{self._path} has no key that verifies signatures")
+        return keys
+
+
+class PemKeys(KeyFile):
+    """The public keys and certificates of a PEM file."""
+
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(path, parse_pem, clock=clock)
+
+
+class JwksFile(KeyFile):
+    """The keys of a file that is a JWK set."""
+
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(path, parse_jwks, clock=clock)

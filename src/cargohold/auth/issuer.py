@@ -16,7 +16,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from cargohold.auth.identity import Identity, Kind, Scope
-from cargohold.auth.protocols import Subject, Unproved
+from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.types.errors import Unsupported
 from cargohold.types.operations import Access
 from cargohold.types.scopes import access_claim, read_access_claim
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from joserfc.jwk import ECKey, GuestProtocol
 
     from cargohold.auth.identity import Authority
-    from cargohold.auth.keys import SigningKeys
-    from cargohold.auth.protocols import Proved
+    from cargohold.auth.keys import Published, SigningKeys
 
 LONGEST_TOKEN_BYTES = 16 << 10
 """A token that is longer is neither issued nor looked at."""
@@ -129,11 +128,16 @@ class Issuer:
         claims = self._read(token, now)
         if claims.iss != self._issuer or claims.aud != self._service or not claims.nbf <= now < claims.exp:
             raise Unproved
-        authority = self._authority_of(claims.subject)
-        if authority is None:
-            raise Unproved
+        authority = self.proved(claims.subject).authority
         scope = Scope(read_access_claim(claims.access))
         return Identity(Kind.TOKEN, claims.subject.name, authority, scope), claims.exp
+
+    def proved(self, subject: Subject) -> Proved:
+        """Whoever something was issued to, as they stand now. Raises Unproved where they are gone."""
+        authority = self._authority_of(subject)
+        if authority is None:
+            raise Unproved
+        return Proved(subject, authority)
 
     def _read(self, token: str, now: float) -> _Claims:
         """The claims of a token with a signature of ours. Raises Unproved."""
@@ -149,6 +153,10 @@ class Issuer:
             return _decode_claims(jws.deserialize_compact(token, find, algorithms=[_ALGORITHM]).payload)
         except (JoseError, ValueError):
             raise Unproved from None
+
+    def published(self) -> Published:
+        """The keys to verify the tokens with."""
+        return self._keys.published(self._clock())
 
     def version(self) -> int:
         """See `auth.protocols.Tokens`: another number once the keys have changed."""

@@ -1,7 +1,7 @@
 """From an address to an operation. Pure: a method, a path and a query go in; a typed operation comes out.
 
-The endpoints are those of the OCI Distribution Specification, "Endpoints". A repository's name may itself contain
-words like `manifests`, so an address is read from its end.
+The endpoints are those of the OCI Distribution Specification, "Endpoints", and the token service's. A repository's
+name may itself contain words like `manifests`, so an address is read from its end.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from cargohold.types.operations import (
     ListTags,
     MountBlob,
     Operation,
+    PublishKeys,
     PullBlob,
     PullManifest,
     PushManifest,
+    RequestToken,
     StartUpload,
 )
 from cargohold.types.paging import Page, Query, parse_page
@@ -71,6 +73,16 @@ def route(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - o
             return _read_only(method, lambda: ListRepositories(_page(query)))
     if path in ("/v2/", "/v2"):
         return _read_only(method, CheckSupport)
+    return _auth(method, path)
+
+
+def _auth(method: str, path: str) -> Operation:
+    if path == "/auth/token":
+        if method not in ("GET", "POST"):
+            raise _not_allowed(method, "GET, POST")
+        return RequestToken()
+    if path == "/auth/keys":
+        return _read_only(method, PublishKeys)
     raise EndpointUnknown
 
 

@@ -1,0 +1,241 @@
+"""The token service: `/auth/token` gives tokens for passwords, and `/auth/keys` the keys to verify them with.
+
+`GET` is the Docker token specification ("Token Authentication Specification"), `POST` its page on OAuth2, with the
+exchange of an id token (RFC 8693) besides. What an answer says depends on who asks and on the rules alone: nothing of
+what is stored is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qs
+
+from cargohold.auth.login import read_basic
+from cargohold.auth.protocols import Proved, Subject, Unproved
+from cargohold.messages import Bytes, encode_json
+from cargohold.routes.answers import json_answer
+from cargohold.routes.bodies import Bodies
+from cargohold.types.errors import Unauthorized, Unsupported
+from cargohold.types.scopes import format_scope, parse_scopes
+
+if TYPE_CHECKING:
+    from cargohold.auth.identity import Authority
+    from cargohold.auth.issuer import Issuer
+    from cargohold.auth.login import Login
+    from cargohold.messages import Answer, Request
+    from cargohold.types.operations import PublishKeys, RequestToken
+    from cargohold.types.paging import Query
+
+LONGEST_FORM = 64 << 10
+"""Bytes; id tokens have some thousands."""
+
+_FORM_SECONDS = 30.0
+_MOST_FIELDS = 200
+_FORM = "application/x-www-form-urlencoded"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ID_TOKENS = ("urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt")
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, no secret
+_JWT_DOTS = 2
+# A workload proves itself with a token that ends in minutes; nothing that it gets may last longer.
+_REFRESHED = ("user", "robot")
+_WORKLOAD = "workload"
+
+
+class Refresh(Protocol):
+    """Tokens that stand for a password where a client keeps something, so that it need not be the password."""
+
+    async def create(self, subject: Subject, lifetime: float) -> str:
+        """A new one, which ends `lifetime` seconds after its last use."""
+        ...
+
+    async def prove(self, token: str) -> Subject | None:
+        """Whose it is; None where it is not valid."""
+        ...
+
+    async def revoke(self, token: str) -> None:
+        """Make it invalid."""
+        ...
+
+
+class TokenRoutes:
+    """The endpoints of the token service that calls itself `service`.
+
+    `anonymous` is what anybody may do, None where nobody gets a token without a login. `refresh`, where given, makes
+    the refresh tokens, each valid for `refresh_lifetime` seconds after its last use.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is another thing
+        self,
+        login: Login,
+        issuer: Issuer,
+        refresh: Refresh | None,
+        *,
+        service: str,
+        anonymous: Authority | None,
+        refresh_lifetime: float,
+    ) -> None:
+        self._login = login
+        self._issuer = issuer
+        self._refresh = refresh
+        self._service = service
+        self._anonymous = anonymous
+        self._refresh_lifetime = refresh_lifetime
+        self._bodies = Bodies(LONGEST_FORM, seconds=_FORM_SECONDS)
+
+    async def request(self, _asked: RequestToken, request: Request) -> Answer:
+        """200 with a token for what is asked and may be done, however little that is.
+
+        Raises Unauthorized where the login does not hold, and Unsupported where the request cannot be understood.
+        """
+        try:
+            if request.method == "POST":
+                return await self._post(request)
+            return await self._get(request)
+        except Unproved as problem:
+            raise self._unauthorized(str(problem) or "unknown user, or wrong password") from None
+
+    async def keys(self, _asked: PublishKeys, _request: Request) -> Answer:
+        """200 with the JWK set. To be kept for less time than a new key is published before it signs."""
+        headers = [("content-type", "application/jwk-set+json"), ("cache-control", "public, max-age=30")]
+        return Bytes(200, headers, encode_json(self._issuer.published()))
+
+    async def _get(self, request: Request) -> Answer:
+        query = _parsed(request.query)
+        self._check_service(query)
+        proved = await self._proved(request)
+        refresh = None
+        if _first(query, "offline_token") in ("true", "1"):
+            refresh = await self._new_refresh(proved)
+        return self._answer(proved, query, refresh=refresh)
+
+    async def _proved(self, request: Request) -> Proved:
+        lines = request.headers.get_all("authorization")
+        if len(lines) == 1:
+            return await self._login.prove(*read_basic(lines[0]), request.client)
+        if lines or "authorization" in request.headers:
+            raise self._unauthorized("write one Authorization header, in ASCII")
+        if self._anonymous is None:
+            raise self._unauthorized("a token is given for a user and password alone: log in first")
+        return Proved(Subject("anonymous"), self._anonymous)
+
+    async def _post(self, request: Request) -> Answer:
+        form = await self._form(request)
+        self._check_service(form)
+        grant = _first(form, "grant_type")
+        if grant == "password":
+            return await self._by_password(form, request.client)
+        if grant == "refresh_token":
+            return await self._by_refresh(form)
+        if grant == _EXCHANGE:
+            return await self._by_exchange(form, request.client)
+        raise _refused("unsupported_grant_type", f"grant_type must be password, refresh_token or {_EXCHANGE}")
+
+    async def _form(self, request: Request) -> Query:
+        content_type = request.headers.get("content-type") or ""
+        if content_type.partition(";")[0].strip().lower() != _FORM:
+            raise _refused("invalid_request", f"send a form: Content-Type: {_FORM}")
+        async with self._bodies.whole(request) as content:
+            try:
+                return _parsed(content.decode("ascii"))
+            except UnicodeDecodeError:
+                raise _refused(
+                    "invalid_request", "what is not ASCII in a form must be percent-encoded"
+                ) from None
+
+    async def _by_password(self, form: Query, client: str) -> Answer:
+        name, password = _needed(form, "username"), _needed(form, "password")
+        proved = await self._login.prove(name, password, client)
+        refresh = await self._new_refresh(proved) if _is_offline(form) else None
+        return self._answer(proved, form, refresh=refresh)
+
+    async def _by_refresh(self, form: Query) -> Answer:
+        token = _needed(form, "refresh_token")
+        subject = await self._refresh.prove(token) if self._refresh is not None else None
+        if self._refresh is None or subject is None:
+            raise self._unauthorized("the refresh token is not valid, or no longer: log in again")
+        try:
+            proved = self._issuer.proved(subject)
+        except Unproved:
+            await self._refresh.revoke(token)
+            raise self._unauthorized("the refresh token is no longer valid: log in again") from None
+        return self._answer(proved, form, refresh=token if _is_offline(form) else None)
+
+    async def _by_exchange(self, form: Query, client: str) -> Answer:
+        token = _needed(form, "subject_token")
+        if _first(form, "subject_token_type") not in _ID_TOKENS or token.count(".") != _JWT_DOTS:
+            raise _refused(
+                "invalid_request", f"subject_token must be an id token, a JWT, of the type {_ID_TOKENS[0]}"
+            )
+        # An id token is proved as passwords are, by whatever name: its own, so that the failures of others with
+        # theirs do not keep it out.
+        name = f"id-token-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+        proved = await self._login.prove(name, token, client)
+        if proved.subject.kind != _WORKLOAD:
+            raise Unproved
+        return self._answer(proved, form, exchanged=True)
+
+    async def _new_refresh(self, proved: Proved) -> str | None:
+        if self._refresh is None or proved.subject.kind not in _REFRESHED:
+            return None
+        return await self._refresh.create(proved.subject, self._refresh_lifetime)
+
+    def _answer(
+        self, proved: Proved, asked: Query, *, refresh: str | None = None, exchanged: bool = False
+    ) -> Answer:
+        issued = self._issuer.issue(proved, parse_scopes(asked.get("scope", ())))
+        body: dict[str, object] = {
+            "token": issued.token,
+            "access_token": issued.token,
+            "expires_in": issued.expires_in,
+            "issued_at": datetime.fromtimestamp(issued.issued_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "scope": format_scope(issued.granted),
+        }
+        if exchanged:
+            body |= {"issued_token_type": _ACCESS_TOKEN, "token_type": "Bearer"}
+        if refresh is not None:
+            body["refresh_token"] = refresh
+        return json_answer(200, body, [("cache-control", "no-store")])
+
+    def _check_service(self, asked: Query) -> None:
+        service = _first(asked, "service")
+        if service and service != self._service:
+            raise _refused("invalid_request", f"this is the token service of {self._service} and of no other")
+
+    def _unauthorized(self, message: str) -> Unauthorized:
+        challenge = f'Basic realm="{self._service}", charset="UTF-8"'
+        return Unauthorized(message, headers=[("www-authenticate", challenge)])
+
+
+def _parsed(text: str) -> Query:
+    try:
+        return (
+            parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
+            if text
+            else {}
+        )
+    except ValueError:
+        raise _refused(
+            "invalid_request", f"send no more than {_MOST_FIELDS} parameters, in UTF-8, percent-encoded"
+        ) from None
+
+
+def _first(asked: Query, key: str) -> str | None:
+    return next(iter(asked.get(key, ())), None)
+
+
+def _needed(form: Query, key: str) -> str:
+    value = _first(form, key)
+    if not value:
+        raise _refused("invalid_request", f"{key} is missing")
+    return value
+
+
+def _is_offline(form: Query) -> bool:
+    return _first(form, "access_type") == "offline"
+
+
+def _refused(error: str, message: str) -> Unsupported:
+    """With the error code of OAuth2 (RFC 6749, "Error Response") beside our own."""
+    return Unsupported(message, detail={"error": error})

@@ -51,6 +51,24 @@ class PasswordChecks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def check_password(password: str) -> None:
+    """Raises ValueError where bcrypt cannot hash the whole of a password."""
+    if not password:
+        raise ValueError("the password is empty")
+    if "\0" in password:
+        raise ValueError("a password holds no NUL")
+    length = len(password.encode())
+    if length > LONGEST_PASSWORD:
+        raise ValueError(f"a password has at most {LONGEST_PASSWORD} bytes in UTF-8, this one has {length}")
+
+
+def hash_password(password: str, cost: int) -> str:
+    """A new hash of a password, to stand in a file of users. Raises as `check_password` does."""
+    check_password(password)
+    # Apache's own programs know the same hash by this name alone.
+    return "$2y$" + bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()[4:]
+
+
 def is_right(password: bytes, stored: bytes | None, cost: int) -> bool:
     """See `PasswordChecks.right`.
 

@@ -7,6 +7,7 @@ CRLF. Of a name that stands twice the first line counts. Hashes are bcrypt's alo
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -24,7 +25,6 @@ MAX_NAME = 255
 
 # The 22nd character of a salt holds two bits of it: with another one bcrypt refuses the hash.
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Line(NamedTuple):
@@ -72,8 +72,10 @@ def check_name(name: str) -> None:
         raise ValueError("the name is empty")
     if ":" in name:
         raise ValueError("a name holds no colon")
-    if _CONTROL.search(name):
-        raise ValueError("a name holds no control characters")
+    if not name.isprintable():
+        raise ValueError("a name holds no control characters, and of white space the space alone")
+    if name.startswith("#") or name != name.strip():
+        raise ValueError("a name begins with no #, and neither begins nor ends with white space")
     if len(name) > MAX_NAME:
         raise ValueError(f"a name has at most {MAX_NAME} characters")
 
@@ -132,6 +134,31 @@ def parse(content: bytes) -> Users:
         highest = max(highest, cost)
         entries[name] = Entry(text.encode(), blake2b(text.encode(), digest_size=8).hexdigest())
     return Users(entries, highest or DEFAULT_COST, tuple(oddities))
+
+
+def with_user(content: bytes, name: str, text: str) -> bytes:
+    """The content with this hash as the user's, in the place of the one before or else at the end.
+
+    All other lines stay as they are. Raises ValueError where the content is no file of users.
+    """
+    return _edited(content, name, f"{name}:{text}")
+
+
+def without_user(content: bytes, name: str) -> bytes:
+    """The content without any line of the user. Raises as `with_user` does."""
+    return _edited(content, name, None)
+
+
+def _edited(content: bytes, name: str, line: str | None) -> bytes:
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    own = {each.number for each in read_lines(content) if each.name == name}
+    lines = content.removeprefix(mark).decode().removesuffix("\n").split("\n") if content else []
+    end = "\r\n" if lines and lines[0].endswith("\r") else "\n"
+    place = min(own, default=len(lines) + 1)
+    kept = [(number, each.removesuffix("\r")) for number, each in enumerate(lines, 1) if number not in own]
+    if line is not None:
+        kept.append((place, line))
+    return mark + "".join(each + end for _, each in sorted(kept)).encode()
 
 
 def _why(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cargohold import __version__
+from cargohold.cli.htpasswd import htpasswd
 from cargohold.cli.serve import serve
 
 
@@ -30,3 +31,4 @@ def version() -> None:
 
 
 main.add_command(serve)
+main.add_command(htpasswd)

@@ -1,0 +1,187 @@
+"""The command `cargohold htpasswd`: the users of a file, and their passwords."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from cargohold.auth import userfile
+from cargohold.cli.rewriting import rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST_INPUT = 4096
+
+
+class _Refused(click.ClickException):
+    """The command could not do it; the exit code is 1."""
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
+        click.echo(f"cargohold: {self.message}", err=True)
+
+
+def _name(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    try:
+        userfile.check_name(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return name
+
+
+_file = click.argument("file", type=click.Path())
+_user = click.argument("user", callback=_name)
+_stdin = click.option("--stdin", is_flag=True, help="Read the password from standard input: one line.")
+_cost = click.option(
+    "--cost",
+    type=click.IntRange(userfile.COSTS[0], userfile.COSTS[-1]),
+    default=userfile.DEFAULT_COST,
+    show_default=True,
+    help="How long a check takes: one more doubles it.",
+)
+
+
+@click.group()
+def htpasswd() -> None:
+    """Keep the file of users that the setting auth.htpasswd names.
+
+    A registry that runs takes a change within seconds. Passwords are asked for without an echo.
+    """
+
+
+@htpasswd.command()
+@_file
+@_user
+@_stdin
+@_cost
+def create(file: str, user: str, *, stdin: bool, cost: int) -> None:
+    """Make a new file with one user; its mode is 0600."""
+    _refuse_present(file)
+    text = _hash(cost, stdin=stdin)
+
+    def begin() -> bytes:
+        _refuse_present(file)
+        return userfile.with_user(b"", user, text)
+
+    with _refusals(file):
+        rewrite(file, begin)
+    click.echo(f"made {file} with user {user}", err=True)
+
+
+@htpasswd.command()
+@_file
+@_user
+@_stdin
+@_cost
+def add(file: str, user: str, *, stdin: bool, cost: int) -> None:
+    """Add a user, or give one another password. All other lines stay as they are."""
+    _content(file)
+    text = _hash(cost, stdin=stdin)
+    with _refusals(file):
+        rewrite(file, lambda: userfile.with_user(_content(file), user, text))
+    click.echo(f"user {user} of {file} has the password now", err=True)
+
+
+@htpasswd.command()
+@_file
+@_user
+def delete(file: str, user: str) -> None:
+    """Remove a user; the exit code is 1 where there is none of the name."""
+
+    def rest() -> bytes:
+        content = _content(file)
+        if all(line.name != user for line in userfile.read_lines(content)):
+            raise _Refused(f"{file} has no user {user}")
+        return userfile.without_user(content, user)
+
+    with _refusals(file):
+        rewrite(file, rest)
+    click.echo(f"removed user {user} of {file}", err=True)
+
+
+@htpasswd.command()
+@_file
+@_user
+@_stdin
+def verify(file: str, user: str, *, stdin: bool) -> None:
+    """Try a password; the exit code is 1 where it is wrong or there is no such user."""
+    from cargohold.auth.passwords import is_right  # noqa: PLC0415 - it brings bcrypt in, which serve may not need
+
+    users = userfile.parse(_content(file))
+    entry = users.entries.get(user)
+    if not is_right(_password(stdin=stdin, again=False).encode(), entry and entry.hash, users.cost):
+        raise _Refused("the password is wrong, or there is no such user")
+    click.echo("the password is right", err=True)
+
+
+@htpasswd.command(name="list")
+@_file
+def list_users(file: str) -> None:
+    """Print the names of those who can log in, and on standard error what is odd about other lines."""
+    users = userfile.parse(_content(file))
+    for name in users.entries:
+        click.echo(name)
+    for oddity in users.oddities:
+        click.echo(f"cargohold: {oddity}", err=True)
+
+
+@contextmanager
+def _refusals(file: str) -> Iterator[None]:
+    """Errors of the file system, and of what is in the file, as messages that name the file."""
+    try:
+        yield
+    except OSError as error:
+        raise _Refused(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise _Refused(f"{file}: {error}") from None
+
+
+def _content(file: str) -> bytes:
+    """What is in a file of users, which is one without a fault."""
+    if not os.path.lexists(file):
+        raise _Refused(f"{file} is not there; make it with: cargohold htpasswd create {file} USER")
+    with _refusals(file):
+        content = userfile.read_file(file)[0]
+        userfile.parse(content)
+    return content
+
+
+def _refuse_present(file: str) -> None:
+    if os.path.lexists(file):
+        raise _Refused(f"{file} is there already; add users with: cargohold htpasswd add {file} USER")
+
+
+def _hash(cost: int, *, stdin: bool) -> str:
+    """The hash of a new password."""
+    from cargohold.auth.passwords import hash_password  # noqa: PLC0415 - as above
+
+    password = _password(stdin=stdin, again=True)
+    try:
+        return hash_password(password, cost)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _password(*, stdin: bool, again: bool) -> str:
+    """A password from who types it, or from standard input without the end of its line."""
+    if not stdin:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask for the password; use --stdin")
+        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=again, err=True)
+        return _decoded(os.fsencode(typed))
+    given = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
+    line = given.removesuffix(b"\n").removesuffix(b"\r")
+    if len(given) > _LONGEST_INPUT or b"\n" in line:
+        raise click.UsageError("standard input must hold the password alone, in one line")
+    return _decoded(line)
+
+
+def _decoded(password: bytes) -> str:
+    try:
+        return password.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("the password is not UTF-8") from None

@@ -21,9 +21,10 @@ from cargohold.storage.locks import PATIENCE, Busy, locked, open_lock, try_lock
 
 ENTRIES = 65_536
 WAIT_SECONDS = 0.005
-"""For how long another process is waited for, before a count is made without the lock and may get lost."""
+"""For how long another process is waited for, before a request is held against the counts and not counted."""
 
-_GRUDGE_SECONDS = 1.0  # for which a lock that was waited for in vain is not waited for again
+_GRUDGE_SECONDS = 0.05  # for which a lock that was waited for in vain is not waited for again
+_SPIN_SECONDS = 0.00002
 _LOOK_SECONDS = 1.0
 _MOST = 2**32 - 1
 
@@ -111,23 +112,25 @@ class Counters:
     def add(self, key: str, period: int, amount: int = 1, *, limit: int | None = None) -> int | None:
         """Count so many; None, and nothing is counted, where the last `period` seconds had then seen more than `limit`.
 
-        Otherwise what the running window has counted. Exact over all processes, unless one of them sleeps with the
-        lock.
+        Otherwise what the running window has counted. Exact over all processes, but for one that waits in vain while
+        another sleeps with the lock: it counts nothing, and sees what others count.
         """
         self._look()
         now = time.time()
         base, mark = self._place(key)
-        held = self._lock()
+        has_lock = self._lock()
         try:
             slot, found = self._find(base, mark, now)
             window = found.at(now, period)
             if limit is not None and int(window.weight(now)) + amount > limit:
                 return None
             current = min(window.current + amount, _MOST)
-            _ENTRY.pack_into(self._table, _entry(base, slot), window.start, period, current, window.previous)
-            _HASH.pack_into(self._table, base + slot * _HASH.size, mark)
+            if has_lock:  # else others count meanwhile, and what is written from before would undo it
+                entry = _entry(base, slot)
+                _ENTRY.pack_into(self._table, entry, window.start, period, current, window.previous)
+                _HASH.pack_into(self._table, base + slot * _HASH.size, mark)
         finally:
-            if held:
+            if has_lock:
                 self._unlock()
         return current
 
@@ -166,24 +169,23 @@ class Counters:
         return Window(*_ENTRY.unpack_from(self._table, _entry(base, slot)))
 
     def _lock(self) -> bool:
-        """Take the lock of the table, if it is to be had in a moment."""
-        if self._descriptor is None:
-            return False
-        if try_lock(self._descriptor):
+        """Take the lock of the table, if it is to be had in a moment; a table of one's own has none."""
+        if self._descriptor is None or try_lock(self._descriptor):
             return True
         if time.monotonic() < self._patient_from:
             return False
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
-            os.sched_yield()  # to the process that holds it: for microseconds, once it runs
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < WAIT_SECONDS:
+            # It is held for microseconds, unless who holds it waits for a processor: then it is let have this one.
+            time.sleep(0.0 if waited < _SPIN_SECONDS else _SPIN_SECONDS)
             if try_lock(self._descriptor):
                 return True
         self._patient_from = time.monotonic() + _GRUDGE_SECONDS
         return False
 
     def _unlock(self) -> None:
-        assert self._descriptor is not None
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _look(self) -> None:
         """Once in a while, see whether the file was removed."""

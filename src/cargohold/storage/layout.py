@@ -20,8 +20,12 @@ Under the root::
     cargohold/                                      ours, for the registry as a whole
     ├── catalog/<name, with ':' for '/'>            a mark for each repository that holds a manifest
     ├── catalog.list                                a long catalog, with the proof of its freshness
-    ├── locks/<00..3f>, expiry, catalog             flock is held on these
-    └── new/                                        what is being made, before it is renamed into place
+    ├── counters                                    what rate limits and failed logins are counted in
+    ├── generation                                  64 bits that change with the access tokens
+    ├── keys/                                       the keys that tokens are signed with
+    ├── locks/<00..3f>, expiry, catalog, state.db   flock is held on these
+    ├── new/                                        what is being made, before it is renamed into place
+    └── state.db, state.db-wal, state.db-shm        access tokens and refresh tokens, in SQLite
 
 A `link` holds a digest and no newline.
 """
@@ -47,6 +51,8 @@ class Layout:
         "blobs",
         "catalog",
         "catalog_list",
+        "counters",
+        "keys",
         "locks",
         "new",
         "own",
@@ -64,6 +70,8 @@ class Layout:
         self.catalog = f"{self.own}/catalog"
         self.catalog_list = f"{self.own}/catalog.list"
         self.locks = f"{self.own}/locks"
+        self.counters = f"{self.own}/counters"
+        self.keys = f"{self.own}/keys"
         self.new = f"{self.own}/new"
 
     def blob(self, digest: Digest) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cargohold.app import handler
+from cargohold.app.gate import Gate, prepare
 from cargohold.config import Settings
 from cargohold.messages import Bytes, Empty, Request
 from cargohold.storage.memory import MemoryStore
@@ -125,7 +126,8 @@ class Registry:
     def __init__(self, settings: Settings | None = None, store: Store | None = None) -> None:
         self.store = store or MemoryStore()
         self._settings = settings or Settings()
-        self._handler = handler(self._settings, self.store)
+        prepare(self._settings)
+        self._handler = handler(self._settings, self.store, Gate(self._settings))
 
     async def handle(self, asked: Request) -> Answer:
         """What an adapter sends."""

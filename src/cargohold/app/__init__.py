@@ -8,11 +8,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from cargohold import __version__
+from cargohold.app.gate import Gate, prepare
 from cargohold.config import load
 from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
+from cargohold.http.tls import Tls
 from cargohold.registry.blobs import Blobs
 from cargohold.registry.catalog import Catalog
 from cargohold.registry.expiry import Expiry
@@ -52,6 +54,10 @@ def serve(settings: Settings) -> int:
     store = FilesystemStore(settings.storage.path)
     try:
         store.prepare(read_only=settings.read_only)
+        prepare(settings)
+    except ValueError as error:
+        sys.stderr.write(f"cargohold: {error}\n")
+        return 1
     except StoreError as error:
         sys.stderr.write(
             f"cargohold: cannot serve {store.layout.root}: {error}; let user {os.getuid()} write there, or choose"
@@ -78,16 +84,26 @@ def serve(settings: Settings) -> int:
         socket=settings.socket,
         workers=settings.workers,
         http2=settings.http2,
+        tls=_tls(settings),
+        redirect_port=settings.tls.redirect_port,
+        public_url=settings.server.public_url,
         ready=ready,
     )
 
 
+def _tls(settings: Settings) -> Tls | None:
+    tls = settings.tls
+    if not tls.certificate or not tls.key:
+        return None
+    return Tls(tls.certificate, tls.key, tls.minimum, tls.client_ca, tls.client_certificates)
+
+
 def application(settings: Settings) -> RsgiApplication:
     """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared."""
-    store = FilesystemStore(settings.storage.path)
-    start, stop = _background(settings, store)
+    store, gate = FilesystemStore(settings.storage.path), Gate(settings)
+    start, stop = _background(settings, store, gate)
     return RsgiApplication(
-        handler(settings, store),
+        handler(settings, store, gate),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -98,7 +114,8 @@ def application(settings: Settings) -> RsgiApplication:
 def asgi() -> AsgiApplication:
     """The registry for any ASGI server, with the settings of the environment and of the file that it names.
 
-    Raises SettingsError, and StoreError where the storage cannot be served.
+    Raises SettingsError, StoreError where the storage cannot be served, and ValueError where a file that the settings
+    name cannot be used.
     """
     # Not wanted where `serve` is, and so not imported there.
     from cargohold.http.asgi import AsgiApplication  # noqa: PLC0415
@@ -106,9 +123,11 @@ def asgi() -> AsgiApplication:
     settings = load({}, os.environ)
     store = FilesystemStore(settings.storage.path)
     store.prepare(read_only=settings.read_only)
-    start, stop = _background(settings, store)
+    prepare(settings)
+    gate = Gate(settings)
+    start, stop = _background(settings, store, gate)
     return AsgiApplication(
-        handler(settings, store),
+        handler(settings, store, gate),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -116,7 +135,7 @@ def asgi() -> AsgiApplication:
     )
 
 
-def _background(settings: Settings, store: FilesystemStore) -> tuple[Hook, Hook]:
+def _background(settings: Settings, store: FilesystemStore, gate: Gate) -> tuple[Hook, Hook]:
     """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
 
@@ -126,12 +145,13 @@ def _background(settings: Settings, store: FilesystemStore) -> tuple[Hook, Hook]
 
     def stop(_loop: asyncio.AbstractEventLoop) -> None:
         expiry.stop()
+        gate.close()
         store.close()
 
     return start, stop
 
 
-def handler(settings: Settings, store: Store) -> Handler:
+def handler(settings: Settings, store: Store, gate: Gate) -> Handler:
     """The whole registry as one function from a request to its answer."""
     prefix = settings.prefix
     blobs, uploads = Blobs(store), Uploads(store)
@@ -164,12 +184,14 @@ def handler(settings: Settings, store: Store) -> Handler:
         ops.ListTags: TagRoutes(tags, prefix=prefix).list,
         ops.ListRepositories: CatalogRoutes(catalog, prefix=prefix).list,
         ops.ListReferrers: ReferrerRoutes(Referrers(store), prefix=prefix).list,
+        **gate.routes,
     }
     closed = frozenset(_closed(settings))
-    handle = answer_faults(answer_errors(dispatch(routes, prefix=prefix, closed=closed, guard=None)))
+    dispatched = dispatch(routes, prefix=prefix, closed=closed, guard=gate.guard)
+    handle = answer_faults(answer_errors(gate.limited(dispatched)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
-    return handle
+    return gate.believed(handle)
 
 
 def _closed(settings: Settings) -> set[Permission]:

@@ -1,0 +1,182 @@
+"""Everything that has to do with who asks, put together from the settings of a registry that asks for a login."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from cargohold.auth.attempts import FailedLogins
+from cargohold.auth.bearer import ForeignTokens
+from cargohold.auth.htpasswd import HtpasswdUsers
+from cargohold.auth.issuer import Issuer
+from cargohold.auth.key_files import JwksFile, PemKeys
+from cargohold.auth.keys import SigningKeys
+from cargohold.auth.login import Login
+from cargohold.auth.oidc import ClaimRule, IdTokens, Trust
+from cargohold.auth.published_keys import DiscoveredKeys, JwksUrl
+from cargohold.auth.refresh import RefreshTokens
+from cargohold.auth.robots import Robots
+from cargohold.auth.rules import Rule, Rules
+from cargohold.config.checks import anonymous_may_pull, has_keys
+from cargohold.http.guard import BearerChallenge, Guard, basic_challenge
+from cargohold.routes.token import TokenRoutes
+from cargohold.storage.layout import Layout
+from cargohold.storage.state import State
+from cargohold.types.operations import Permission, PublishKeys, RequestToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cargohold.auth.identity import Authority
+    from cargohold.auth.jwks import KeySource
+    from cargohold.auth.protocols import Passwords, Subject, Tokens
+    from cargohold.config import Settings
+    from cargohold.config.settings import Bearer
+    from cargohold.http.guard import Challenge
+    from cargohold.http.middleware import Route
+    from cargohold.messages import Request
+    from cargohold.storage.counters import Counters
+    from cargohold.types.operations import Operation
+
+TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
+
+
+class Logins:
+    """Who may do what, for one process: made in it, after the fork, and used by one loop.
+
+    Raises ValueError, with a message for people, where a file that the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        counters: Counters | None = None,
+        admitted: Callable[[Request], None] | None = None,
+    ) -> None:
+        auth, layout = settings.auth, Layout(settings.storage.path)
+        rules = rules_of(settings)
+        self._state = State(layout.own)
+        self._users = HtpasswdUsers(auth.htpasswd, rules.of) if auth.htpasswd else None
+        passwords: list[Passwords] = [Robots(self._state)]
+        if auth.oidc:
+            passwords.append(IdTokens(list(_trusts(settings))))
+        if self._users is not None:
+            passwords.append(self._users)
+        issuer = Issuer(
+            SigningKeys(layout.keys),
+            _authority_of(rules, passwords),
+            issuer=auth.token.service,
+            service=auth.token.service,
+            lifetime=auth.token.lifetime,
+        )
+        tokens: list[Tokens] = [issuer]
+        if has_keys(settings):
+            tokens.append(_foreign_tokens(auth.bearer))
+        limit = settings.limits
+        attempts = (
+            FailedLogins(limit.failed_logins, counters, allow=limit.allow)
+            if limit.failed_logins and counters is not None
+            else None
+        )
+        login = Login(passwords, tokens, anonymous=rules.anonymous, attempts=attempts, remember=auth.remember)
+        self.guard = Guard(login, _challenge(settings), admitted=admitted)
+        token_routes = TokenRoutes(
+            login,
+            issuer,
+            RefreshTokens(self._state),
+            service=auth.token.service,
+            anonymous=rules.anonymous if rules.anonymous_may_pull_something else None,
+            refresh_lifetime=auth.token.refresh_lifetime,
+        )
+        self.routes: dict[type[Operation], Route] = {
+            RequestToken: token_routes.request,
+            PublishKeys: token_routes.keys,
+        }
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        if self._users is not None:
+            self._users.close()
+        self._state.close()
+
+
+def prepare(settings: Settings) -> None:
+    """Make on disk what logins need, before the fork, and see that the files are good which the settings name.
+
+    Raises ValueError as `Logins` does, and StoreError where the storage cannot be used.
+    """
+    layout = Layout(settings.storage.path)
+    with closing(Logins(settings)):
+        SigningKeys(layout.keys).prepare(time.time())
+        with closing(State(layout.own)) as state:
+            state.open()
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules that the settings write. Raises ValueError where they do not go together."""
+    auth = settings.auth
+    return Rules(
+        [Rule(_permissions(rule.actions), rule.repository, rule.users, rule.groups) for rule in auth.rules],
+        groups=auth.groups,
+        administrators=auth.administrators,
+        default=None if auth.default is None else _permissions(auth.default),
+    )
+
+
+def _permissions(actions: Iterable[str]) -> frozenset[Permission]:
+    return frozenset(map(Permission, actions))
+
+
+def _trusts(settings: Settings) -> Iterable[Trust]:
+    for trusted in settings.auth.oidc:
+        keys = JwksUrl(trusted.jwks_url) if trusted.jwks_url else DiscoveredKeys(trusted.issuer)
+        rules = [
+            ClaimRule(rule.claims, rule.repository, _permissions(rule.actions)) for rule in trusted.rules
+        ]
+        yield Trust(trusted.issuer, trusted.audience, keys, rules)
+
+
+def _foreign_tokens(bearer: Bearer) -> ForeignTokens:
+    keys: KeySource
+    if bearer.key:
+        keys = PemKeys(bearer.key)
+    elif bearer.jwks:
+        keys = JwksFile(bearer.jwks)
+    else:
+        keys = JwksUrl(str(bearer.jwks_url))
+    return ForeignTokens(
+        keys,
+        issuer=bearer.issuer,
+        audience=bearer.service,
+        algorithms=bearer.algorithms,
+        leeway=bearer.leeway,
+    )
+
+
+def _authority_of(rules: Rules, passwords: Iterable[Passwords]) -> Callable[[Subject], Authority | None]:
+    sources = tuple(passwords)
+
+    def authority_of(subject: Subject) -> Authority | None:
+        if subject.kind == "anonymous":
+            return rules.anonymous
+        found = (source.authority(subject) for source in sources)
+        return next((authority for authority in found if authority is not None), None)
+
+    return authority_of
+
+
+def _challenge(settings: Settings) -> Challenge:
+    """To be asked for a password, clients must never be served without one: they would not come without it again."""
+    auth = settings.auth
+    asked = auth.challenge
+    if asked == "auto":
+        asked = "bearer" if auth.bearer.realm or anonymous_may_pull(settings) else "basic"
+    if asked == "basic":
+        return basic_challenge
+    if auth.bearer.realm:
+        return BearerChallenge(auth.bearer.realm, auth.bearer.service)
+    return BearerChallenge(
+        f"{settings.prefix}{TOKEN_PATH}", auth.token.service, public_url=settings.server.public_url
+    )

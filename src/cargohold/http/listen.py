@@ -63,13 +63,13 @@ def listen_unix(path: str, count: int) -> list[socket.socket]:
     return [listener, *(listener.dup() for _ in range(count - 1))]
 
 
-def address_of(listener: socket.socket) -> str:
-    """The address for people: `http://127.0.0.1:5000`, `http://[::1]:5000` or `unix:/run/cargohold.sock`."""
+def address_of(listener: socket.socket, scheme: str = "http") -> str:
+    """The address for people: `http://127.0.0.1:5000`, `https://[::1]:5000` or `unix:/run/cargohold.sock`."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix:{name}"
     host = f"[{name[0]}]" if listener.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"
+    return f"{scheme}://{host}:{name[1]}"
 
 
 def _tcp_socket(family: int) -> socket.socket:

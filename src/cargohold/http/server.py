@@ -10,7 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from cargohold.http.listen import address_of, listen_tcp, listen_unix
+from cargohold.http.redirect import Redirect
 from cargohold.http.supervisor import Supervisor
+from cargohold.http.tls import Tls, TlsError, load
 from cargohold.http.worker import Work, work
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cargohold.http.rsgi import RsgiApplication
+
+__all__ = ["Tls", "serve"]
 
 _ENOUGH_DESCRIPTORS = 65536
 
@@ -30,6 +34,9 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     socket: str | None = None,
     workers: int = 1,
     http2: bool = False,
+    tls: Tls | None = None,
+    redirect_port: int | None = None,
+    public_url: str | None = None,
     share_port: bool = False,
     stop_timeout: float = 30.0,
     ready: Callable[[str], None] | None = None,
@@ -38,23 +45,32 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
 
     `application_factory` is called once in each worker's process: what must not be shared (locks, threads) is
     made there, and modules are best imported before. With one worker the calling process serves by itself;
-    with more it watches over them and replaces those that die. `socket` is the path of a Unix socket, instead
-    of host and port; port 0 lets the kernel choose. `http2` adds HTTP/2 with prior knowledge. `share_port`
-    lets another server that does so too listen on the port. `ready` is called with the address
-    (`http://127.0.0.1:5000`) when all workers take requests. After the first signal no connection is taken
-    and requests may go on for `stop_timeout` seconds; a second signal ends them.
+    with more, or with `tls`, it watches over them and replaces those that die. `socket` is the path of a Unix
+    socket, instead of host and port; port 0 lets the kernel choose. `http2` adds HTTP/2, with prior knowledge
+    or by ALPN. `share_port` lets another server that does so too listen on the port. `ready` is called with
+    the address (`http://127.0.0.1:5000`) when all workers take requests. After the first signal no connection
+    is taken and requests may go on for `stop_timeout` seconds; a second signal ends them.
 
-    Says on stderr why it cannot listen, and gives 1.
+    With `tls`, a SIGHUP or new contents of its files renew the certificate: new connections get the new one,
+    and what runs goes on. With `tls` on host and port, plain HTTP on `redirect_port` is sent to HTTPS: at the
+    host and port of `public_url`, or else at the Host that the client names and `port`.
+
+    Says on stderr why it cannot listen or what is wrong with the certificate, and gives 1.
     """
     try:
-        listeners = (
-            listen_unix(socket, workers) if socket else listen_tcp(host, port, workers, share=share_port)
-        )
-    except OSError as error:
-        where = socket or f"{host}:{port}"
-        sys.stderr.write(f"cargohold: cannot listen on {where}: {error.strerror}; choose another address\n")
+        credentials = load(tls) if tls else None
+        if socket:
+            listeners = _listen(socket, lambda: listen_unix(socket, workers))
+        else:
+            listeners = _listen(f"{host}:{port}", lambda: listen_tcp(host, port, workers, share=share_port))
+        plain = None
+        if tls and redirect_port is not None and not socket:
+            where = f"{host}:{redirect_port}"
+            (plain,) = _listen(where, lambda: listen_tcp(host, redirect_port, 1, share=share_port))
+    except (TlsError, _CannotListenError) as error:
+        sys.stderr.write(f"cargohold: {error}\n")
         return 1
-    address = address_of(listeners[0])
+    address = address_of(listeners[0], "https" if tls else "http")
     _raise_descriptor_limit()
     gc.collect()
     gc.freeze()  # what is loaded stays in pages that the workers share
@@ -63,7 +79,8 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
         if ready is not None:
             ready(address)
 
-    task = Work(application_factory, http2, stop_timeout)
+    redirect = Redirect(plain, listeners[0].getsockname()[1], _authority(public_url)) if plain else None
+    task = Work(application_factory, http2, stop_timeout, credentials, redirect)
     try:
         return _run(task, listeners, announce)
     finally:
@@ -72,8 +89,26 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
                 os.unlink(socket)
 
 
+class _CannotListenError(Exception):
+    """Why a listener cannot be had."""
+
+
+def _listen(where: str, listen: Callable[[], list[sockets.socket]]) -> list[sockets.socket]:
+    try:
+        return listen()
+    except OSError as error:
+        raise _CannotListenError(
+            f"cannot listen on {where}: {error.strerror}; choose another address"
+        ) from error
+
+
+def _authority(public_url: str | None) -> str | None:
+    scheme, _, rest = (public_url or "").partition("://")
+    return rest.partition("/")[0] if scheme == "https" else None
+
+
 def _run(task: Work, listeners: list[sockets.socket], ready: Callable[[], None]) -> int:
-    if len(listeners) == 1:
+    if len(listeners) == 1 and task.credentials is None:
         return work(task, listeners[0], ready)
     return Supervisor(task, listeners, ready).run()
 

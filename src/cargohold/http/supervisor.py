@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import signal
+import struct
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cargohold.http.worker import Work, work
+from cargohold.http.tls import USABLE_KEYS, Renewal
+from cargohold.http.worker import RETIRE, Work, work
 
 if TYPE_CHECKING:
     import socket
@@ -22,6 +25,9 @@ _KILL_AFTER_SECONDS: Final = 5.0
 _LONG_LIFE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 2.0
+_START_SECONDS: Final = 60.0
+_PID: Final = struct.Struct("i")
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +50,10 @@ class Supervisor:
     for as long as it takes; only one that dies before all were ready for the first time ends the service. One
     that ends in peace was told to, as all will be, and so the stop begins. The second signal kills. `ready` is
     called once, when all workers take requests.
+
+    A certificate is renewed on SIGHUP, or when its files are seen to have changed: heirs are started beside
+    the workers, which retire when all heirs are ready. An heir that does not become so shows that the new
+    certificate is no good, and all stays as it was.
     """
 
     def __init__(self, task: Work, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
@@ -54,49 +64,111 @@ class Supervisor:
         self._wakeup, self._wakeup_end = _pipe()
         self._announced, self._announced_end = _pipe()
         self._lifeline, self._lifeline_end = _pipe()
+        self._renewal = None if task.credentials is None else Renewal(task.credentials)
+        self._look_at = math.inf if self._renewal is None else 0.0
+        self._new_task = task
+        self._heirs: dict[int, _Seat] = {}
+        self._ready_heirs: set[int] = set()
+        self._give_up_at = math.inf
+        self._retired: set[int] = set()
         self._told_to_stop = False
         self._kill_at: float | None = None
         self._code = 0
 
     def run(self) -> int:
         """Gives the exit code: 0 after a stop that was asked for once, 1 otherwise."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in self._signals():
             signal.signal(number, _noted)
         signal.set_wakeup_fd(self._wakeup_end)
         poll = select.poll()
         poll.register(self._wakeup, select.POLLIN)
         poll.register(self._announced, select.POLLIN)
-        while self._kill_at is None or any(seat.pid for seat in self._seats):
+        while self._kill_at is None or self._children():
             self._fill_seats()
+            self._renew()
             for descriptor, _ in poll.poll(self._pause()):
                 if descriptor == self._wakeup:
                     self._heed(os.read(self._wakeup, 64))
                 else:
-                    self._count_ready(len(os.read(self._announced, 64)))
+                    self._count_ready(os.read(self._announced, 16 * _PID.size))
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._signal_all(signal.SIGKILL)
         return self._code
+
+    def _signals(self) -> set[signal.Signals]:
+        renewing = {signal.SIGHUP} if self._renewal else set()
+        return {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD} | renewing
+
+    def _children(self) -> list[int]:
+        return [*(seat.pid for seat in self._seats if seat.pid), *self._heirs, *self._retired]
 
     def _fill_seats(self) -> None:
         if self._kill_at is not None:
             return
         for seat in self._seats:
             if seat.pid is None and time.monotonic() >= seat.due:
-                self._fork(seat)
+                seat.born = time.monotonic()
+                seat.pid = self._fork(seat, self._task)
+
+    def _renew(self, *, at_once: bool = False) -> None:
+        """Start heirs where there is a new certificate, and give up those that take too long."""
+        now = time.monotonic()
+        if now >= self._give_up_at:
+            self._disinherit(f"no worker was ready with it after {_START_SECONDS:g} seconds")
+        busy = self._kill_at is not None or self._unready > 0 or self._heirs
+        if self._renewal is None or busy or (now < self._look_at and not at_once):
+            return
+        self._look_at = now + _LOOK_SECONDS
+        credentials = self._renewal.look(at_once=at_once)
+        if credentials is not None:
+            self._new_task = replace(self._task, credentials=credentials)
+            self._give_up_at = now + _START_SECONDS
+            for seat in self._seats:
+                self._heirs[self._fork(seat, self._new_task)] = seat
+
+    def _succeed(self) -> None:
+        """Put the heirs in the place of the workers."""
+        for pid, seat in self._heirs.items():
+            if seat.pid is not None:
+                os.kill(seat.pid, RETIRE)
+                self._retired.add(seat.pid)
+            seat.pid, seat.born = pid, time.monotonic()
+        self._task = self._new_task
+        self._end_succession()
+        assert self._renewal is not None
+        assert self._task.credentials is not None
+        self._renewal.accept(self._task.credentials)
+
+    def _disinherit(self, reason: str) -> None:
+        for pid in self._heirs:
+            os.kill(pid, RETIRE)
+        self._retired.update(self._heirs)
+        self._end_succession()
+        assert self._renewal is not None
+        self._renewal.refuse(reason)
+
+    def _end_succession(self) -> None:
+        self._heirs.clear()
+        self._ready_heirs.clear()
+        self._give_up_at = math.inf
 
     def _pause(self) -> float:
         """Milliseconds until there is something to do that no descriptor tells of."""
         now = time.monotonic()
-        times = (
-            [self._kill_at] if self._kill_at is not None else [s.due for s in self._seats if s.pid is None]
-        )
-        return max(1.0, (min([*times, now + 60.0]) - now) * 1000 + 1)
+        if self._kill_at is not None:
+            due = self._kill_at
+        else:
+            empty = [seat.due for seat in self._seats if seat.pid is None]
+            due = min(*empty, self._give_up_at, math.inf if self._heirs else self._look_at)
+        return max(1.0, (min(due, now + 60.0) - now) * 1000 + 1)
 
     def _heed(self, signals: bytes) -> None:
         """Of what came at once a stop counts first: workers that ended with it are not missed."""
         for number in sorted(signals, key=signal.SIGCHLD.__eq__):
             if number == signal.SIGCHLD:
                 self._reap()
+            elif number == signal.SIGHUP:
+                self._renew(at_once=True)
             elif self._told_to_stop:
                 self._code = 1
                 self._kill_at = time.monotonic()
@@ -113,20 +185,29 @@ class Supervisor:
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        for seat in self._seats:
-            if seat.pid is not None:
-                os.kill(seat.pid, number)
+        for pid in self._children():
+            os.kill(pid, number)
 
     def _reap(self) -> None:
-        for seat in self._seats:
-            if seat.pid is None:
-                continue
-            pid, status = os.waitpid(seat.pid, os.WNOHANG)
+        for child in self._children():
+            pid, status = os.waitpid(child, os.WNOHANG)
             if pid:
-                self._bury(seat, os.waitstatus_to_exitcode(status))
+                self._bury(pid, os.waitstatus_to_exitcode(status))
 
-    def _bury(self, seat: _Seat, code: int) -> None:
-        pid, seat.pid = seat.pid, None
+    def _bury(self, pid: int, code: int) -> None:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if code and self._kill_at is None:
+            _log.error("worker %d ended with %s", pid, how)
+        for seat in self._seats:
+            if seat.pid == pid:
+                seat.pid = None
+                self._mourn(seat, code)
+        self._retired.discard(pid)
+        if self._heirs.pop(pid, None) and self._kill_at is None:
+            self._disinherit(f"a worker ended with {how} as it started; {USABLE_KEYS}")
+
+    def _mourn(self, seat: _Seat, code: int) -> None:
+        """Decide what becomes of the place of a worker that ended."""
         if self._kill_at is not None:
             return
         now = time.monotonic()
@@ -134,8 +215,9 @@ class Supervisor:
             # It was told to stop: alone, and another takes its place, or with us, and we shall hear of it in a moment.
             seat.due = now + _FIRST_PAUSE_SECONDS
             return
-        _log.error("worker %d ended with %s", pid, f"signal {-code}" if code < 0 else f"exit code {code}")
         if self._unready > 0:
+            if code == -signal.SIGABRT and self._renewal:
+                _log.error("the certificate or its key may be of a kind that is not served: %s", USABLE_KEYS)
             self._stop(1)
             return
         if now - seat.born > _LONG_LIFE_SECONDS:
@@ -143,37 +225,45 @@ class Supervisor:
         seat.due = now + seat.pause
         seat.pause = min(max(2 * seat.pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
 
-    def _count_ready(self, count: int) -> None:
-        if self._unready > 0:
-            self._unready -= count
-            if self._unready <= 0:
-                self._ready()
+    def _count_ready(self, pids: bytes) -> None:
+        for (pid,) in _PID.iter_unpack(pids):
+            if pid in self._heirs:
+                self._ready_heirs.add(pid)
+                if len(self._ready_heirs) == len(self._heirs):
+                    self._succeed()
+            elif self._unready > 0:
+                self._unready -= 1
+                if self._unready == 0:
+                    self._ready()
 
-    def _fork(self, seat: _Seat) -> None:
-        seat.born = time.monotonic()
-        held = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    def _fork(self, seat: _Seat, task: Work) -> int:
+        held = self._signals()
         signal.pthread_sigmask(signal.SIG_BLOCK, held)  # a child is not to lose one in the parent's handlers
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            self._be_worker(seat, held)
-        seat.pid = pid
+            self._be_worker(seat, task, held)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+        return pid
 
-    def _be_worker(self, seat: _Seat, held: set[signal.Signals]) -> None:
+    def _be_worker(self, seat: _Seat, task: Work, held: set[signal.Signals]) -> None:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             for number in held:
                 signal.signal(number, signal.SIG_DFL)
+            if self._renewal is not None:
+                signal.signal(
+                    signal.SIGHUP, signal.SIG_IGN
+                )  # it is for the supervisor, whoever sends it to all
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             for other in self._seats:
                 if other is not seat:
                     other.listener.close()
             for descriptor in (self._wakeup, self._wakeup_end, self._announced, self._lifeline_end):
                 os.close(descriptor)
-            code = work(self._task, seat.listener, self._announce, self._lifeline)
+            code = work(task, seat.listener, self._announce, self._lifeline)
         except BaseException:  # noqa: BLE001 - the end of the process, whatever it is
             traceback.print_exc()
         finally:
@@ -183,7 +273,7 @@ class Supervisor:
             os._exit(code)
 
     def _announce(self) -> None:
-        os.write(self._announced_end, b".")
+        os.write(self._announced_end, _PID.pack(os.getpid()))
 
 
 def _noted(*_: object) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WARN_SECONDS: Final = 14 * 86400
+USABLE_KEYS: Final = (
+    "RSA keys of 2048 to 4096 bits, ECDSA keys on P-256 or P-384, and Ed25519 keys can be used"
+)
 
 _DAY: Final = 86400
 _HAS_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
@@ -77,7 +80,7 @@ def load(tls: Tls) -> Credentials:
 
 
 class Renewal:
-    """Looks whether the files of `current` were replaced, and by what."""
+    """Looks whether the files of `current`, the credentials in use, were replaced, and by what."""
 
     def __init__(self, current: Credentials, clock: Callable[[], float] = time.time) -> None:
         self.current = current
@@ -87,10 +90,10 @@ class Renewal:
         self._warned = -float(WARN_SECONDS)
 
     def look(self, *, at_once: bool = False) -> Credentials | None:
-        """The new credentials, which then are `current`, or None.
+        """The new credentials, good as far as can be told, or None.
 
         Files are written one after the other: what is new counts when it was the same at two looks, or
-        `at_once`. What cannot be used is logged, once, and `current` stays.
+        `at_once`. What is no good is refused.
         """
         self._warn()
         current = self.current
@@ -99,31 +102,45 @@ class Renewal:
         except TlsError as error:
             found = str(error)
         settled = at_once or found == self._seen
+        known = found == (current.certificate, current.key, current.client_ca) or (
+            found == self._refused and not at_once
+        )
         self._seen = found
-        if not settled or found in (self._refused, (current.certificate, current.key, current.client_ca)):
+        if known or not settled:
             return None
         try:
             if isinstance(found, str):
                 raise TlsError(found)  # noqa: TRY301 - one place logs what is refused
-            self.current = _checked(current.tls, *found)
+            return _checked(current.tls, *found)
         except TlsError as error:
             self.refuse(str(error))
             return None
-        return self.current
 
     def refuse(self, reason: str) -> None:
-        """Log why what was seen last is not used; it is not offered again."""
+        """Log why what was seen last is not used; it is offered again only where it is asked for `at_once`."""
         self._refused = self._seen
         _log.error("the certificate in use stays, as the new one cannot be used: %s", reason)
+
+    def accept(self, credentials: Credentials) -> None:
+        """Log that these are in use now."""
+        self.current = credentials
+        _log.info(
+            "new connections get the new certificate, which is valid until %s", _date(credentials.expires)
+        )
 
     def _warn(self) -> None:
         now = self._clock()
         left = self.current.expires - now
         if left < WARN_SECONDS and now - self._warned > _DAY:
             self._warned = now
-            date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.current.expires))
             verb = "expires" if left > 0 else "has expired, and clients refuse it since"
-            _log.warning("the certificate %s %s %s", self.current.tls.certificate, verb, date)
+            _log.warning(
+                "the certificate %s %s %s", self.current.tls.certificate, verb, _date(self.current.expires)
+            )
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def _read(tls: Tls) -> tuple[bytes, bytes, bytes | None]:
@@ -175,7 +192,7 @@ def _check_key(context: ssl.SSLContext, tls: Tls, certificate: bytes, key: bytes
         )
     files = _in_memory(certificate), _in_memory(key)
     try:
-        context.load_cert_chain(*map(_path, files), password="")
+        context.load_cert_chain(_path(files[0]), _path(files[1]), password="")
     except ssl.SSLError as error:
         problem = (
             f"is not the key of the first certificate in {tls.certificate}; that must be the server's own"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -23,9 +25,12 @@ from granian.server.embed import Server
 from cargohold.http.listen import BACKLOG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from cargohold.http.rsgi import RsgiApplication
+    from cargohold.http.redirect import Redirect
+    from cargohold.http.rsgi import HTTPProtocol, RsgiApplication, Scope
+    from cargohold.http.tls import Credentials
+    from cargohold.messages import Headers
 
 # Of one worker; more wait until one of these ends. Idle ones count, so there are many.
 MAX_CONNECTIONS = 1024
@@ -33,6 +38,10 @@ MAX_CONNECTIONS = 1024
 BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
 HTTP2_PING_MILLISECONDS = 30_000
+RETIRE = signal.SIGUSR1
+# What granian gives a handshake (10) and then the head of a request (30): a connection has been used by then.
+RETIREMENT_SECONDS = 45.0
+_CLOSE = ("connection", "close")
 _LAST_REQUESTS_SECONDS = 2.0
 _OVERTIME_SECONDS = 5
 
@@ -47,21 +56,23 @@ class Work:
     """What a worker is to serve, and how.
 
     `application_factory` is called in the worker's own process. `stop_timeout` (seconds) bounds how long
-    requests may go on after the stop.
+    requests may go on after the stop. With `credentials` the connections are secured with TLS.
     """
 
     application_factory: Callable[[], RsgiApplication]
     http2: bool
     stop_timeout: float
+    credentials: Credentials | None = None
+    redirect: Redirect | None = None
 
 
 class _Granian(Server):
     """Granian within this process, on a socket that is open already."""
 
-    def __init__(self, target: SimpleNamespace, listener: socket.socket, *, http2: bool) -> None:
+    def __init__(self, target: SimpleNamespace, listener: socket.socket, task: Work) -> None:
         super().__init__(
             target=target,
-            http=HTTPModes.auto if http2 else HTTPModes.http1,
+            http=HTTPModes.auto if task.http2 else HTTPModes.http1,
             websockets=False,
             backpressure=_most_connections(),
             runtime_blocking_threads=FILE_THREADS,
@@ -81,17 +92,38 @@ class _Granian(Server):
         )
         self._is_unix = listener.family == socket.AF_UNIX
         self._descriptor = listener.detach()  # granian closes it
+        if task.credentials is not None:
+            # What granian would make of the files itself, but of contents that cannot change meanwhile.
+            certificate, key, client_ca = task.credentials.files()
+            tls = task.credentials.tls
+            must = tls.client_certificates == "require"
+            self.ssl_ctx: Any = (True, certificate, key, None, f"tls{tls.minimum}", client_ca, [], must)
 
     def _init_shared_socket(self) -> None:
         self._shd: Any = _open_socket(self._descriptor, self._is_unix, BACKLOG)
+
+    def take_no_more(self) -> None:
+        """Leave new connections to other processes that listen; those that are open go on.
+
+        Granian can only stop whole, and then cuts off whoever is in the middle of a handshake. So the kernel
+        is asked to tell it of no more connections, through the epoll descriptor on which it waits for them.
+        """
+        for name in os.listdir("/proc/self/fdinfo"):
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/self/fdinfo/{name}") as file:
+                waits = [line.split()[1] for line in file if line.startswith("tfd:")]
+                if str(self._descriptor) in waits:
+                    select.epoll.fromfd(int(name)).unregister(self._descriptor)
+                    return
 
 
 def work(task: Work, listener: socket.socket, ready: Callable[[], None], lifeline: int | None = None) -> int:
     """Serve on `listener` until a SIGTERM, then let what runs come to its end; gives the process's exit code.
 
     `ready` is called when requests are taken. Where there is a supervisor, `lifeline` is a descriptor that
-    becomes readable when it dies, which stops the worker too, and a SIGINT is left to the supervisor; without
-    one a SIGINT stops like a SIGTERM, and a second signal ends the process at once.
+    becomes readable when it dies, which stops the worker too, and a SIGINT is left to the supervisor, which
+    sends RETIRE when another worker listens on the socket: then this one takes no more connections, and ends
+    with those that it has. Without a supervisor a SIGINT stops like a SIGTERM, and a second signal ends the
+    process at once.
     """
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         return runner.run(_work(task, listener, ready, lifeline))
@@ -99,8 +131,8 @@ def work(task: Work, listener: socket.socket, ready: Callable[[], None], lifelin
 
 async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], lifeline: int | None) -> int:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    _watch(loop, stop, lifeline)
+    stop, retire = asyncio.Event(), asyncio.Event()
+    _watch(loop, stop, retire, lifeline)
     application = task.application_factory()
     others: set[asyncio.Task[Any]] = set()  # than those of requests
 
@@ -109,16 +141,29 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
         others.update(asyncio.all_tasks(loop))
         loop.call_soon(ready)
 
+    async def answer(scope: Scope, protocol: HTTPProtocol) -> None:
+        await application.__rsgi__(scope, _Farewell(protocol) if retire.is_set() else protocol)
+
     # Granian's own end comes before that of requests whose client has gone: the application's is called after both.
     target = SimpleNamespace(
-        __rsgi__=application.__rsgi__, __rsgi_init__=started, __rsgi_del__=lambda _loop: None
+        __rsgi__=answer if task.credentials else application.__rsgi__,
+        __rsgi_init__=started,
+        __rsgi_del__=lambda _loop: None,
     )
     logging.getLogger("_granian").addFilter(_is_news)
-    server = _Granian(target, listener, http2=task.http2)
+    server = _Granian(target, listener, task)
+    if task.redirect is not None:
+        await task.redirect.start()
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    retiring = asyncio.create_task(retire.wait())
+    await asyncio.wait({serving, stopping, retiring}, return_when=asyncio.FIRST_COMPLETED)
+    if task.redirect is not None:
+        task.redirect.close()
+    if retiring.done():
+        await _retire(server, {serving, stopping})
+    for waiting in (stopping, retiring):
+        waiting.cancel()
     # Whatever hangs past the time limit, a thread on a dead disk perhaps, ends with the process.
     signal.signal(signal.SIGALRM, lambda *_: _leave(0))
     signal.alarm(math.ceil(task.stop_timeout) + _OVERTIME_SECONDS)
@@ -128,11 +173,41 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
         await _end_of(asyncio.all_tasks() - others)
         application.__rsgi_del__(loop)
         serving.result()
-        return 0 if stop.is_set() else 1
+        return 0 if stop.is_set() or retire.is_set() else 1
     _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)
     application.__rsgi_del__(loop)
     _leave(0)
     return 0
+
+
+async def _retire(server: _Granian, ends: set[asyncio.Task[Any]]) -> None:
+    """Let connections end as their clients like, and those that are idle after a while; requests take their time."""
+    server.take_no_more()
+    await asyncio.wait(ends, timeout=RETIREMENT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+
+class _Farewell:
+    """Answers that ask their clients to come back on a new connection."""
+
+    def __init__(self, protocol: HTTPProtocol) -> None:
+        self._protocol = protocol
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._protocol)
+
+    def response_empty(self, status: int, headers: Headers) -> None:
+        self._protocol.response_empty(status, [*headers, _CLOSE])
+
+    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
+        self._protocol.response_bytes(status, [*headers, _CLOSE], body)
+
+    def response_file(self, status: int, headers: Headers, file: str) -> None:
+        self._protocol.response_file(status, [*headers, _CLOSE], file)
+
+    def response_file_range(self, status: int, headers: Headers, file: str, start: int, end: int) -> None:
+        self._protocol.response_file_range(status, [*headers, _CLOSE], file, start, end)
 
 
 async def _end_of(requests: set[asyncio.Task[Any]]) -> None:
@@ -141,9 +216,12 @@ async def _end_of(requests: set[asyncio.Task[Any]]) -> None:
         await asyncio.wait(requests, timeout=_LAST_REQUESTS_SECONDS)
 
 
-def _watch(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, lifeline: int | None) -> None:
+def _watch(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, retire: asyncio.Event, lifeline: int | None
+) -> None:
     if lifeline is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        loop.add_signal_handler(RETIRE, retire.set)
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_reader(lifeline, stop.set)
         return

@@ -133,9 +133,11 @@ def test_claim() -> None:
 
 
 def test_claim_of_others() -> None:
-    """A claim may say `*` and give a class."""
-    entry = {"type": "repository", "class": "image", "name": "app", "actions": ["*"]}
-    assert read_access_claim([entry]) == set(accesses("app", PULL, PUSH, DELETE))
+    """A claim may say `*`, and give a class, in either place that was ever one for it."""
+    every = {"type": "repository", "class": "image", "name": "app", "actions": ["*"]}
+    assert read_access_claim([every]) == set(accesses("app", PULL, PUSH, DELETE))
+    plugin = {"type": "repository(plugin)", "name": "app", "actions": ["pull"]}
+    assert read_access_claim([plugin]) == set(accesses("app", PULL))
 
 
 @pytest.mark.parametrize(

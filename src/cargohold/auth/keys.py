@@ -13,7 +13,7 @@ import stat
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import msgspec
 from joserfc.errors import JoseError
@@ -56,8 +56,8 @@ class Published(TypedDict):
 class _Written(msgspec.Struct, frozen=True):
     """What a file holds: a JWK (RFC 7518, "Parameters for Elliptic Curve Keys") and when it begins to sign."""
 
-    kty: str
-    crv: str
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
     x: str
     y: str
     d: str
@@ -129,6 +129,11 @@ class SigningKeys:
             _sync_folder(self._folder)
         self._look()
         return made
+
+    def check(self) -> None:
+        """Raise Conflict where a key cannot be used, and Unavailable where the system is in the way."""
+        with _told(self._folder):
+            _sound(self._folder)
 
     def all(self, now: float) -> list[SigningKey]:
         """Those whose time is not over, the oldest first."""
@@ -232,6 +237,10 @@ def _read(folder: str) -> tuple[list[SigningKey], list[str]]:
             keys.append(_load(f"{folder}/{name}"))
         except FileNotFoundError:
             continue  # removed meanwhile
+        except PermissionError as error:
+            problems.append(
+                f"{folder}/{name} cannot be read: {error.strerror}; give it to the user that serves"
+            )
         except Conflict as problem:
             problems.append(str(problem))
     keys.sort(key=lambda each: (each.since, each.kid))
@@ -257,7 +266,7 @@ def _load(path: str) -> SigningKey:
         written = msgspec.json.decode(content, type=_Written)
         members = {name: getattr(written, name) for name in ("kty", "crv", "x", "y", "d")}
         made = SigningKey.of(ECKey.import_key(members), written.since)
-        if written.crv == _CURVE and _name(made) == os.path.basename(path):
+        if _name(made) == os.path.basename(path):
             return made
     raise Conflict(f"{path} is no key of this registry, or is damaged: restore it or remove it")
 
@@ -269,6 +278,7 @@ def _make(folder: str, since: float) -> SigningKey:
     aside = f"{folder}/{_ASIDE}{uuid.uuid4().hex}"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        _give(aside, folder)
         write_all(descriptor, msgspec.json.encode({**key.as_dict(private=True), "since": since}))
         os.fsync(descriptor)
     finally:
@@ -276,6 +286,13 @@ def _make(folder: str, since: float) -> SigningKey:
     os.rename(aside, f"{folder}/{_name(made)}")
     _sync_folder(folder)
     return made
+
+
+def _give(path: str, above: str) -> None:
+    """Let what root makes belong to whom the folder above belongs, so that a server of that user can use it."""
+    if os.geteuid() == 0:
+        owner = os.stat(above)
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _sync_folder(path: str) -> None:
@@ -289,13 +306,14 @@ def _sync_folder(path: str) -> None:
 @contextmanager
 def _alone(folder: str) -> Iterator[None]:
     """Be the only one who changes the folder, which is made where it is missing. Raises Busy."""
-    above = os.path.dirname(folder)
-    os.makedirs(above, exist_ok=True)
+    above, lock = os.path.dirname(folder), f"{folder}/lock"
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)
+        _give(folder, above)
         _sync_folder(above)
-    descriptor = open_lock(f"{folder}/lock")
+    descriptor = open_lock(lock)
     try:
+        _give(lock, folder)
         with locked(descriptor, time.monotonic() + PATIENCE):
             for name in os.listdir(folder):
                 if name.startswith(_ASIDE):

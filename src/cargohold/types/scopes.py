@@ -47,11 +47,12 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Access, ...]:
 def _parse(scope: str) -> Iterator[Access]:
     head, _, actions = scope.rpartition(":")
     kind, _, name = head.partition(":")
-    known = _TYPE.fullmatch(kind)
-    return _accesses(known[1] if known else "", name, actions.split(","))
+    return _accesses(kind, name, actions.split(","))
 
 
-def _accesses(kind: str, name: str, actions: Iterable[str]) -> Iterator[Access]:
+def _accesses(written: str, name: str, actions: Iterable[str]) -> Iterator[Access]:
+    match = _TYPE.fullmatch(written)
+    kind = match[1] if match else None
     if (kind, name) == _CATALOG:
         if _EVERY in actions:
             yield Access(Permission.CATALOG, None)

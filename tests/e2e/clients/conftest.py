@@ -5,18 +5,21 @@ from __future__ import annotations
 import platform
 import random
 import uuid
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 import httpx2
 import pytest
 
-from tests.e2e.clients.absence import require
+from tests.e2e.clients.absence import require, require_root
+from tests.e2e.clients.engine import clear, containerd_engine, docker_engine
 from tests.e2e.clients.images import Layer, Layout, make_image, make_index
 from tests.e2e.clients.program import Client
 from tests.e2e.clients.repository import Repository
+from tests.e2e.clients.terminal import Terminal, furnish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -93,3 +96,39 @@ def runnable(tmp_path: Path, busybox: bytes, architecture: str) -> Layout:
     """An image for this machine whose command prints `it runs`."""
     layers = [{"bin/busybox": busybox}, {"said": b"it runs\n"}]
     return make_image(tmp_path / "runnable", layers, architecture, ["/bin/busybox", "cat", "/said"])
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Mapping[str, str]]]:
+    """Gives the environment in which a client finds its engine, which is started when it is first asked for."""
+    makers = {"docker": docker_engine, "ctr": containerd_engine}
+    found: dict[str, Mapping[str, str]] = {}
+    with ExitStack() as running:
+
+        def find(client: str) -> Mapping[str, str]:
+            if client in makers and client not in found:
+                engine = running.enter_context(makers[client](tmp_path_factory.mktemp(client)))
+                found[client] = {name: value for name, value in engine.environment.items() if name != "HOME"}
+            return found.get(client, {})
+
+        yield find
+
+
+@pytest.fixture
+def terminal(
+    tmp_path_factory: pytest.TempPathFactory, architecture: str, engines: Callable[[str], Mapping[str, str]]
+) -> Iterator[Callable[[str, Registry], Terminal]]:
+    """Makes a terminal for a client and a registry."""
+    folders = []
+
+    def make(client: str, registry: Registry) -> Terminal:
+        require(client)
+        if client in {"podman", "buildah"}:
+            require_root()
+        folder = tmp_path_factory.mktemp("home")  # its name must be short, for podman
+        folders.append(folder)
+        return Terminal(client, registry.host, folder, {**furnish(folder, architecture), **engines(client)})
+
+    yield make
+    for folder in folders:
+        clear(folder)

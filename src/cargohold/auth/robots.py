@@ -71,6 +71,10 @@ class Robots:
         await self._state.add_robot(Robot(uuid.uuid4().hex, name, _hash(secret), text, now, expires))
         return secret
 
+    def list(self) -> list[tuple[Robot, Grants]]:
+        """All robots by name, also those that have expired."""
+        return [(robot, _grants(robot.grants)) for robot in self._state.list_robots()]
+
     async def revoke(self, name: str) -> bool:
         """Remove a robot, with its secret and all that was issued to it; whether there was one."""
         return await self._state.remove_robot(name)

@@ -1,0 +1,210 @@
+"""The command `cargohold token`: access tokens for robots."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cargohold.cli.settings_options import with_settings
+from cargohold.config.kinds import Misfit, duration, shown, write_json
+from cargohold.types.operations import Permission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.auth.grants import Grants
+    from cargohold.auth.robots import Robots
+    from cargohold.config import Settings
+    from cargohold.storage.state import Robot
+
+_GRANTABLE = ("pull", "push", "delete", "catalog")
+_LIFE = duration(1, 100 * 365 * 86400)
+_NEVER = float("inf")
+
+
+class _Refused(click.ClickException):
+    """The command could not do it; the exit code is 1."""
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
+        click.echo(f"cargohold: {self.message}", err=True)
+
+
+def _permissions(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> frozenset[Permission]:
+    words = [word.strip().lower() for text in texts for word in text.split(",")]
+    for word in words:
+        if word not in _GRANTABLE:
+            raise click.BadParameter(f"write some of {', '.join(_GRANTABLE)}, with commas, not {word!r}")
+    return frozenset(map(Permission, words))
+
+
+def _life(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
+    """In seconds."""
+    if text.lower() == "never":
+        return _NEVER
+    try:
+        return float(_LIFE.read(text))
+    except Misfit:
+        raise click.BadParameter(f"must be never, or {_LIFE.form}, not {shown(text)}") from None
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke access tokens: secrets of robots, that log in as a password does.
+
+    A token holds for the registry of one storage, and only where that asks for a login.
+    """
+
+
+@token.command()
+@click.argument("name")
+@click.option(
+    "--repository",
+    "patterns",
+    multiple=True,
+    required=True,
+    metavar="PATTERN",
+    help="The repositories it is for, such as 'org/app', 'org/*' or 'org/**'; may be repeated.",
+)
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    default=("pull",),
+    show_default="pull",
+    metavar="WORDS",
+    callback=_permissions,
+    help="What it may do there: some of pull, push, delete, catalog, with commas.",
+)
+@click.option(
+    "--expires",
+    "life",
+    default="90d",
+    show_default=True,
+    metavar="TIME",
+    callback=_life,
+    help="How long it holds, such as 12h, 90d or never.",
+)
+@with_settings("storage.path")
+def create(
+    name: str, patterns: tuple[str, ...], permissions: frozenset[Permission], life: float, settings: Settings
+) -> None:
+    """Make the robot NAME and print its secret, which is never shown again.
+
+    It is used as a password; any user name goes with it.
+    """
+    from cargohold.auth.grants import Grant, Grants  # noqa: PLC0415 - see `_robots`
+
+    expires = time.time() + life
+    try:
+        grants = Grants(tuple(Grant(pattern, permissions) for pattern in dict.fromkeys(patterns)))
+        with _robots(settings) as robots:
+            secret = asyncio.run(robots.create(name, grants, expires))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(secret)
+    click.echo(f"{name}: {_written(grants)}; expires: {_time(expires) or 'never'}", err=True)
+
+
+@token.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
+@with_settings("storage.path")
+def list_(*, as_json: bool, settings: Settings) -> None:
+    """List the robots, also those that have expired, and what they may do."""
+    with _robots(settings) as robots:
+        found = robots.list()
+    if as_json:
+        click.echo(write_json([_record(robot, grants) for robot, grants in found]))
+        return
+    rows = [("NAME", "CREATED", "EXPIRES", "MAY")]
+    rows += [
+        (robot.name, str(_time(robot.created)), _time(robot.expires) or "never", _written(grants))
+        for robot, grants in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+@token.command()
+@click.argument("name")
+@with_settings("storage.path")
+def revoke(name: str, settings: Settings) -> None:
+    """Remove the robot NAME: its secret, and all tokens issued to it, are refused at once."""
+    with _robots(settings) as robots:
+        if not asyncio.run(robots.revoke(name)):
+            raise _Refused(f"there is no robot {name}")
+    click.echo(f"{name} is revoked", err=True)
+
+
+@contextmanager
+def _robots(settings: Settings) -> Iterator[Robots]:
+    """The robots of a storage; what goes wrong with them ends the command with 1."""
+    # They bring the database in, which --help need not wait for.
+    from cargohold.auth.robots import Robots  # noqa: PLC0415
+    from cargohold.storage.layout import Layout  # noqa: PLC0415
+    from cargohold.storage.protocols import StoreError  # noqa: PLC0415
+    from cargohold.storage.state import State  # noqa: PLC0415
+
+    layout = Layout(os.path.abspath(settings.storage.path))
+    if not os.path.isdir(layout.root):
+        raise _Refused(f"there is no directory {layout.root}: name that of the registry with --storage-path")
+    with _acting_for_owner(layout.root):
+        state = State(layout.own)
+        try:
+            os.makedirs(layout.own, exist_ok=True)
+            yield Robots(state)
+        except (OSError, StoreError) as error:
+            raise _Refused(str(error)) from None
+        finally:
+            state.close()
+
+
+@contextmanager
+def _acting_for_owner(path: str) -> Iterator[None]:
+    """Do as the owner of a directory what root has typed: a server that is not root must be able to use it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    owner, group = os.stat(path), os.getegid()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+
+
+def _time(seconds: float) -> str | None:
+    """As RFC 3339 writes it; None for what never comes."""
+    if seconds == _NEVER:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _words(permissions: frozenset[Permission]) -> list[str]:
+    return [word for word in _GRANTABLE if Permission(word) in permissions]
+
+
+def _written(grants: Grants) -> str:
+    return "; ".join(f"{','.join(_words(grant.permissions))} in {grant.pattern}" for grant in grants.grants)
+
+
+def _record(robot: Robot, grants: Grants) -> dict[str, Any]:
+    return {
+        "name": robot.name,
+        "grants": [
+            {"repository": grant.pattern, "permissions": _words(grant.permissions)} for grant in grants.grants
+        ],
+        "created": _time(robot.created),
+        "expires": _time(robot.expires),
+        "expired": robot.expires <= time.time(),
+    }

@@ -7,14 +7,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from cargohold.auth.attempts import FailedLogins
-from cargohold.auth.bearer import ForeignTokens
 from cargohold.auth.htpasswd import HtpasswdUsers
 from cargohold.auth.issuer import Issuer
-from cargohold.auth.key_files import JwksFile, PemKeys
 from cargohold.auth.keys import SigningKeys
 from cargohold.auth.login import Login
-from cargohold.auth.oidc import ClaimRule, IdTokens, Trust
-from cargohold.auth.published_keys import DiscoveredKeys, JwksUrl
 from cargohold.auth.refresh import RefreshTokens
 from cargohold.auth.robots import Robots
 from cargohold.auth.rules import Rule, Rules
@@ -29,10 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cargohold.auth.identity import Authority
-    from cargohold.auth.jwks import KeySource
     from cargohold.auth.protocols import Passwords, Subject, Tokens
     from cargohold.config import Settings
-    from cargohold.config.settings import Bearer
     from cargohold.http.guard import Challenge
     from cargohold.http.middleware import Route
     from cargohold.messages import Request
@@ -61,7 +55,7 @@ class Logins:
         self._users = HtpasswdUsers(auth.htpasswd, rules.of) if auth.htpasswd else None
         passwords: list[Passwords] = [Robots(self._state)]
         if auth.oidc:
-            passwords.append(IdTokens(list(_trusts(settings))))
+            passwords.append(_id_tokens(settings))
         if self._users is not None:
             passwords.append(self._users)
         issuer = Issuer(
@@ -73,7 +67,7 @@ class Logins:
         )
         tokens: list[Tokens] = [issuer]
         if has_keys(settings):
-            tokens.append(_foreign_tokens(auth.bearer))
+            tokens.append(_foreign_tokens(settings))
         limit = settings.limits
         attempts = (
             FailedLogins(limit.failed_logins, counters, allow=limit.allow)
@@ -118,41 +112,28 @@ def rules_of(settings: Settings) -> Rules:
     """The rules that the settings write. Raises ValueError where they do not go together."""
     auth = settings.auth
     return Rules(
-        [Rule(_permissions(rule.actions), rule.repository, rule.users, rule.groups) for rule in auth.rules],
+        [Rule(permissions(rule.actions), rule.repository, rule.users, rule.groups) for rule in auth.rules],
         groups=auth.groups,
         administrators=auth.administrators,
-        default=None if auth.default is None else _permissions(auth.default),
+        default=None if auth.default is None else permissions(auth.default),
     )
 
 
-def _permissions(actions: Iterable[str]) -> frozenset[Permission]:
+def permissions(actions: Iterable[str]) -> frozenset[Permission]:
+    """Actions as settings write them."""
     return frozenset(map(Permission, actions))
 
 
-def _trusts(settings: Settings) -> Iterable[Trust]:
-    for trusted in settings.auth.oidc:
-        keys = JwksUrl(trusted.jwks_url) if trusted.jwks_url else DiscoveredKeys(trusted.issuer)
-        rules = [
-            ClaimRule(rule.claims, rule.repository, _permissions(rule.actions)) for rule in trusted.rules
-        ]
-        yield Trust(trusted.issuer, trusted.audience, keys, rules)
+def _id_tokens(settings: Settings) -> Passwords:
+    from cargohold.app import trust  # noqa: PLC0415 - few use it, and it is large
+
+    return trust.id_tokens(settings)
 
 
-def _foreign_tokens(bearer: Bearer) -> ForeignTokens:
-    keys: KeySource
-    if bearer.key:
-        keys = PemKeys(bearer.key)
-    elif bearer.jwks:
-        keys = JwksFile(bearer.jwks)
-    else:
-        keys = JwksUrl(str(bearer.jwks_url))
-    return ForeignTokens(
-        keys,
-        issuer=bearer.issuer,
-        audience=bearer.service,
-        algorithms=bearer.algorithms,
-        leeway=bearer.leeway,
-    )
+def _foreign_tokens(settings: Settings) -> Tokens:
+    from cargohold.app import trust  # noqa: PLC0415 - few use it, and it is large
+
+    return trust.foreign_tokens(settings)
 
 
 def _authority_of(rules: Rules, passwords: Iterable[Passwords]) -> Callable[[Subject], Authority | None]:

@@ -55,7 +55,7 @@ imports: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp ## the tests that start no servers, with branch coverage
 	@$(BIN)/pytest -m 'not slow and not soak' --ignore tests/e2e --ignore tests/interop --ignore tests/crash --cov --cov-report=term
 
-conformance: $(VENV)/runtime.stamp ## the official OCI suite, four runs (Go 1.24 or later)
+conformance: $(VENV)/runtime.stamp ## the official OCI suite, without a login and with it (Go 1.24 or later)
 	@$(BIN)/python ci/conformance
 
 bench: $(VENV)/dev.stamp ## measure; see benchmarks/README.md

@@ -17,7 +17,7 @@ import struct
 import time
 from typing import NamedTuple
 
-from cargohold.storage.locks import PATIENCE, Busy, locked, open_lock, try_lock
+from cargohold.storage.locks import PATIENCE, Busy, locked, try_lock
 
 ENTRIES = 65_536
 WAIT_SECONDS = 0.005
@@ -28,6 +28,7 @@ _SPIN_SECONDS = 0.00002
 _LOOK_SECONDS = 1.0
 _MOST = 2**32 - 1
 
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MAGIC = b"counts\x00\x01"
 _KEY = slice(8, 24)
 _HEADER_BYTES = 64
@@ -92,7 +93,9 @@ class Counters:
 
     def _open(self) -> None:
         try:
-            self._descriptor = open_lock(self._path)
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            # For its user alone: whoever may open it may hold its lock.
+            self._descriptor = os.open(self._path, _OPEN, 0o600)
             with locked(self._descriptor, time.monotonic() + PATIENCE):
                 self._table = _mapped(self._descriptor)
         except (OSError, Busy) as error:

@@ -18,7 +18,7 @@ import bcrypt
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.e2e.conftest import Start
@@ -45,6 +45,9 @@ class Client:
         self._connection = http.client.HTTPConnection(server.host, timeout=30)
         self._headers = {} if login is None else {"Authorization": login}
 
+    def close(self) -> None:
+        self._connection.close()
+
     def ask(
         self, method: str, target: str, body: bytes = b"", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
@@ -63,8 +66,25 @@ def basic(name: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{name}".encode()).decode()
 
 
+class Guarded:
+    """A server, and its clients by their logins."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._clients: list[Client] = []
+
+    def client(self, login: str | None) -> Client:
+        client = Client(self._server, login)
+        self._clients.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
 @pytest.fixture
-def guarded(start: Start, tmp_path: Path) -> Server:
+def guarded(start: Start, tmp_path: Path) -> Iterator[Guarded]:
     """Ann may do everything, eve everything in `eve/**` alone, and anybody may pull what is public."""
     users = tmp_path / "users"
     hashes = {name: bcrypt.hashpw(name.encode(), bcrypt.gensalt(4)).decode() for name in ("ann", "eve")}
@@ -82,10 +102,12 @@ def guarded(start: Start, tmp_path: Path) -> Server:
             "deletion": "true",
         }
     )
-    ann = Client(server, basic("ann"))
+    registry = Guarded(server)
+    ann = registry.client(basic("ann"))
     for repository in (HIDDEN, "eve/own", "public/app"):
         push(ann, repository)
-    return server
+    yield registry
+    registry.close()
 
 
 def push(ann: Client, repository: str) -> str:
@@ -114,14 +136,14 @@ def push(ann: Client, repository: str) -> str:
     return digest
 
 
-def token_for(server: Server, login: str | None, *scopes: str) -> str:
+def token_for(guarded: Guarded, login: str | None, *scopes: str) -> str:
     query = "&".join(["service=cargohold", *(f"scope={scope}" for scope in scopes)])
-    status, _, content = Client(server, login).ask("GET", f"/auth/token?{query}")
+    status, _, content = guarded.client(login).ask("GET", f"/auth/token?{query}")
     assert status == 200, content
     return f"Bearer {json.loads(content)['token']}"
 
 
-def everyone(server: Server) -> dict[str, str | None]:
+def everyone(guarded: Guarded) -> dict[str, str | None]:
     """All the ways to come without the right to pull."""
     scopes = [
         f"repository:{name}:pull,push,delete" for name in (HIDDEN, ABSENT_REPOSITORY, "eve/own", "eve/new")
@@ -129,8 +151,8 @@ def everyone(server: Server) -> dict[str, str | None]:
     return {
         "nobody": None,
         "password": basic("eve"),
-        "token": token_for(server, basic("eve"), *scopes, "registry:catalog:*"),
-        "anonymous token": token_for(server, None, *scopes),
+        "token": token_for(guarded, basic("eve"), *scopes, "registry:catalog:*"),
+        "anonymous token": token_for(guarded, None, *scopes),
     }
 
 
@@ -160,13 +182,13 @@ def requests(repository: str, digest: str) -> list[tuple[str, str]]:
     ]
 
 
-def test_what_is_hidden_answers_as_what_is_not_there(guarded: Server) -> None:
+def test_what_is_hidden_answers_as_what_is_not_there(guarded: Guarded) -> None:
     """Status, headers and body of every request for a hidden repository are those of one that does not exist."""
-    manifest = Client(guarded, basic("ann")).ask("HEAD", f"/v2/{HIDDEN}/manifests/v1")[1][
+    manifest = guarded.client(basic("ann")).ask("HEAD", f"/v2/{HIDDEN}/manifests/v1")[1][
         "docker-content-digest"
     ]
     for way, login in everyone(guarded).items():
-        client = Client(guarded, login)
+        client = guarded.client(login)
         for digest in (SECRET_DIGEST, manifest, ABSENT):
             for (method, hidden), (_, absent) in zip(
                 requests(HIDDEN, digest), requests(ABSENT_REPOSITORY, digest), strict=True
@@ -174,16 +196,16 @@ def test_what_is_hidden_answers_as_what_is_not_there(guarded: Server) -> None:
                 answers = client.ask(method, hidden), client.ask(method, absent)
                 assert answers[0][0] in {401, 403}, (way, method, hidden)
                 assert seen(answers[0], HIDDEN) == seen(answers[1], ABSENT_REPOSITORY), (way, method, hidden)
-    ann = Client(guarded, basic("ann"))
+    ann = guarded.client(basic("ann"))
     assert ann.ask("GET", f"/v2/{HIDDEN}/tags/list")[2] == b'{"name":"hidden/app","tags":["v1"]}'
 
 
-def test_a_mount_does_not_tell_what_is_hidden(guarded: Server) -> None:
+def test_a_mount_does_not_tell_what_is_hidden(guarded: Guarded) -> None:
     """To mount what is hidden is answered as to mount what is not there: by a session, nothing is mounted."""
     for way, login in everyone(guarded).items():
         if way in {"nobody", "anonymous token"}:
             continue  # they may push nowhere
-        client = Client(guarded, login)
+        client = guarded.client(login)
         queries = [
             f"mount={EMPTY_DIGEST if source == 'none' else digest}{'' if source == 'none' else f'&from={source}'}"
             for digest in (SECRET_DIGEST, ABSENT)
@@ -196,9 +218,9 @@ def test_a_mount_does_not_tell_what_is_hidden(guarded: Server) -> None:
         assert answers[0][0] == 202
 
 
-def test_a_mount_from_anywhere_does_not_find_what_is_hidden(guarded: Server) -> None:
+def test_a_mount_from_anywhere_does_not_find_what_is_hidden(guarded: Guarded) -> None:
     """Without a source, a blob of hidden repositories alone is not found; one that may be pulled is."""
-    ann, eve = Client(guarded, basic("ann")), Client(guarded, basic("eve"))
+    ann, eve = guarded.client(basic("ann")), guarded.client(basic("eve"))
     only_hidden = b"in the hidden repository alone"
     digest = f"sha256:{hashlib.sha256(only_hidden).hexdigest()}"
     assert ann.ask("POST", f"/v2/{HIDDEN}/blobs/uploads/?digest={digest}", only_hidden)[0] == 201
@@ -211,13 +233,13 @@ def test_a_mount_from_anywhere_does_not_find_what_is_hidden(guarded: Server) -> 
     assert eve.ask("POST", f"/v2/eve/new/blobs/uploads/?mount={SECRET_DIGEST}")[0] == 201
 
 
-def test_the_catalog_shows_what_may_be_pulled(guarded: Server) -> None:
+def test_the_catalog_shows_what_may_be_pulled(guarded: Guarded) -> None:
     """Names, page lengths and links are those of a registry that holds nothing else."""
-    ann, eve = Client(guarded, basic("ann")), Client(guarded, basic("eve"))
+    ann, eve = guarded.client(basic("ann")), guarded.client(basic("eve"))
     every = ["eve/own", HIDDEN, "public/app"]
     assert json.loads(ann.ask("GET", "/v2/_catalog")[2])["repositories"] == every
     for login in (basic("eve"), token_for(guarded, basic("eve"), "registry:catalog:*")):
-        eve = Client(guarded, login)
+        eve = guarded.client(login)
         assert json.loads(eve.ask("GET", "/v2/_catalog")[2])["repositories"] == ["eve/own", "public/app"]
         status, headers, body = eve.ask("GET", "/v2/_catalog?n=1")
         assert (status, json.loads(body)["repositories"]) == (200, ["eve/own"])
@@ -250,9 +272,9 @@ def compare(first: Callable[[], float], second: Callable[[], float], rounds: int
 @pytest.mark.parametrize(
     "kind", ["tags/list", f"referrers/{SECRET_DIGEST}", "manifests/v1", f"blobs/{SECRET_DIGEST}"]
 )
-def test_time_does_not_tell_what_is_hidden(guarded: Server, way: str, kind: str) -> None:
+def test_time_does_not_tell_what_is_hidden(guarded: Guarded, way: str, kind: str) -> None:
     """Of 10,000 requests of each, those for a hidden repository take as long as those for one that does not exist."""
-    client = Client(guarded, everyone(guarded)[way])
+    client = guarded.client(everyone(guarded)[way])
     difference = compare(
         lambda: client.time("GET", f"/v2/{HIDDEN}/{kind}"),
         lambda: client.time("GET", f"/v2/{ABSENT_REPOSITORY}/{kind}"),
@@ -263,13 +285,13 @@ def test_time_does_not_tell_what_is_hidden(guarded: Server, way: str, kind: str)
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["password", "token"])
 @pytest.mark.parametrize("source", ["&from=", ""])
-def test_time_does_not_tell_what_could_be_mounted(guarded: Server, way: str, source: str) -> None:
+def test_time_does_not_tell_what_could_be_mounted(guarded: Guarded, way: str, source: str) -> None:
     """As above, of mounts: from a repository that is named, and from any."""
     only_hidden = b"in the hidden repository alone"
     digest = f"sha256:{hashlib.sha256(only_hidden).hexdigest()}"
-    ann = Client(guarded, basic("ann"))
+    ann = guarded.client(basic("ann"))
     assert ann.ask("POST", f"/v2/{HIDDEN}/blobs/uploads/?digest={digest}", only_hidden)[0] == 201
-    client = Client(guarded, everyone(guarded)[way])
+    client = guarded.client(everyone(guarded)[way])
 
     def mount(each: str, repository: str) -> float:
         query = f"mount={each}{source}{repository if source else ''}"
@@ -285,9 +307,9 @@ def test_time_does_not_tell_what_could_be_mounted(guarded: Server, way: str, sou
 
 
 @pytest.mark.slow
-def test_time_does_not_tell_what_the_catalog_hides(guarded: Server) -> None:
+def test_time_does_not_tell_what_the_catalog_hides(guarded: Guarded) -> None:
     """As above, of the catalog, with a hidden repository and without it, turn about."""
-    ann, eve = Client(guarded, basic("ann")), Client(guarded, basic("eve"))
+    ann, eve = guarded.client(basic("ann")), guarded.client(basic("eve"))
     times: dict[bool, list[float]] = {True: [], False: []}
     digest = push(ann, "hidden/other")
     for turn in range(40):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cargohold.app import handler
 from cargohold.app.gate import Gate, prepare
 from cargohold.config import Settings
+from cargohold.config.checks import asks_for_login
 from cargohold.messages import Bytes, Empty, Request
+from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.memory import MemoryStore
 from tests.registry.documents import CONFIG, LAYER, sha256
 
@@ -126,6 +128,9 @@ class Registry:
     def __init__(self, settings: Settings | None = None, store: Store | None = None) -> None:
         self.store = store or MemoryStore()
         self._settings = settings or Settings()
+        if asks_for_login(self._settings):
+            # What logins keep on disk lies where the content would lie too.
+            FilesystemStore(self._settings.storage.path).prepare()
         prepare(self._settings)
         self._handler = handler(self._settings, self.store, Gate(self._settings))
 

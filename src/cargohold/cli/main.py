@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from cargohold import __version__
+from cargohold.cli.access import access
 from cargohold.cli.htpasswd import htpasswd
 from cargohold.cli.serve import serve
+from cargohold.cli.token import token
 
 
 @click.group(
@@ -31,4 +33,6 @@ def version() -> None:
 
 
 main.add_command(serve)
+main.add_command(token)
+main.add_command(access)
 main.add_command(htpasswd)

@@ -67,7 +67,7 @@ def _described(command: Command, named: dict[str, str]) -> Command:
         multiple=True,
         callback=_split,
         metavar="SETTING=VALUE",
-        help="Any other setting, such as manifests.allow_sparse=true; may be repeated.",
+        help="Any setting, such as manifests.allow_sparse=true; may be repeated.",
     )(command)
     command = click.option(
         "--config", metavar="FILE", help="Settings in YAML, TOML or JSON.  [default: $REGISTRY_CONFIG]"

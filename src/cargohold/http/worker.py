@@ -112,7 +112,8 @@ class _Granian(Server):
             with contextlib.suppress(FileNotFoundError), open(f"/proc/self/fdinfo/{name}") as file:
                 waits = [line.split()[1] for line in file if line.startswith("tfd:")]
                 if str(self._descriptor) in waits:
-                    select.epoll.fromfd(int(name)).unregister(self._descriptor)
+                    with select.epoll.fromfd(os.dup(int(name))) as poll:
+                        poll.unregister(self._descriptor)
                     return
 
 

@@ -1,0 +1,113 @@
+"""What is kept of secrets: nothing that could be read, not for long, and not much."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from cargohold.auth import remembered
+from cargohold.auth.remembered import Remembered
+
+if TYPE_CHECKING:
+    import pytest
+
+FOREVER = float("inf")
+
+
+class Clocks:
+    """Both clocks, to be set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monotonic, self.epoch = 1000.0, 2_000_000_000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.monotonic)
+        monkeypatch.setattr(time, "time", lambda: self.epoch)
+
+
+def test_by_its_secret_alone() -> None:
+    """What was kept is found by the same secret, and by no other."""
+    kept: Remembered[str] = Remembered()
+    kept.keep(b"secret", "ann", seconds=60, until=FOREVER)
+    assert kept.get(b"secret") == "ann"
+    for other in (b"", b"secre", b"secret\0", b"Secret"):
+        assert kept.get(other) is None
+
+
+def test_no_secret_is_kept() -> None:
+    """Nothing that is kept holds a secret; and what is kept in its place is another in each process."""
+    first, second = Remembered[str](), Remembered[str]()
+    for kept in (first, second):
+        kept.keep(b"secret", "ann", seconds=60, until=FOREVER)
+    names: list[Any] = [next(iter(kept._entries)) for kept in (first, second)]
+    assert names[0] != names[1]
+    assert b"secret" not in names[0]
+    assert len(names[0]) == 16
+
+
+def test_for_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends after the seconds that were given, whatever is done to the clock on the wall."""
+    clocks, kept = Clocks(monkeypatch), Remembered[str]()
+    kept.keep(b"x", "ann", seconds=60, until=FOREVER)
+    clocks.epoch -= 3600
+    clocks.monotonic += 59.9
+    assert kept.get(b"x") == "ann"
+    clocks.monotonic += 0.1
+    assert kept.get(b"x") is None
+    assert len(kept) == 0
+
+
+def test_not_beyond_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends at the time of the epoch that was given, though a machine was asleep till then."""
+    clocks, kept = Clocks(monkeypatch), Remembered[str]()
+    kept.keep(b"x", "ann", seconds=FOREVER, until=clocks.epoch + 60)
+    clocks.epoch += 59.9
+    assert kept.get(b"x") == "ann"
+    clocks.epoch += 0.1
+    assert kept.get(b"x") is None
+
+
+def test_no_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept for no time, it is not kept."""
+    Clocks(monkeypatch)
+    kept: Remembered[str] = Remembered()
+    kept.keep(b"x", "ann", seconds=0, until=FOREVER)
+    assert kept.get(b"x") is None
+
+
+def test_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than there is room for the one that was kept first goes; keeping one again makes it the youngest."""
+    monkeypatch.setattr(remembered, "MOST", 3)
+    kept: Remembered[int] = Remembered()
+    for number in (1, 2, 3, 1, 4):
+        kept.keep(b"%d" % number, number, seconds=60, until=FOREVER)
+    assert [kept.get(b"%d" % number) for number in (1, 2, 3, 4)] == [1, None, 3, 4]
+    assert len(kept) == 3
+
+
+def test_the_room_is_4096() -> None:
+    """Memory does not grow with those who come."""
+    kept: Remembered[int] = Remembered()
+    for number in range(5000):
+        kept.keep(b"%d" % number, number, seconds=60, until=FOREVER)
+    assert len(kept) == 4096
+    assert kept.get(b"903") is None
+    assert kept.get(b"904") == 904
+
+
+def test_another_thing_for_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is replaced ends when the first would have."""
+    clocks, kept = Clocks(monkeypatch), Remembered[str]()
+    kept.keep(b"x", "ann", seconds=60, until=FOREVER)
+    clocks.monotonic += 30
+    kept.replace(b"x", "eve")
+    assert kept.get(b"x") == "eve"
+    clocks.monotonic += 30
+    assert kept.get(b"x") is None
+
+
+def test_forgetting() -> None:
+    """What is forgotten is gone; what was never known can be forgotten too."""
+    kept: Remembered[str] = Remembered()
+    kept.keep(b"x", "ann", seconds=60, until=time.time() + 60)
+    kept.forget(b"x")
+    kept.forget(b"y")
+    assert kept.get(b"x") is None

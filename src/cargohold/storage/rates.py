@@ -1,6 +1,6 @@
 """Rates, such as 600/minute, by the `limits` library over the table of counters.
 
-The strategy is the sliding window counter: a fixed window would let twice the rate through around its border.
+The strategy is the sliding window counter: a fixed window would let twice as many through at once, at its border.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ class Echo:
                 "length": request.length,
                 "client": request.client,
                 "scheme": request.scheme,
+                "host": request.host,
                 "pid": os.getpid(),
             },
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +21,7 @@ from cargohold.http.router import route
 from cargohold.types.names import RepositoryName
 from cargohold.types.operations import Permission
 from tests.registry.documents import ABSENT
+from tests.routes.caller import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,3 +125,42 @@ def test_a_catalog_that_is_empty(tmp_path: Path) -> None:
     assert shown is not None
     assert shown_to_ann is not None
     assert (shown(RepositoryName("team/app")), shown_to_ann(RepositoryName("team/app"))) == (False, True)
+
+
+def test_explanations_are_what_the_registry_answers(tmp_path: Path) -> None:
+    """With the page's first example, each user is let through where the explanation allows, and nowhere else."""
+    users = ["ann", "bob", "olga", "root", "eve"]
+    passwords = tmp_path / "htpasswd"
+    hashes = {user: bcrypt.hashpw(user.encode(), bcrypt.gensalt(4)).decode() for user in users}
+    passwords.write_text("".join(f"{user}:{text}\n" for user, text in hashes.items()))
+    file = tmp_path / "registry.yaml"
+    file.write_text(next(sessions())[0])
+    options = ["--config", str(file), "--set", f"auth.htpasswd={passwords}"]
+    registry = Registry(
+        load(
+            {"config": str(file), "auth.htpasswd": str(passwords), "storage.path": str(tmp_path / "data")}, {}
+        )
+    )
+    questions = [
+        ((action, repository), method, f"/v2/{repository}/{rest}")
+        for repository in ("secret/key", "team-a/app", "public/app", "public", "else")
+        for action, method, rest in (
+            ("pull", "GET", "tags/list"),
+            ("push", "POST", "blobs/uploads/"),
+            ("delete", "DELETE", f"manifests/{ABSENT}"),
+        )
+    ]
+    wrong = []
+    for user in [*users, "anonymous"]:
+        login = {} if user == "anonymous" else {"authorization": basic(user)}
+        for question, method, target in [*questions, (("catalog",), "GET", "/v2/_catalog")]:
+            explained = CliRunner().invoke(main, ["access", "explain", user, *question, *options])
+            refused = registry.ask(method, target, login).status in (401, 403)
+            if explained.exit_code != int(refused):
+                wrong.append((user, *question))
+    assert wrong == []
+
+
+def basic(user: str) -> str:
+    """Who logs in by this name, which is the password too."""
+    return "Basic " + base64.b64encode(f"{user}:{user}".encode()).decode()

@@ -29,6 +29,16 @@ _STOP_SECONDS = 10.0
 _DRIP_SECONDS = 0.02
 
 
+class Clock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @functools.cache
 def _generated(form: str, number: int) -> RSAKey | ECKey | OKPKey:
     """Keys take long to make: each is made once. `number` tells those of one form apart."""

@@ -14,22 +14,12 @@ from joserfc.jwk import OctKey, thumbprint
 from cargohold.auth import key_files
 from cargohold.auth.jwks import ALGORITHMS, MOST_KEYS, Keys, parse_jwks, parse_pem
 from cargohold.auth.key_files import JwksFile, PemKeys
-from tests.auth.idp import SigningKey, encode, jwks
+from tests.auth.idp import Clock, SigningKey, encode, jwks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MESSAGE = b"what was signed"
-
-
-class Clock:
-    """A clock that moves only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def only(keys: Keys, kid: str | None = None) -> Any:

@@ -18,7 +18,7 @@ from cargohold.auth.published_keys import (
     DiscoveredKeys,
     JwksUrl,
 )
-from tests.auth.idp import Issuer, Reply, SigningKey, as_json, jwks, server_certificate
+from tests.auth.idp import Clock, Issuer, Reply, SigningKey, as_json, jwks, server_certificate
 from tests.http.serving import until
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 20.0
 A, B = SigningKey("a"), SigningKey("b", "ES256")
-
-
-class Clock:
-    """A clock that moves only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -178,7 +178,9 @@ def _moment(claims: dict[str, Any], name: str) -> float | None:
 
 def subject_of(claims: dict[str, Any]) -> str:
     """The `sub`, empty where there is none. Raises Unproved where it is nothing that a line of a log can show."""
-    subject = claims.get("sub") or ""
+    subject = claims.get("sub")
+    if subject is None:
+        return ""
     if not isinstance(subject, str) or len(subject) > _LONGEST_WORD or not subject.isprintable():
         raise Unproved("the token's sub is no name")
     return subject

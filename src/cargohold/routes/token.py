@@ -8,8 +8,9 @@ what is stored is looked at.
 from __future__ import annotations
 
 import hashlib
+import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from cargohold.auth.login import read_basic
@@ -17,6 +18,7 @@ from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.messages import Bytes, encode_json
 from cargohold.routes.answers import json_answer
 from cargohold.routes.bodies import Bodies
+from cargohold.storage.protocols import Unavailable
 from cargohold.types.errors import Unauthorized, Unsupported
 from cargohold.types.scopes import format_scope, parse_scopes
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from cargohold.auth.identity import Authority
     from cargohold.auth.issuer import Issuer
     from cargohold.auth.login import Login
+    from cargohold.auth.refresh import RefreshTokens
     from cargohold.messages import Answer, Request
     from cargohold.types.operations import PublishKeys, RequestToken
     from cargohold.types.paging import Query
@@ -43,20 +46,7 @@ _REFRESHED = ("user", "robot")
 _WORKLOAD = "workload"
 
 
-class Refresh(Protocol):
-    """Tokens that stand for a password where a client keeps something, so that it need not be the password."""
-
-    async def create(self, subject: Subject, lifetime: float) -> str:
-        """A new one, which ends `lifetime` seconds after its last use."""
-        ...
-
-    async def prove(self, token: str) -> Subject | None:
-        """Whose it is; None where it is not valid."""
-        ...
-
-    async def revoke(self, token: str) -> None:
-        """Make it invalid."""
-        ...
+_log = logging.getLogger(__name__)
 
 
 class TokenRoutes:
@@ -70,7 +60,7 @@ class TokenRoutes:
         self,
         login: Login,
         issuer: Issuer,
-        refresh: Refresh | None,
+        refresh: RefreshTokens | None,
         *,
         service: str,
         anonymous: Authority | None,
@@ -94,7 +84,9 @@ class TokenRoutes:
                 return await self._post(request)
             return await self._get(request)
         except Unproved as problem:
-            raise self._unauthorized(str(problem) or "unknown user, or wrong password") from None
+            message = str(problem) or "unknown user, wrong password, or a login that is no longer valid"
+            challenge = f'Basic realm="{self._service}", charset="UTF-8"'
+            raise Unauthorized(message, headers=[("www-authenticate", challenge)]) from None
 
     async def keys(self, _asked: PublishKeys, _request: Request) -> Answer:
         """200 with the JWK set. To be kept for less time than a new key is published before it signs."""
@@ -105,19 +97,16 @@ class TokenRoutes:
         query = _parsed(request.query)
         self._check_service(query)
         proved = await self._proved(request)
-        refresh = None
-        if _first(query, "offline_token") in ("true", "1"):
-            refresh = await self._new_refresh(proved)
-        return self._answer(proved, query, refresh=refresh)
+        return await self._answer(proved, query, offline=_first(query, "offline_token") in ("true", "1"))
 
     async def _proved(self, request: Request) -> Proved:
         lines = request.headers.get_all("authorization")
         if len(lines) == 1:
             return await self._login.prove(*read_basic(lines[0]), request.client)
         if lines or "authorization" in request.headers:
-            raise self._unauthorized("write one Authorization header, in ASCII")
+            raise Unproved("write one Authorization header, in ASCII")
         if self._anonymous is None:
-            raise self._unauthorized("a token is given for a user and password alone: log in first")
+            raise Unproved("a token is given for a user and password alone: log in first")
         return Proved(Subject("anonymous"), self._anonymous)
 
     async def _post(self, request: Request) -> Answer:
@@ -147,20 +136,15 @@ class TokenRoutes:
     async def _by_password(self, form: Query, client: str) -> Answer:
         name, password = _needed(form, "username"), _needed(form, "password")
         proved = await self._login.prove(name, password, client)
-        refresh = await self._new_refresh(proved) if _is_offline(form) else None
-        return self._answer(proved, form, refresh=refresh)
+        return await self._answer(proved, form, offline=_is_offline(form))
 
     async def _by_refresh(self, form: Query) -> Answer:
         token = _needed(form, "refresh_token")
         subject = await self._refresh.prove(token) if self._refresh is not None else None
-        if self._refresh is None or subject is None:
-            raise self._unauthorized("the refresh token is not valid, or no longer: log in again")
-        try:
-            proved = self._issuer.proved(subject)
-        except Unproved:
-            await self._refresh.revoke(token)
-            raise self._unauthorized("the refresh token is no longer valid: log in again") from None
-        return self._answer(proved, form, refresh=token if _is_offline(form) else None)
+        if subject is None:
+            raise Unproved("the refresh token is not valid, or no longer: log in again")
+        proved = self._issuer.proved(subject)
+        return await self._answer(proved, form, refresh=token if _is_offline(form) else None)
 
     async def _by_exchange(self, form: Query, client: str) -> Answer:
         token = _needed(form, "subject_token")
@@ -174,16 +158,28 @@ class TokenRoutes:
         proved = await self._login.prove(name, token, client)
         if proved.subject.kind != _WORKLOAD:
             raise Unproved
-        return self._answer(proved, form, exchanged=True)
+        return await self._answer(proved, form, exchanged=True)
 
     async def _new_refresh(self, proved: Proved) -> str | None:
+        """None also where the storage takes none: the client can keep the password instead, as it does with Basic."""
         if self._refresh is None or proved.subject.kind not in _REFRESHED:
             return None
-        return await self._refresh.create(proved.subject, self._refresh_lifetime)
+        try:
+            return await self._refresh.create(proved.subject, self._refresh_lifetime)
+        except Unavailable as error:
+            _log.warning("no refresh token can be made: %s", error)
+            return None
 
-    def _answer(
-        self, proved: Proved, asked: Query, *, refresh: str | None = None, exchanged: bool = False
+    async def _answer(
+        self,
+        proved: Proved,
+        asked: Query,
+        *,
+        offline: bool = False,
+        refresh: str | None = None,
+        exchanged: bool = False,
     ) -> Answer:
+        """The token, with a new refresh token where the asker wants to be `offline`, or with the one that was shown."""
         issued = self._issuer.issue(proved, parse_scopes(asked.get("scope", ())))
         body: dict[str, object] = {
             "token": issued.token,
@@ -194,6 +190,8 @@ class TokenRoutes:
         }
         if exchanged:
             body |= {"issued_token_type": _ACCESS_TOKEN, "token_type": "Bearer"}
+        if offline:
+            refresh = await self._new_refresh(proved)
         if refresh is not None:
             body["refresh_token"] = refresh
         return json_answer(200, body, [("cache-control", "no-store")])
@@ -202,10 +200,6 @@ class TokenRoutes:
         service = _first(asked, "service")
         if service and service != self._service:
             raise _refused("invalid_request", f"this is the token service of {self._service} and of no other")
-
-    def _unauthorized(self, message: str) -> Unauthorized:
-        challenge = f'Basic realm="{self._service}", charset="UTF-8"'
-        return Unauthorized(message, headers=[("www-authenticate", challenge)])
 
 
 def _parsed(text: str) -> Query:

@@ -159,10 +159,8 @@ class State:
                 )
             except sqlite3.IntegrityError:
                 raise Conflict(f"there is a robot {robot.name} already") from None
-            _revise(database)
 
-        await self._write(add)
-        self._tell()
+        await self._write(add, robots=True)
 
     async def remove_robot(self, name: str) -> bool:
         """Remove a robot, and its refresh tokens; whether there was one."""
@@ -173,16 +171,10 @@ class State:
                 " WHERE kind = 'robot' AND key = (SELECT id FROM robots WHERE name = ?)",
                 (name,),
             )
-            if database.execute("DELETE FROM robots WHERE name = ?", (name,)).rowcount == 0:
-                return False
-            _revise(database)
-            return True
+            return database.execute("DELETE FROM robots WHERE name = ?", (name,)).rowcount > 0
 
-        if not self._read("SELECT id FROM robots WHERE name = ?", name):
-            return False
-        removed = await self._write(remove)
-        self._tell()
-        return removed
+        there = self._read("SELECT id FROM robots WHERE name = ?", name)
+        return bool(there) and await self._write(remove, robots=True)
 
     def find_refresh_token(self, token_hash: bytes) -> RefreshToken | None:
         """The refresh token that has this hash, also where it has expired."""
@@ -215,24 +207,30 @@ class State:
         statement = "DELETE FROM refresh_tokens WHERE hash = ?"
         await self._write(lambda database: database.execute(statement, (token_hash,)))
 
+    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._reader.read() as database:
+            return [] if database is None else database.execute(statement, values).fetchall()
+
+    async def _write(self, change: Callable[[sqlite3.Connection], T], *, robots: bool = False) -> T:
+        """Make the change in the thread, wholly or not at all; `robots` is whether everyone must learn of it."""
+
+        def commit() -> T:
+            with self._writer.change() as database:
+                result = change(database)
+                if robots:
+                    # A number that was not there before, in a database that was made anew either.
+                    database.execute("UPDATE revision SET number = random()")
+            if robots:
+                self._tell()
+            return result
+
+        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, commit))
+
     def _tell(self) -> None:
         try:
             self._generation.change()
         except Unavailable as error:
             _log.warning("servers that run learn of this within %g seconds: %s", _LOOK_SECONDS, error)
-
-    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._reader.read() as database:
-            return [] if database is None else database.execute(statement, values).fetchall()
-
-    async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Make the change in the thread, wholly or not at all."""
-
-        def commit() -> T:
-            with self._writer.change() as database:
-                return change(database)
-
-        return await to_the_end(asyncio.get_running_loop().run_in_executor(self._thread, commit))
 
     def close(self) -> None:
         """Wait for what is being written, and let go of the files; the next call opens them again."""
@@ -241,8 +239,3 @@ class State:
         self._writer.close()
         self._reader.close()
         self._generation.close()
-
-
-def _revise(database: sqlite3.Connection) -> None:
-    """Let those who were not told see that something has changed: the number is another even in a new database."""
-    database.execute("UPDATE revision SET number = random()")

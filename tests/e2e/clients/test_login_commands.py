@@ -29,7 +29,7 @@ pytestmark = pytest.mark.clients
 
 CLIENTS = ("docker", "podman", "buildah", "skopeo", "ctr", "crane", "oras", "regctl", "helm")
 UNCHECKED = ("ctr", "crane")  # their logins ask the registry nothing
-REFUSED = re.compile("unauthorized|authorization failed|denied|401|credential", re.IGNORECASE)
+REFUSED = re.compile("unauthorized|authorization failed|denied|forbidden|40[13]|credential", re.IGNORECASE)
 RELOAD_SECONDS = 20
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.engine import running
+from tests.e2e.clients.guarded import PASSWORDS, guarded
+from tests.e2e.clients.guarded import repository as signed_in
 from tests.e2e.clients.program import Client
 from tests.e2e.clients.repository import OCI_INDEX, OCI_MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.e2e.clients.repository import Repository
@@ -116,3 +119,23 @@ def test_a_cache_is_exported_and_imported(
     assert repository.is_whole("v2")
     v1, v2 = (repository.manifest(tag).document["layers"] for tag in ("v1", "v2"))
     assert v1 == v2
+
+
+@pytest.mark.parametrize("challenge", ["basic", "bearer"])
+def test_a_build_is_pushed_with_a_login(
+    buildctl: Client, context: Path, client: Callable[..., Client], tmp_path: Path, challenge: str
+) -> None:
+    """The builder takes the login from the client that asks for the build, and without one it pushes nothing."""
+    crane = client("crane")
+    ours = replace(buildctl, environment=crane.environment)
+    with (
+        guarded(tmp_path, {"auth.challenge": challenge}) as server,
+        signed_in(server, "builds", "ann") as made,
+    ):
+        with pytest.raises(AssertionError, match=r"(?i)unauthorized|credential"):
+            build(ours, context, output(made, "v1"))
+        assert made.tags() == []
+        login = ("auth", "login", "--username=ann", "--password-stdin", made.host)
+        crane(*login, given=PASSWORDS["ann"].encode())
+        build(ours, context, output(made, "v1"))
+        assert made.is_whole("v1")

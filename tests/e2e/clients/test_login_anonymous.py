@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
 from tests.e2e.clients.guarded import PASSWORDS, guarded, public_settings, repository
@@ -26,6 +27,24 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A registry where everybody may pull `public/**`, bob too, and ann may do everything."""
     with guarded(tmp_path_factory.mktemp("public"), public_settings()) as server:
         yield server
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/v2/", ""),
+        ("GET", "/v2/private/app/manifests/v1", ',scope="repository:private/app:pull"'),
+        ("POST", "/v2/public/app/blobs/uploads/", ',scope="repository:public/app:pull,push"'),
+    ],
+)
+def test_a_token_is_asked_for(registry: Server, method: str, path: str, scope: str) -> None:
+    """Every challenge is for a token of the built-in service: asked for a password, clients never try without."""
+    answer = httpx2.request(method, f"{registry.url}{path}")
+    assert answer.status_code == 401
+    assert (
+        answer.headers["www-authenticate"]
+        == f'Bearer realm="{registry.url}/auth/token",service="cargohold"{scope}'
+    )
 
 
 @pytest.mark.parametrize("client", CLIENTS)

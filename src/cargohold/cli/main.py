@@ -7,6 +7,7 @@ import click
 from cargohold import __version__
 from cargohold.cli.access import access
 from cargohold.cli.htpasswd import htpasswd
+from cargohold.cli.keys import keys
 from cargohold.cli.serve import serve
 from cargohold.cli.token import token
 
@@ -34,5 +35,6 @@ def version() -> None:
 
 main.add_command(serve)
 main.add_command(token)
+main.add_command(keys)
 main.add_command(access)
 main.add_command(htpasswd)

@@ -1,0 +1,109 @@
+"""The command `cargohold keys`: the keys that the registry signs its tokens with."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from cargohold.cli.settings_options import with_settings
+from cargohold.config.kinds import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.auth.keys import SigningKey, SigningKeys
+    from cargohold.config import Settings
+
+
+@click.group()
+def keys() -> None:
+    """Rotate and list the keys that tokens are signed with.
+
+    The server makes the first when it starts. It notices by itself what is done here.
+    """
+
+
+@keys.command()
+@click.option(
+    "--now",
+    "at_once",
+    is_flag=True,
+    help="Sign with it at once, and refuse all that was signed before: for a key that others may know.",
+)
+@with_settings("storage.path")
+def rotate(*, at_once: bool, settings: Settings) -> None:
+    """Make a new key and print its id.
+
+    It signs from a minute later on. What was signed before that is accepted until it expires.
+    """
+    now = time.time()
+    with _keys(settings) as signing_keys:
+        made = signing_keys.rotate(now, at_once=at_once)
+    click.echo(made.kid)
+    click.echo(
+        "it signs from now on; what was signed before is refused, and clients ask for new tokens"
+        if at_once
+        else f"it signs from {_written(made.since)} on; what was signed before is accepted until it expires",
+        err=True,
+    )
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
+@with_settings("storage.path")
+def list_(*, as_json: bool, settings: Settings) -> None:
+    """List the keys with their times, the oldest first.
+
+    Each signs SINCE a time, and what it signed is accepted UNTIL another. One of them is signing now; next is one
+    that will, and accepted is one that did.
+    """
+    now = time.time()
+    with _keys(settings) as signing_keys:
+        signing_keys.check()
+        found = signing_keys.all(now)
+        records = [_record(key, signing_keys.signing(now), now) for key in found]
+    if as_json:
+        click.echo(write_json(records))
+        return
+    rows = [("KEY", "STATE", "SINCE", "UNTIL")]
+    rows += [(each["kid"], each["state"], each["since"], each.get("until", "")) for each in records]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _record(key: SigningKey, signing: SigningKey, now: float) -> dict[str, str]:
+    state = "signing" if key == signing else "next" if key.since > now else "accepted"
+    until = {} if key.until is None else {"until": _written(key.until)}
+    return {"kid": key.kid, "state": state, "since": _written(key.since), **until}
+
+
+def _written(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def _keys(settings: Settings) -> Iterator[SigningKeys]:
+    """The keys of a storage; what goes wrong with them is said on stderr and ends the command with 1."""
+    # They bring the cryptography in, which --help need not wait for.
+    from cargohold.auth.keys import SigningKeys  # noqa: PLC0415
+    from cargohold.storage.layout import Layout  # noqa: PLC0415
+    from cargohold.storage.protocols import StoreError  # noqa: PLC0415
+
+    layout = Layout(os.path.abspath(settings.storage.path))
+    if not os.path.isdir(layout.root):
+        raise _refusal(f"there is no directory {layout.root}: name the registry's with --storage-path")
+    try:
+        yield SigningKeys(layout.keys)
+    except StoreError as error:
+        raise _refusal(str(error)) from None
+
+
+def _refusal(message: str) -> click.exceptions.Exit:
+    click.echo(f"cargohold: {message}", err=True)
+    return click.exceptions.Exit(1)

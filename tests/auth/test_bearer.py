@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cargohold.auth.bearer import ForeignTokens
-from cargohold.auth.identity import Kind
+from cargohold.auth.identity import Kind, Sight
 from cargohold.auth.jwks import ALGORITHMS
 from cargohold.auth.key_files import JwksFile, PemKeys
 from cargohold.auth.protocols import Unproved
@@ -98,8 +98,8 @@ def test_access_claim_is_all_that_a_bearer_may_do(keys: JwksFile) -> None:
     assert [identity.may(each, OTHER) for each in (PULL, PUSH, DELETE)] == [False, False, False]
     assert identity.may(ENTER)
     assert not identity.may(CATALOG)
-    assert identity.may_see(APP)
-    assert not identity.may_see(OTHER)
+    assert Sight(identity.authority)(APP)
+    assert not Sight(identity.authority)(OTHER)
 
 
 def test_every_action_and_the_catalog_are_granted_by_a_star(keys: JwksFile) -> None:

@@ -9,7 +9,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
 
-from cargohold.auth.identity import Kind, Scope
+from cargohold.auth.identity import Kind, Scope, Sight
 from cargohold.auth.issuer import Issuer
 from cargohold.auth.keys import LONGEST_TOKEN_SECONDS, PUBLISH_SECONDS, SigningKeys
 from cargohold.auth.protocols import Subject, Unproved
@@ -90,7 +90,7 @@ def test_authority_as_it_is_now(service: Service) -> None:
     assert identity.may(Permission.PULL, APP)
     assert not identity.may(Permission.PUSH, APP)
     assert not identity.may(Permission.PULL, OTHER)
-    assert identity.may_see(OTHER)
+    assert Sight(identity.authority)(OTHER)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import msgspec
 from cargohold.types.operations import Access, Permission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from cargohold.types.names import RepositoryName
 
@@ -54,21 +54,30 @@ class Identity(msgspec.Struct, frozen=True):
             return False
         return self.authority.allows(permission, repository)
 
-    def may_see(self, repository: RepositoryName) -> bool:
-        """Whether its user may pull from a repository, whatever a token was issued for: what lists and mounts show."""
-        return self.authority.allows(Permission.PULL, repository)
+    def view(self) -> Sight | None:
+        """Which repositories exist for it, where content is looked for; None: all.
 
-    def view(self) -> Callable[[RepositoryName], bool] | None:
-        """Which repositories exist for it, where content is looked for; None: all."""
-        return None if self is EVERYONE else self.may_see
+        They are those that its user may pull from, whatever a token was issued for.
+        """
+        return None if self is EVERYONE else Sight(self.authority)
 
-    def catalog_view(self) -> Callable[[RepositoryName], bool] | None:
+    def catalog_view(self) -> Sight | None:
         """Which repositories the catalog shows it; None: all.
 
         All to the token of a foreign service that grants the catalog: no other place of such a token could say which
         repositories its user may pull.
         """
         return None if isinstance(self.authority, Scope) else self.view()
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """See `storage.protocols.View`: what an authority lets pull."""
+
+    authority: Authority
+
+    def __call__(self, repository: RepositoryName) -> bool:
+        """Whether it may be pulled from."""
+        return self.authority.allows(Permission.PULL, repository)
 
 
 class Scope:

@@ -8,9 +8,7 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import BlobUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cargohold.storage.protocols import BlobStore, Content
+    from cargohold.storage.protocols import BlobStore, Content, View
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
@@ -33,7 +31,7 @@ class Blobs:
         digest: Digest,
         source: RepositoryName | None,
         target: RepositoryName,
-        visible: Callable[[RepositoryName], bool] | None,
+        visible: View | None,
     ) -> bool:
         """Make a blob of another repository, one that is visible, one of this; False where there is none such.
 

@@ -17,9 +17,9 @@ from cargohold.types.names import UploadId
 from cargohold.types.oci import descriptor_artifact_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from cargohold.storage.protocols import Content
+    from cargohold.storage.protocols import Content, View
     from cargohold.types.digest import Algorithm
     from cargohold.types.names import RepositoryName, Tag
     from cargohold.types.oci import Manifest
@@ -49,7 +49,7 @@ class MemoryStore:
         digest: Digest,
         source: RepositoryName | None,
         target: RepositoryName,
-        visible: Callable[[RepositoryName], bool] | None = None,
+        visible: View | None = None,
     ) -> None:
         """See `BlobStore`."""
         seen = (
@@ -165,10 +165,12 @@ class MemoryStore:
             raise NotFound
         return sorted(tag for tag in holder.tags if tag > after)[:limit]
 
-    async def list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+    async def list_repositories(
+        self, after: str, limit: int, visible: View | None = None
+    ) -> list[RepositoryName]:
         """See `MetadataStore`."""
         held = (name for name, each in self._repositories.items() if each.manifests and name > after)
-        return sorted(held)[:limit]
+        return sorted(name for name in held if visible is None or visible(name))[:limit]
 
     async def list_referrers(
         self,

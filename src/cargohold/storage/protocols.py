@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from cargohold.types.digest import Algorithm, Digest
@@ -69,6 +69,19 @@ class ContentBytes(msgspec.Struct, frozen=True):
 Content = ContentFile | ContentBytes
 
 
+class View(Protocol):
+    """Which repositories there are for somebody; None in its place: all.
+
+    Those that are equal see the same, as long as they live: what they see may be kept.
+    """
+
+    def __call__(self, repository: RepositoryName, /) -> bool:
+        """Whether the repository is one of them. Pure and quick; called in any thread."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
 class BlobStore(Protocol):
     """The blobs of each repository. Content is kept once; a repository sees what was pushed or mounted to it."""
 
@@ -85,7 +98,7 @@ class BlobStore(Protocol):
         digest: Digest,
         source: RepositoryName | None,
         target: RepositoryName,
-        visible: Callable[[RepositoryName], bool] | None = None,
+        visible: View | None = None,
     ) -> None:
         """Make a blob of `source` (None: of any repository that is `visible`) one of `target`, copying nothing.
 
@@ -198,8 +211,13 @@ class MetadataStore(Protocol):
         """At most `limit` tags that sort after `after`, by their bytes. Raises NotFound: no such repository."""
         ...
 
-    async def list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
-        """At most `limit` repositories that sort after `after`, by their bytes: those that hold a manifest."""
+    async def list_repositories(
+        self, after: str, limit: int, visible: View | None = None
+    ) -> list[RepositoryName]:
+        """At most `limit` repositories that sort after `after`, by their bytes: those that hold a manifest.
+
+        Of those that are `visible` alone. How long it takes does not tell how many are not, or where they sort.
+        """
         ...
 
     async def list_referrers(

@@ -12,8 +12,9 @@ from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from cargohold.storage.protocols import View
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
@@ -67,7 +68,7 @@ class FileBlobs(Tree):
         digest: Digest,
         source: RepositoryName | None,
         target: RepositoryName,
-        visible: Callable[[RepositoryName], bool] | None = None,
+        visible: View | None = None,
     ) -> None:
         # Without a source the tree is searched, which must not keep links waiting.
         run = self.in_metadata if source else self.in_background
@@ -78,7 +79,7 @@ class FileBlobs(Tree):
         digest: Digest,
         source: RepositoryName | None,
         target: RepositoryName,
-        visible: Callable[[RepositoryName], bool] | None,
+        visible: View | None,
     ) -> None:
         holder = self._holder(source, digest) if source else self._find_holder(digest, visible)
         if holder is None:
@@ -90,7 +91,7 @@ class FileBlobs(Tree):
             change.place()
             change.settle()
 
-    def _find_holder(self, digest: Digest, visible: Callable[[RepositoryName], bool] | None) -> Digest | None:
+    def _find_holder(self, digest: Digest, visible: View | None) -> Digest | None:
         """As `_holder`, of any visible repository; a search that takes long ends with None, and the client uploads.
 
         Whether the content is there at all is a short cut only for who may see everything: the time that it saves

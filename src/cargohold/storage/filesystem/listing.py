@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names, is_link
@@ -15,8 +16,12 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
+if TYPE_CHECKING:
+    from cargohold.storage.protocols import View
+
 _FEW_REPOSITORIES = 1_000
 _WALK_SHARE = 20
+_MOST_VIEWS = 64
 _ALWAYS = 0.0
 _WALK = "walk"
 _WALK_PATIENCE = 60.0
@@ -30,6 +35,7 @@ class FileLists(FileManifests):
         self._walk_beside: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
         self._unmarked: set[RepositoryName] = set()
+        self._views: dict[View, tuple[list[str], list[str]]] = {}
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
         return await self.in_metadata(self._list_tags, repository, after, limit)
@@ -50,14 +56,18 @@ class FileLists(FileManifests):
             raise NotFound(repository)
         return found
 
-    async def list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+    async def list_repositories(
+        self, after: str, limit: int, visible: View | None = None
+    ) -> list[RepositoryName]:
         await self._look_around()
-        return await self.in_metadata(self._list_repositories, after, limit)
+        return await self.in_metadata(self._list_repositories, after, limit, visible)
 
-    def _list_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+    def _list_repositories(self, after: str, limit: int, visible: View | None) -> list[RepositoryName]:
         names = self.lists.names(self.layout.catalog, self.layout.catalog_list, _unmark)
         if self._unmarked:
             names = sorted({*names, *self._unmarked})
+        if visible is not None:
+            names = self._seen(names, visible)
         found: list[RepositoryName] = []
         if limit > 0:
             for name in names_after(names, after):
@@ -68,6 +78,17 @@ class FileLists(FileManifests):
                         if len(found) == limit:
                             break
         return found
+
+    def _seen(self, names: list[str], visible: View) -> list[str]:
+        """Those of the names that are visible; kept, so that those that are not cost their asker no time."""
+        kept = self._views.get(visible)
+        if kept is not None and kept[0] is names:
+            return kept[1]
+        seen = [name for name in names if _is_visible(name, visible)]
+        if len(self._views) >= _MOST_VIEWS:
+            self._views.clear()
+        self._views[visible] = names, seen
+        return seen
 
     async def _look_around(self) -> None:
         """See that the marks agree with the tree, which another server may have changed.
@@ -109,6 +130,13 @@ class FileLists(FileManifests):
         ended = time.monotonic()
         is_quick = seen <= _FEW_REPOSITORIES
         self._next_walk = _ALWAYS if is_quick else ended + (ended - began) * _WALK_SHARE
+
+
+def _is_visible(name: str, visible: View) -> bool:
+    try:
+        return visible(RepositoryName(name))
+    except NameInvalid:
+        return False
 
 
 def _unmark(name: str) -> str:

@@ -59,13 +59,9 @@ class Robots:
     async def create(self, name: str, grants: Grants, expires: float = float("inf")) -> str:
         """Make a robot; its secret, which is kept nowhere. `expires` in seconds of the epoch.
 
-        Raises ValueError where the name is none, and `storage.protocols.Conflict` where a robot has it.
+        Raises ValueError as `check_name` does, and `storage.protocols.Conflict` where a robot has the name.
         """
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(
-                f"{name!r} is no name for a robot: write up to 128 letters, digits and '.', '_', '@', '+', '/', '-',"
-                " a letter or digit first"
-            )
+        check_name(name)
         secret = f"chd_{secrets.token_urlsafe(_SECRET_BYTES)}"
         text, now = grants.as_text(), time.time()
         await self._state.add_robot(Robot(uuid.uuid4().hex, name, _hash(secret), text, now, expires))
@@ -78,6 +74,15 @@ class Robots:
     async def revoke(self, name: str) -> bool:
         """Remove a robot, with its secret and all that was issued to it; whether there was one."""
         return await self._state.remove_robot(name)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError where it cannot be a robot's name."""
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"{name!r} is no name for a robot: write up to 128 letters, digits and '.', '_', '@', '+', '/', '-',"
+            " a letter or digit first"
+        )
 
 
 def _hash(secret: str) -> bytes:

@@ -101,14 +101,16 @@ def create(
     It is used as a password; any user name goes with it.
     """
     from cargohold.auth.grants import Grant, Grants  # noqa: PLC0415 - see `_robots`
+    from cargohold.auth.robots import check_name  # noqa: PLC0415
 
     expires = time.time() + life
     try:
+        check_name(name)
         grants = Grants(tuple(Grant(pattern, permissions) for pattern in dict.fromkeys(patterns)))
-        with _robots(settings) as robots:
-            secret = asyncio.run(robots.create(name, grants, expires))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    with _robots(settings) as robots:
+        secret = asyncio.run(robots.create(name, grants, expires))
     click.echo(secret)
     click.echo(f"{name}: {_written(grants)}; expires: {_time(expires) or 'never'}", err=True)
 
@@ -159,9 +161,8 @@ def _robots(settings: Settings) -> Iterator[Robots]:
     with _acting_for_owner(layout.root):
         state = State(layout.own)
         try:
-            os.makedirs(layout.own, exist_ok=True)
             yield Robots(state)
-        except (OSError, StoreError) as error:
+        except StoreError as error:
             raise _Refused(str(error)) from None
         finally:
             state.close()

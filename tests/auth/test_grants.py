@@ -26,6 +26,18 @@ def test_the_union(grants: Grants, permission: Permission, repository: Repositor
     )
 
 
+def test_a_permission_is_held_where_it_was_granted() -> None:
+    """What one grant gives is given where its own pattern matches, and not where that of another does."""
+    grants = Grants(
+        (Grant("a/*", frozenset({P})), Grant("b", frozenset({U})), Grant("a/b", frozenset({U, D})))
+    )
+    held = {
+        name: {each for each in (P, U, D) if grants.allows(each, RepositoryName(name))}
+        for name in ("a", "a/a", "a/b", "b")
+    }
+    assert held == {"a": set(), "a/a": {P}, "a/b": {P, U, D}, "b": {U}}
+
+
 @given(GRANTS)
 def test_the_catalog(grants: Grants) -> None:
     """The catalog is held where a grant has it, whatever its pattern; nothing else is held of no repository."""

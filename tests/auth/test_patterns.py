@@ -69,6 +69,7 @@ def matches(pattern: list[str], segments: list[str]) -> bool:
         ("*-ci", ["a-ci", "a-b-ci"], ["ci", "a-ci-b", "a/b-ci"]),
         ("a*b*c", ["abc", "axbxc", "abbcc", "abcbc"], ["ac", "acb", "ab", "abcd", "ab/c"]),
         ("a*a", ["aa", "aaa", "aba"], ["a", "ab"]),
+        ("x*ab*bc", ["xabbc", "xaabxbc"], ["xabc", "xxabc"]),
         ("ab*ba", ["abba", "abxba"], ["aba", "ab", "ba"]),
         ("*a*a*", ["aa", "xaxax"], ["a", "xax"]),
         ("*a*/x", ["a/x", "bab/x"], ["b/x", "a"]),

@@ -142,10 +142,22 @@ def test_who_may_see_what() -> None:
     """A request's identity asks the rules: in lists it sees what its user may pull."""
     rules = ruled([Rule(frozenset({P}), "a/**", ("anonymous",)), Rule(frozenset({U}), "b", ("ann",))])
     nobody, ann = Identity(Kind.NOBODY, "", rules.anonymous), Identity(Kind.PASSWORD, "ann", rules.of("ann"))
-    seen = [repository for repository in REPOSITORIES if nobody.may_see(repository)]
-    assert seen == ["a", "a/b", "a/a/b", "a/b/a"]
     assert ann.may(U, RepositoryName("b"))
-    assert not ann.may_see(RepositoryName("b"))
+    seen, seen_by_ann = nobody.view(), ann.view()
+    assert seen is not None
+    assert seen_by_ann is not None
+    assert [repository for repository in REPOSITORIES if seen(repository)] == ["a", "a/b", "a/a/b", "a/b/a"]
+    assert not any(map(seen_by_ann, REPOSITORIES))
+
+
+def test_equal_authorities() -> None:
+    """Users of whom the same rules speak have equal authorities, and nobody else has; nor do other rules give one."""
+    written = [Rule(frozenset({P}), "a", groups=("some",)), Rule(frozenset({P}), "b", ("ann",))]
+    rules = ruled(written)
+    assert rules.of("bob") == rules.of("cid")
+    assert hash(rules.of("bob")) == hash(rules.of("cid"))
+    assert len({rules.anonymous, rules.of("root"), rules.of("ann"), rules.of("bob")}) == 4
+    assert rules.of("bob") != ruled(written).of("bob")
 
 
 @pytest.mark.parametrize(
@@ -213,3 +225,17 @@ def test_users_who_are_called_by_words_of_the_rules() -> None:
         assert rules.of(name).allows(U, RepositoryName("b"))
     assert rules.anonymous.allows(P, RepositoryName("a"))
     assert not rules.anonymous.allows(U, RepositoryName("b"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "something"),
+    [
+        ([], False),
+        ([Rule(frozenset({P}), "a", ("ann", "*"), ("all",))], False),
+        ([Rule(frozenset({U, C}), "**", ("anonymous",)), Rule(frozenset(), "a", ("anonymous",))], False),
+        ([Rule(frozenset(), "a", ("anonymous",)), Rule(frozenset({P}), "a/*", ("ann", "anonymous"))], True),
+    ],
+)
+def test_whether_anybody_may_pull_without_a_login(rules: list[Rule], something: bool) -> None:
+    """Only a rule can let pull who is not signed in: it names anonymous, and pull is among its actions."""
+    assert ruled(rules, frozenset({P})).anonymous_may_pull_something is something

@@ -178,12 +178,3 @@ def test_case(case: Case) -> None:
 def test_the_tables_are_whole() -> None:
     """There are more than two hundred questions, and no two of them are the same."""
     assert len({case.id for case in CASES}) == len(CASES) > 200  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("rules", "something"),
-    [(COMPANY, True), (DEFAULT, True), (SIGNED_IN, False), (READERS, False), (CLOSED, False)],
-)
-def test_whether_anybody_may_pull_without_a_login(rules: Rules, something: bool) -> None:
-    """Only a rule can let pull who is not signed in: it names anonymous, and pull is among its actions."""
-    assert rules.anonymous_may_pull_something is something

@@ -151,26 +151,26 @@ class _Order:
         return (deciding & -deciding).bit_length()
 
 
-class _Ruled:
-    """An `Authority`: what is allowed to those whom the rules in `naming` name; `otherwise` where none decides."""
+class _Ruled(msgspec.Struct, frozen=True):
+    """An `Authority`: what is allowed to those whom the rules in `naming` name; `otherwise` where none decides.
 
-    __slots__ = ("_naming", "_order", "_otherwise")
+    Users of whom the same rules speak have equal ones, so that what was found out for one of them holds for all.
+    """
 
-    def __init__(self, order: _Order, naming: int, otherwise: frozenset[Permission]) -> None:
-        self._order = order
-        self._naming = naming
-        self._otherwise = otherwise
+    order: _Order
+    naming: int
+    otherwise: frozenset[Permission]
 
     def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:
         """See `Authority`."""
         if (repository is None) is not (permission is Permission.CATALOG):
             return False
         number = self.rule(repository)
-        return permission in (self._order.actions[number - 1] if number else self._otherwise)
+        return permission in (self.order.actions[number - 1] if number else self.otherwise)
 
     def rule(self, repository: RepositoryName | None) -> int:
         """The number of the rule that decides, 0 where none does."""
-        return self._order.first(self._naming, repository)
+        return self.order.first(self.naming, repository)
 
 
 def _naming(rules: tuple[Rule, ...], groups: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -41,6 +41,15 @@ class Pair(NamedTuple):
         return self.store, self.second
 
 
+class Within(NamedTuple):
+    """A view of the repositories whose names begin so."""
+
+    prefix: str
+
+    def __call__(self, repository: RepositoryName, /) -> bool:
+        return repository.startswith(self.prefix)
+
+
 class Contract:
     """A part of the suite. A store's own test class says how it is opened, and inherits the rules.
 

@@ -10,7 +10,7 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName
 
-from .base import NOTHING, ONE, OTHER, Contract, blob, commit, document, push, read, sample, started
+from .base import NOTHING, ONE, OTHER, Contract, Within, blob, commit, document, push, read, sample, started
 
 if TYPE_CHECKING:
     from cargohold.storage.protocols import Store
@@ -107,6 +107,16 @@ class BlobContract(Contract):
         digest = await push(store, ONE, b"from anywhere")
         await second.mount_blob(digest, None, OTHER)
         assert await blob(store, OTHER, digest) == b"from anywhere"
+
+    async def test_mount_from_what_is_visible(self, store: Store) -> None:
+        """Without a source, a blob is not there where only repositories hold it that are not visible."""
+        digest = await push(store, RepositoryName("hidden/one"), b"hidden")
+        with pytest.raises(NotFound):
+            await store.mount_blob(digest, None, OTHER, Within("seen/"))
+        assert await blob(store, OTHER, digest) is None
+        await push(store, RepositoryName("seen/one"), b"hidden")
+        await store.mount_blob(digest, None, OTHER, Within("seen/"))
+        assert await blob(store, OTHER, digest) == b"hidden"
 
     async def test_mount_not_held(self, store: Store) -> None:
         """What the source does not hold cannot be mounted from it, though another repository holds it."""

@@ -9,7 +9,7 @@ import pytest
 from cargohold.storage.protocols import NotFound
 from cargohold.types.names import RepositoryName, Tag
 
-from .base import LATEST, ONE, OTHER, Contract, commit, push, sample, started, tags_of
+from .base import LATEST, ONE, OTHER, Contract, Within, commit, push, sample, started, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -186,6 +186,22 @@ class ListContract(Contract):
             expected = sorted((name for name in REPOSITORIES if _bytes(name) > _bytes(after)), key=_bytes)
             assert await store.list_repositories(after, 100) == expected
             assert await store.list_repositories(after, 2) == expected[:2]
+
+    async def test_repositories_that_are_visible(self, store: Store, second: Store) -> None:
+        """A view hides what it does not see, page by page, also of what was pushed since it was asked last."""
+        for name in REPOSITORIES:
+            await commit(store, RepositoryName(name), FIRST)
+        visible = Within("a/")
+        seen = sorted(name for name in REPOSITORIES if name.startswith("a/"))
+        assert await store.list_repositories("", 100, visible) == seen
+        assert await store.list_repositories(seen[0], 2, visible) == seen[1:3]
+        assert await store.list_repositories("b", 2, visible) == []
+        for name in ("a/new", "b/new"):
+            await commit(second, RepositoryName(name), FIRST)
+        assert await store.list_repositories("", 100, visible) == sorted([*seen, "a/new"])
+        await second.delete_manifest(RepositoryName("a/new"), FIRST.digest)
+        assert await store.list_repositories("", 100, visible) == seen
+        assert await store.list_repositories("", 100, Within("z/")) == ["z/z"]
 
     async def test_no_repositories(self, store: Store) -> None:
         """Only what holds a manifest is listed: blobs, mounts and sessions make no repository."""

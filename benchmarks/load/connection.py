@@ -29,9 +29,13 @@ class Reply(NamedTuple):
 
 
 class Connection:
-    """Speaks HTTP/1.1 to 127.0.0.1:port. An answer of another status than is expected raises RuntimeError."""
+    """Speaks HTTP/1.1 to 127.0.0.1:port. An answer of another status than is expected raises RuntimeError.
 
-    def __init__(self, port: int) -> None:
+    Each request bears the `headers`, such as a login.
+    """
+
+    def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
+        self._headers = dict(headers or {})
         self._http = http.client.HTTPConnection("127.0.0.1", port)
         self._http.connect()
         # The kernel's time limits: those of Python make the socket one that sendfile does not wait for.
@@ -54,7 +58,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request with its body in memory."""
-        self._http.request(method, path, body, dict(headers or {}))
+        self._http.request(method, path, body, {**self._headers, **(headers or {})})
         return self._reply(expected)
 
     def _reply(self, expected: int) -> Reply:
@@ -71,7 +75,7 @@ class Connection:
     def begin(self, method: str, path: str, length: int, headers: Mapping[str, str] | None = None) -> None:
         """The head of a request; `length` bytes of body are to be sent, then `finish` called."""
         self._http.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in {"content-length": str(length), **(headers or {})}.items():
+        for name, value in {"content-length": str(length), **self._headers, **(headers or {})}.items():
             self._http.putheader(name, value)
         self._http.endheaders()
 
@@ -120,7 +124,7 @@ class Connection:
         self, path: str, buffer: bytearray, take: Callable[[memoryview], object] | None = None
     ) -> int:
         """GET, and drop what comes, after `take` has seen it; the number of bytes."""
-        self._http.request("GET", path)
+        self._http.request("GET", path, headers=self._headers)
         answer = self._http.getresponse()
         if answer.status != 200:
             raise RuntimeError(f"status {answer.status} where 200 was expected: {answer.read(500)!r}")

@@ -14,11 +14,12 @@ from benchmarks.content import MANIFEST_TYPE
 from benchmarks.load import client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from benchmarks.processes import Server
 
 RATE, P50, P99 = "requests/s", "p50 ms", "p99 ms"
+SERVER_CPU = "server CPU-us/request"
 
 WRK = os.environ.get("WRK_BINARY") or shutil.which("wrk")
 # Two threads that share two cores with the server only get in each other's way.
@@ -42,19 +43,25 @@ class Requests(NamedTuple):
             RATE: self.number / self.seconds,
             P50: self.p50,
             P99: self.p99,
-            "server CPU-us/request": self.server_cpu / self.number * 1e6,
+            SERVER_CPU: self.server_cpu / self.number * 1e6,
             "client CPU-us/request": self.client_cpu / self.number * 1e6,
         }
 
 
-def get(server: Server, path: str, clients: int, seconds: float) -> Requests:
+def get(
+    server: Server, path: str, clients: int, seconds: float, headers: Mapping[str, str] | None = None
+) -> Requests:
     """The same GET from so many clients at once: by wrk where it is installed, else by our own client."""
+    headers = headers or {}
     if WRK is None:
-        return send(server, lambda _: request("GET", path), 200, clients, seconds)
-    accept, url = ("-H", f"Accept: {MANIFEST_TYPE}"), f"http://127.0.0.1:{server.port}{path}"
+        asked = request("GET", path, headers=headers)
+        return send(server, lambda _: asked, 200, clients, seconds)
+    all_headers = {"Accept": MANIFEST_TYPE, **headers}
+    lines = [word for name, value in all_headers.items() for word in ("-H", f"{name}: {value}")]
+    url = f"http://127.0.0.1:{server.port}{path}"
     cpu, client_cpu = server.cpu_seconds(), _children_cpu()
     ran = subprocess.run(
-        [WRK, f"-t{_THREADS}", f"-c{clients}", f"-d{seconds:.0f}s", "-s", _SUMMARY, *accept, url],
+        [WRK, f"-t{_THREADS}", f"-c{clients}", f"-d{seconds:.0f}s", "-s", _SUMMARY, *lines, url],
         capture_output=True,
         text=True,
         check=True,
@@ -87,8 +94,11 @@ def percentile(took: list[float], percent: int) -> float:
     return sorted(took)[len(took) * percent // 100] * 1e3
 
 
-def request(method: str, path: str, body: bytes = b"") -> bytes:
+def request(method: str, path: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None) -> bytes:
     """One request as it goes over the wire."""
+    further = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     about_body = f"Content-Type: {MANIFEST_TYPE}\r\nContent-Length: {len(body)}\r\n" if body else ""
-    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {MANIFEST_TYPE}\r\n{about_body}\r\n"
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {MANIFEST_TYPE}\r\n{about_body}{further}\r\n"
+    )
     return head.encode() + body

@@ -10,6 +10,7 @@ from benchmarks.workloads.idle import idle
 from benchmarks.workloads.manifest_operations import manifest_operations
 from benchmarks.workloads.manifests_by_tag import manifests_by_tag
 from benchmarks.workloads.many_uploads import many_uploads
+from benchmarks.workloads.signed_in import signed_in
 from benchmarks.workloads.small_blobs import small_blobs
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WORKLOADS: dict[str, Callable[[Bench], Outcome]] = {
     "idle": idle,
     "manifests-by-tag": manifests_by_tag,
+    "signed-in": signed_in,
     "manifest-operations": manifest_operations,
     "small-blobs": small_blobs,
     "blob-downloads": blob_downloads,

@@ -326,8 +326,12 @@ def test_change_that_cannot_be_read_keeps_the_keys(
 def test_file_that_cannot_be_read_at_first_is_an_error(tmp_path: Path, source: Any) -> None:
     """A registry does not start with keys that it does not have; the message names the file."""
     path = tmp_path / "keys"
-    with pytest.raises(FileNotFoundError, match="keys"):
+    with pytest.raises(ValueError, match=f"{path}: No such file or directory"):
         source(str(path))
+    path.mkdir()
+    with pytest.raises(ValueError, match=f"{path}: Is a directory"):
+        source(str(path))
+    path.rmdir()
     path.write_bytes(b"nothing of the sort")
     with pytest.raises(ValueError, match=f"{path}: "):
         source(str(path))

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class KeyFile:
-    """A `KeySource` that is a file. Raises OSError or ValueError where it cannot be read at first.
+    """A `KeySource` that is a file. Raises ValueError, with a message for people, where it cannot be read at first.
 
     It is looked at no more than once a second. A change that cannot be read is logged, and the keys from before stay.
     """
@@ -66,22 +66,29 @@ class KeyFile:
                 self._version += 1
                 _log.info("%s has changed: its keys are in use", self._path)
             self._complaint = ""
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             self._seen = None
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 _log.warning("%s; the keys from before stay in use", error)
 
     def _stamp(self) -> object:
-        status = os.stat(self._path)
+        """What tells whether the file has changed. Raises ValueError where it cannot be looked at."""
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            raise ValueError(f"{self._path}: {error.strerror}") from None
         if time.time() - status.st_mtime < _SETTLED_SECONDS:
             return object()
         return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
     def _read(self) -> bytes:
         self._seen = self._stamp()
-        with open(self._path, "rb") as file:
-            content = file.read(LONGEST_BYTES + 1)
+        try:
+            with open(self._path, "rb") as file:
+                content = file.read(LONGEST_BYTES + 1)
+        except OSError as error:
+            raise ValueError(f"{self._path}: {error.strerror}") from None
         if len(content) > LONGEST_BYTES:
             raise ValueError(f"{self._path} is longer than {LONGEST_BYTES} bytes: it holds more than keys")
         return content

@@ -47,8 +47,8 @@ class PasswordChecks:
         return await asyncio.shield(asyncio.wrap_future(answer))
 
     def close(self) -> None:
-        """Give up what waits, and end the threads after what runs."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Give up what waits, wait for what runs, and end the threads."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 def check_password(password: str) -> None:

@@ -13,6 +13,8 @@ from joserfc import jws
 from joserfc.jwk import ECKey, KeySet
 
 from cargohold.auth.keys import LONGEST_TOKEN_SECONDS, PUBLISH_SECONDS, SigningKeys
+from cargohold.config.kinds import Misfit
+from cargohold.config.settings import SETTINGS
 from cargohold.storage.protocols import Conflict, Unavailable
 from tests.http.serving import until
 
@@ -311,15 +313,42 @@ def test_what_a_killed_command_left(folder: Path) -> None:
     assert not (folder / "new-0123").exists()
 
 
-def test_written_by_root(folder: Path) -> None:
-    """What root makes belongs to whom the storage belongs: a server of that user can read it."""
-    owner = os.geteuid(), os.getegid()
-    if owner[0] == 0:
-        owner = 1234, 1235
-        os.chown(folder.parent, *owner)
-    prepared(folder)
-    for path in (folder, *folder.iterdir()):
-        assert (path.stat().st_uid, path.stat().st_gid) == owner
+def test_key_of_another_user(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that cannot be opened is refused at the start; a running server leaves it out, and says so."""
+    kid = prepared(folder).signing(NOW).kid
+    other = SigningKeys(str(folder)).rotate(NOW).kid
+    real = os.open
+
+    def guarded(path: str, *arguments: int) -> int:
+        if other in path:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", guarded)
+        assert [key.kid for key in SigningKeys(str(folder)).all(NOW)] == [kid]
+        with pytest.raises(
+            Conflict, match=rf"{other}.jwk cannot be read: Permission denied; give it to the user"
+        ):
+            prepared(folder)
+    assert other in caplog.text
+
+
+def test_name_that_leads_nowhere(folder: Path) -> None:
+    """A key that was removed between the listing of the folder and the look into it is none."""
+    kid = prepared(folder).signing(NOW).kid
+    (folder / "gone.jwk").symlink_to(folder / "absent")
+    assert [key.kid for key in prepared(folder).all(NOW)] == [kid]
+
+
+def test_no_token_outlives_its_key() -> None:
+    """The setting for the life of tokens allows no longer life than that for which a key is accepted."""
+    lifetime = SETTINGS["auth.token.lifetime"].kind
+    assert lifetime.read("24h") == LONGEST_TOKEN_SECONDS
+    with pytest.raises(Misfit):
+        lifetime.read(LONGEST_TOKEN_SECONDS + 1)
 
 
 def test_not_on_each_call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import calendar
 import json
+import os
 import re
+import tempfile
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +20,6 @@ from cargohold.cli.main import main
 from tests.cli.test_command import SCRIPT, run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -121,13 +122,15 @@ def test_nothing_yet(root: Path) -> None:
 
 @pytest.mark.parametrize("command", [["list"], ["rotate"], ["rotate", "--now"]])
 def test_no_such_storage(tmp_path: Path, command: list[str]) -> None:
-    """A directory that is not there is named, and not made."""
-    result = keys(tmp_path / "absent", *command)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"cargohold: there is no directory {tmp_path}/absent: name the registry's with --storage-path\n"
-    )
-    assert list(tmp_path.iterdir()) == []
+    """A directory that is not there, or is no registry's, is named, and nothing is made."""
+    (tmp_path / "empty").mkdir()
+    for name in ("absent", "empty"):
+        result = keys(tmp_path / name, *command)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            f"cargohold: no registry has its data in {tmp_path}/{name}: name the directory with --storage-path\n"
+        )
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "empty"]
 
 
 @pytest.mark.parametrize("command", [["list"], ["rotate"]])
@@ -162,3 +165,21 @@ def test_as_typed(root: Path) -> None:
     assert len(listed(root)) == 2
     assert run(SCRIPT, "keys", "turn").returncode == 2
     assert run(SCRIPT, "keys", "list", "--set", "storage=").returncode == 2
+
+
+def test_typed_by_root() -> None:
+    """What root makes belongs to whom the storage belongs: a server of that user can use it."""
+    owner = os.geteuid(), os.getegid()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / "cargohold").mkdir()
+        if owner[0] == 0:
+            owner = 1234, 1235
+            os.chown(root / "cargohold", *owner)
+            root.chmod(0o755)
+        assert keys(root, "rotate").exit_code == 0
+        assert keys(root, "rotate", "--now").exit_code == 0
+        found = [folder(root), *folder(root).iterdir()]
+        assert len(found) == 3
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in found} == {owner}
+        assert keys(root, "list").exit_code == 0

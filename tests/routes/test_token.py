@@ -213,3 +213,14 @@ def test_no_secret_in_an_answer(service: TokenService, caplog: pytest.LogCapture
         assert reply.status in (400, 401)
         assert "hunter2" not in f"{reply.body!r}{reply.headers}"
     assert "hunter2" not in caplog.text
+
+
+def test_nowhere_to_keep_a_refresh_token(
+    service: TokenService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the storage takes no refresh token there is a token all the same, and the log says why."""
+    (tmp_path / "cargohold" / "state.db").mkdir()
+    reply = service.get("repository:org/app:pull", password="right", offline_token="true")
+    assert service.identity(reply).may(Permission.PULL, APP)
+    assert "refresh_token" not in reply.json
+    assert "no refresh token can be made" in caplog.text

@@ -278,7 +278,6 @@ def _make(folder: str, since: float) -> SigningKey:
     aside = f"{folder}/{_ASIDE}{uuid.uuid4().hex}"
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _give(aside, folder)
         write_all(descriptor, msgspec.json.encode({**key.as_dict(private=True), "since": since}))
         os.fsync(descriptor)
     finally:
@@ -286,13 +285,6 @@ def _make(folder: str, since: float) -> SigningKey:
     os.rename(aside, f"{folder}/{_name(made)}")
     _sync_folder(folder)
     return made
-
-
-def _give(path: str, above: str) -> None:
-    """Let what root makes belong to whom the folder above belongs, so that a server of that user can use it."""
-    if os.geteuid() == 0:
-        owner = os.stat(above)
-        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _sync_folder(path: str) -> None:
@@ -306,14 +298,11 @@ def _sync_folder(path: str) -> None:
 @contextmanager
 def _alone(folder: str) -> Iterator[None]:
     """Be the only one who changes the folder, which is made where it is missing. Raises Busy."""
-    above, lock = os.path.dirname(folder), f"{folder}/lock"
     with suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-        _give(folder, above)
-        _sync_folder(above)
-    descriptor = open_lock(lock)
+        _sync_folder(os.path.dirname(folder))
+    descriptor = open_lock(f"{folder}/lock")
     try:
-        _give(lock, folder)
         with locked(descriptor, time.monotonic() + PATIENCE):
             for name in os.listdir(folder):
                 if name.startswith(_ASIDE):

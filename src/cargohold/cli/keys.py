@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cargohold.cli.ownership import acting_for_owner
 from cargohold.cli.settings_options import with_settings
 from cargohold.config.kinds import write_json
 
@@ -96,10 +97,11 @@ def _keys(settings: Settings) -> Iterator[SigningKeys]:
     from cargohold.storage.protocols import StoreError  # noqa: PLC0415
 
     layout = Layout(os.path.abspath(settings.storage.path))
-    if not os.path.isdir(layout.root):
-        raise _refusal(f"there is no directory {layout.root}: name the registry's with --storage-path")
+    if not os.path.isdir(layout.own):
+        raise _refusal(f"no registry has its data in {layout.root}: name the directory with --storage-path")
     try:
-        yield SigningKeys(layout.keys)
+        with acting_for_owner(layout.own):
+            yield SigningKeys(layout.keys)
     except StoreError as error:
         raise _refusal(str(error)) from None
 

@@ -41,9 +41,10 @@ class Redirect:
         self._server = await asyncio.start_server(self._serve, sock=self.listener, limit=HEAD_BYTES)
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections in this process."""
         if self._server is not None:
             self._server.close()
+        self.listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1

@@ -65,7 +65,7 @@ class Supervisor:
         self._announced, self._announced_end = _pipe()
         self._lifeline, self._lifeline_end = _pipe()
         self._renewal = None if task.credentials is None else Renewal(task.credentials)
-        self._look_at = math.inf if self._renewal is None else 0.0
+        self._look_at = math.inf
         self._new_task = task
         self._heirs: dict[int, _Seat] = {}
         self._ready_heirs: set[int] = set()
@@ -118,20 +118,20 @@ class Supervisor:
         busy = self._kill_at is not None or self._unready > 0 or self._heirs
         if self._renewal is None or busy or (now < self._look_at and not at_once):
             return
-        self._look_at = now + _LOOK_SECONDS
         credentials = self._renewal.look(at_once=at_once)
-        if credentials is not None:
-            self._new_task = replace(self._task, credentials=credentials)
-            self._give_up_at = now + _START_SECONDS
-            for seat in self._seats:
-                self._heirs[self._fork(seat, self._new_task)] = seat
+        if credentials is None:
+            self._look_at = now + _LOOK_SECONDS
+            return
+        self._look_at, self._give_up_at = math.inf, now + _START_SECONDS
+        self._new_task = replace(self._task, credentials=credentials)
+        for seat in self._seats:
+            self._heirs[self._fork(seat, self._new_task)] = seat
 
     def _succeed(self) -> None:
         """Put the heirs in the place of the workers."""
         for pid, seat in self._heirs.items():
             if seat.pid is not None:
-                os.kill(seat.pid, RETIRE)
-                self._retired.add(seat.pid)
+                self._retire(seat.pid)
             seat.pid, seat.born = pid, time.monotonic()
         self._task = self._new_task
         self._end_succession()
@@ -141,16 +141,19 @@ class Supervisor:
 
     def _disinherit(self, reason: str) -> None:
         for pid in self._heirs:
-            os.kill(pid, RETIRE)
-        self._retired.update(self._heirs)
+            self._retire(pid)
         self._end_succession()
         assert self._renewal is not None
         self._renewal.refuse(reason)
 
+    def _retire(self, pid: int) -> None:
+        os.kill(pid, RETIRE)
+        self._retired.add(pid)
+
     def _end_succession(self) -> None:
         self._heirs.clear()
         self._ready_heirs.clear()
-        self._give_up_at = math.inf
+        self._look_at, self._give_up_at = time.monotonic() + _LOOK_SECONDS, math.inf
 
     def _pause(self) -> float:
         """Milliseconds until there is something to do that no descriptor tells of."""
@@ -159,7 +162,7 @@ class Supervisor:
             due = self._kill_at
         else:
             empty = [seat.due for seat in self._seats if seat.pid is None]
-            due = min(*empty, self._give_up_at, math.inf if self._heirs else self._look_at)
+            due = min(*empty, self._look_at, self._give_up_at)
         return max(1.0, (min(due, now + 60.0) - now) * 1000 + 1)
 
     def _heed(self, signals: bytes) -> None:
@@ -182,6 +185,8 @@ class Supervisor:
         self._kill_at = time.monotonic() + self._task.stop_timeout + _KILL_AFTER_SECONDS
         for seat in self._seats:
             seat.listener.close()  # or the kernel would go on taking connections for nobody
+        if self._task.redirect is not None:
+            self._task.redirect.close()
         self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:
@@ -234,6 +239,7 @@ class Supervisor:
             elif self._unready > 0:
                 self._unready -= 1
                 if self._unready == 0:
+                    self._look_at = time.monotonic() if self._renewal else math.inf
                     self._ready()
 
     def _fork(self, seat: _Seat, task: Work) -> int:
@@ -252,11 +258,8 @@ class Supervisor:
         try:
             signal.set_wakeup_fd(-1)
             for number in held:
-                signal.signal(number, signal.SIG_DFL)
-            if self._renewal is not None:
-                signal.signal(
-                    signal.SIGHUP, signal.SIG_IGN
-                )  # it is for the supervisor, whoever sends it to all
+                # A SIGHUP that is sent to all processes is for the supervisor alone.
+                signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             for other in self._seats:
                 if other is not seat:

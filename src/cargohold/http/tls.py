@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import ssl
 import time
@@ -87,7 +88,7 @@ class Renewal:
         self._seen: tuple[bytes, bytes, bytes | None] | str | None = None
         self._refused: tuple[bytes, bytes, bytes | None] | str | None = None
         self._clock = clock
-        self._warned = -float(WARN_SECONDS)
+        self._warned = -math.inf
 
     def look(self, *, at_once: bool = False) -> Credentials | None:
         """The new credentials, good as far as can be told, or None.
@@ -106,6 +107,8 @@ class Renewal:
             found == self._refused and not at_once
         )
         self._seen = found
+        if known and at_once:
+            _log.info("the files of the certificate have not changed")
         if known or not settled:
             return None
         try:

@@ -25,7 +25,7 @@ from granian.server.embed import Server
 from cargohold.http.listen import BACKLOG
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from cargohold.http.redirect import Redirect
     from cargohold.http.rsgi import HTTPProtocol, RsgiApplication, Scope
@@ -142,12 +142,9 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
         others.update(asyncio.all_tasks(loop))
         loop.call_soon(ready)
 
-    async def answer(scope: Scope, protocol: HTTPProtocol) -> None:
-        await application.__rsgi__(scope, _Farewell(protocol) if retire.is_set() else protocol)
-
     # Granian's own end comes before that of requests whose client has gone: the application's is called after both.
     target = SimpleNamespace(
-        __rsgi__=answer if task.credentials else application.__rsgi__,
+        __rsgi__=_last_answers(application, retire) if task.credentials else application.__rsgi__,
         __rsgi_init__=started,
         __rsgi_del__=lambda _loop: None,
     )
@@ -156,15 +153,11 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     if task.redirect is not None:
         await task.redirect.start()
     serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(stop.wait())
-    retiring = asyncio.create_task(retire.wait())
-    await asyncio.wait({serving, stopping, retiring}, return_when=asyncio.FIRST_COMPLETED)
+    await _first(serving, stop, retire)
     if task.redirect is not None:
         task.redirect.close()
-    if retiring.done():
-        await _retire(server, {serving, stopping})
-    for waiting in (stopping, retiring):
-        waiting.cancel()
+    if retire.is_set():
+        await _retire(server, serving, stop)
     # Whatever hangs past the time limit, a thread on a dead disk perhaps, ends with the process.
     signal.signal(signal.SIGALRM, lambda *_: _leave(0))
     signal.alarm(math.ceil(task.stop_timeout) + _OVERTIME_SECONDS)
@@ -181,12 +174,29 @@ async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], 
     return 0
 
 
-async def _retire(server: _Granian, ends: set[asyncio.Task[Any]]) -> None:
-    """Let connections end as their clients like, and those that are idle after a while; requests take their time."""
+async def _retire(server: _Granian, serving: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Let connections end: first as their clients like, then the idle ones; a request takes the time it takes."""
     server.take_no_more()
-    await asyncio.wait(ends, timeout=RETIREMENT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    await _first(serving, stop, timeout=RETIREMENT_SECONDS)
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    await _first(serving, stop)
+
+
+async def _first(serving: asyncio.Task[None], *events: asyncio.Event, timeout: float | None = None) -> None:  # noqa: ASYNC109 - what it bounds does not fail
+    """Wait until the server has ended, an event has come, or the time (seconds) is over."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait({serving, *waits}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+def _last_answers(application: RsgiApplication, retire: asyncio.Event) -> Callable[..., Awaitable[None]]:
+    """The application, but that clients are asked to come back on a new connection once `retire` is set."""
+
+    def answer(scope: Scope, protocol: HTTPProtocol) -> Awaitable[None]:
+        return application.__rsgi__(scope, _Farewell(protocol) if retire.is_set() else protocol)
+
+    return answer
 
 
 class _Farewell:

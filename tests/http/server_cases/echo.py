@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 from cargohold.http.exchange import answer_faults
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve
+from cargohold.http.tls import Tls
 from cargohold.messages import Answer, Bytes, Empty, File, Request
 from cargohold.types.errors import RegistryError
 
@@ -164,7 +165,10 @@ def main(root: str, arguments: str = "{}") -> int:
         sys.stderr.write(f"ready {address}\n")
         sys.stderr.flush()
 
-    return serve(application, ready=ready, **{"port": 0, **json.loads(arguments)})
+    given = {"port": 0, **json.loads(arguments)}
+    if "tls" in given:
+        given["tls"] = Tls(**given["tls"])
+    return serve(application, ready=ready, **given)
 
 
 if __name__ == "__main__":

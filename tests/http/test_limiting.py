@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cargohold.auth.identity import EVERYONE, Identity, Kind
+from cargohold.config import Settings, load
+from cargohold.config.settings import Rates
 from cargohold.http.limiting import Limiter, limit
 from cargohold.http.middleware import answer_errors
 from cargohold.messages import Empty
-from cargohold.storage.counters import Counters
+from cargohold.storage.counters import ENTRIES, Counters
 from cargohold.types.errors import TooManyRequests, Unauthorized
+from tests.http.serving import PROJECT
 from tests.routes.caller import answered, request
 
 if TYPE_CHECKING:
@@ -228,3 +232,22 @@ def test_a_bad_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="example"):
         Limiter(counters, address_reads="1/minute", allow=["example"])
     counters.close()
+
+
+def test_the_page_about_limits(tmp_path: Path) -> None:
+    """What docs/limits.md shows can be set so, and the numbers that it names are those of the code."""
+    page = (PROJECT / "docs" / "limits.md").read_text()
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "example.yaml"
+    file.write_text(example)
+    settings = load({"config": str(file)}, {})
+    assert settings.limits.address.reads == "600/minute"
+    assert settings.limits.failed_logins == Settings().limits.failed_logins
+    assert Settings().limits.address == Settings().limits.user == Rates()
+    for rate in ("100/10seconds", "5000/day"):
+        assert rate in page
+        assert load({"limits.user.reads": rate}, {}).limits.user.reads is not None
+    assert f"room for {ENTRIES:,} counts" in page
+    Counters(str(tmp_path / "counters")).close()
+    assert "2 MiB" in page
+    assert round((tmp_path / "counters").stat().st_size / 2**20, 1) == 2.0

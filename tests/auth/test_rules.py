@@ -65,7 +65,7 @@ def decided(
         about = (
             rule.repository == "**"
             if repository is None
-            else matches(rule.repository.split("/"), repository.split("/"))
+            else rule.actions != {C} and matches(rule.repository.split("/"), repository.split("/"))
         )
         if about and names(rule, user):
             return permission in rule.actions, number
@@ -232,10 +232,11 @@ def test_users_who_are_called_by_words_of_the_rules() -> None:
     [
         ([], False),
         ([Rule(frozenset({P}), "a", ("ann", "*"), ("all",))], False),
-        ([Rule(frozenset({U, C}), "**", ("anonymous",)), Rule(frozenset(), "a", ("anonymous",))], False),
+        ([Rule(frozenset({P}), "**", ("ann",)), Rule(frozenset(), "a", ("anonymous",))], False),
+        ([Rule(frozenset({C}), "**", ("anonymous",))], True),
         ([Rule(frozenset(), "a", ("anonymous",)), Rule(frozenset({P}), "a/*", ("ann", "anonymous"))], True),
     ],
 )
-def test_whether_anybody_may_pull_without_a_login(rules: list[Rule], something: bool) -> None:
-    """Only a rule can let pull who is not signed in: it names anonymous, and pull is among its actions."""
-    assert ruled(rules, frozenset({P})).anonymous_may_pull_something is something
+def test_whether_anybody_may_something_without_a_login(rules: list[Rule], something: bool) -> None:
+    """Only a rule can allow who is not signed in anything: it names anonymous, and has actions."""
+    assert ruled(rules, frozenset({P})).anonymous_may_something is something

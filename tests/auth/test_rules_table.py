@@ -78,9 +78,7 @@ DEFAULT = Rules(
     [
         rule("open/**", "p", users="anonymous"),  # 1
         rule("shared/*", "pud", users="*"),  # 2
-        rule(
-            "**", "c", users="lister"
-        ),  # 3: and nothing else for lister, since the first that matches decides
+        rule("**", "c", users="lister"),  # 3: which decides the catalog for lister, and no repository
         rule("**", "puc", users="lister anonymous-cat"),  # 4
         rule("shared/**", "", users="* anonymous"),  # 5
     ],
@@ -90,12 +88,12 @@ DEFAULT = Rules(
 )
 DEFAULT_TABLE = """
                      -       "-"     "*"     ann     lister  anonymous-cat
-open                 p:1     pu:0    pu:0    pu:0    :3      pu:4
-open/a               p:1     pu:0    pu:0    pu:0    :3      pu:4
-shared               :5      :5      :5      :5      :3      pu:4
+open                 p:1     pu:0    pu:0    pu:0    pu:4    pu:4
+open/a               p:1     pu:0    pu:0    pu:0    pu:4    pu:4
+shared               :5      :5      :5      :5      pu:4    pu:4
 shared/a             :5      pud:2   pud:2   pud:2   pud:2   pud:2
-shared/a/b           :5      :5      :5      :5      :3      pu:4
-else                 :0      pu:0    pu:0    pu:0    :3      pu:4
+shared/a/b           :5      :5      :5      :5      pu:4    pu:4
+else                 :0      pu:0    pu:0    pu:0    pu:4    pu:4
 (catalog)            :0      :0      :0      :0      c:3     c:4
 """
 

@@ -195,7 +195,7 @@ def test_what_else_stands_in_the_way(action: str, notes: list[str], file: str) -
         ),
         (
             ["ann", "pull", "a", "--set", 'auth.administrators=["*"]'],
-            "the administrators: '*' is no user's name",
+            "auth.administrators: * is no user's name",
         ),
     ],
 )

@@ -56,8 +56,8 @@ OTHERS: dict[str, tuple[str, object]] = {
     ),
     "auth.default": ('["pull"]', ("pull",)),
     "auth.oidc": (
-        '[{"issuer": "https://ci.example", "audience": "us", "rules":'
-        ' [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["push"]}]}]',
+        '[{"issuer": "https://ci.example", "audience": "us",'  # noqa: ISC004 - one text
+        ' "rules": [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["push"]}]}]',
         (
             TrustedIssuer(
                 "https://ci.example", "us", (ClaimRule({"repository": "org/*"}, "org/**", ("push",)),)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cargohold import __version__
 from cargohold.app.gate import Gate, prepare
 from cargohold.config import load
+from cargohold.config.checks import sends_passwords_in_the_clear
 from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
 from cargohold.http.rsgi import RsgiApplication
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     Hook = Callable[[asyncio.AbstractEventLoop], None]
 
 
+_log = logging.getLogger(__name__)
+
+
 def serve(settings: Settings) -> int:
     """Serve until a signal ends it; gives the exit code of the program."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
@@ -68,6 +72,12 @@ def serve(settings: Settings) -> int:
         return 1
     finally:
         store.close()
+
+    if sends_passwords_in_the_clear(settings):
+        _log.warning(
+            "passwords and tokens cross the network in the clear: set tls.certificate and tls.key, or name the"
+            " proxy that does TLS in server.trusted_proxies"
+        )
 
     def ready(address: str) -> None:
         workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"

@@ -14,7 +14,7 @@ from cargohold.auth.login import Login
 from cargohold.auth.refresh import RefreshTokens
 from cargohold.auth.robots import Robots
 from cargohold.auth.rules import Rule, Rules
-from cargohold.config.checks import anonymous_may_pull, has_keys
+from cargohold.config.checks import anonymous_may_something, has_keys
 from cargohold.http.guard import BearerChallenge, Guard, basic_challenge
 from cargohold.routes.token import TokenRoutes
 from cargohold.storage.layout import Layout
@@ -81,7 +81,7 @@ class Logins:
             issuer,
             RefreshTokens(self._state),
             service=auth.token.service,
-            anonymous=rules.anonymous if rules.anonymous_may_pull_something else None,
+            anonymous=rules.anonymous if rules.anonymous_may_something else None,
             refresh_lifetime=auth.token.refresh_lifetime,
         )
         self.routes: dict[type[Operation], Route] = {
@@ -153,7 +153,7 @@ def _challenge(settings: Settings) -> Challenge:
     auth = settings.auth
     asked = auth.challenge
     if asked == "auto":
-        asked = "bearer" if auth.bearer.realm or anonymous_may_pull(settings) else "basic"
+        asked = "bearer" if auth.bearer.realm or anonymous_may_something(settings) else "basic"
     if asked == "basic":
         return basic_challenge
     if auth.bearer.realm:

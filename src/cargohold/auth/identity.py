@@ -90,7 +90,8 @@ class Scope:
 
     def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:
         """See `Authority`."""
-        return Access(permission, repository) in self.accesses
+        # A pair is equal to an Access, and made in half the time.
+        return (permission, repository) in self.accesses
 
 
 class _Everything:

@@ -51,7 +51,8 @@ class Rules:
     """Whom the rules allow what. Nothing is looked up outside: the same question has always the same answer.
 
     Of the rules that name the user and match the repository the first decides, whatever stands after it. The catalog
-    is of no repository: it is for the rules of `**` alone to decide. Where no rule decides, a user who is signed in
+    is of no repository: it is for the rules of `**` alone to decide, and a rule that allows it and nothing else is for
+    it alone. Where no rule decides, a user who is signed in
     may do what is in `default`; where that is None, everything if there are no rules at all, and nothing if there are
     some. Without a login one may then do nothing. Administrators may do everything, before any rule is asked.
 
@@ -85,9 +86,9 @@ class Rules:
         return self._anonymous
 
     @property
-    def anonymous_may_pull_something(self) -> bool:
-        """Whether a rule lets anybody pull without a login."""
-        return any(_ANONYMOUS in rule.users and Permission.PULL in rule.actions for rule in self._rules)
+    def anonymous_may_something(self) -> bool:
+        """Whether a rule allows anything without a login."""
+        return any(_ANONYMOUS in rule.users and rule.actions for rule in self._rules)
 
     def of(self, user: str) -> Authority:
         """What one may do who is signed in by this name."""
@@ -137,17 +138,23 @@ def describe(permissions: Iterable[Permission]) -> str:
 class _Order:
     """The rules in their order. Which of them name a user is a set of bits, bit 0 that of the first rule."""
 
-    __slots__ = ("_everywhere", "_matching", "actions")
+    __slots__ = ("_everywhere", "_matching", "_of_repositories", "actions")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.actions = tuple(rule.actions for rule in rules)
         self._everywhere = sum(1 << bit for bit, rule in enumerate(rules) if rule.repository == _EVERYWHERE)
+        self._of_repositories = sum(
+            1 << bit for bit, rule in enumerate(rules) if rule.actions != {Permission.CATALOG}
+        )
         # Which rules match a repository is the same for all users: it is found once, and remembered for all of them.
         self._matching = lru_cache(_REMEMBERED)(compile_patterns(rule.repository for rule in rules))
 
     def first(self, naming: int, repository: RepositoryName | None) -> int:
         """The number of the rule that decides, counted from 1; 0 where none does. None is the catalog."""
-        deciding = naming & (self._everywhere if repository is None else self._matching(repository))
+        if repository is None:
+            deciding = naming & self._everywhere
+        else:
+            deciding = naming & self._of_repositories & self._matching(repository)
         return (deciding & -deciding).bit_length()
 
 

@@ -30,9 +30,15 @@ def has_keys(settings: Settings) -> bool:
     return bool(bearer.key or bearer.jwks or bearer.jwks_url)
 
 
-def anonymous_may_pull(settings: Settings) -> bool:
+def anonymous_may_something(settings: Settings) -> bool:
     """Whether there is anything to be had without a login, on a registry that asks for one."""
-    return any("anonymous" in rule.users and "pull" in rule.actions for rule in settings.auth.rules)
+    return any("anonymous" in rule.users and rule.actions for rule in settings.auth.rules)
+
+
+def sends_passwords_in_the_clear(settings: Settings) -> bool:
+    """Whether logins cross a network that others may read: no TLS of our own, and none of a proxy that we know of."""
+    secured = settings.tls.certificate or settings.socket or settings.server.trusted_proxies
+    return asks_for_login(settings) and not secured and not _is_loopback(settings.host)
 
 
 def _of_listening(settings: Settings) -> Iterator[str]:
@@ -55,13 +61,17 @@ def _is_loopback(host: str) -> bool:
 
 def _of_rules(settings: Settings) -> Iterator[str]:
     auth = settings.auth
+    for word in ("*", "anonymous"):
+        places = [f"auth.groups: {group}" for group, users in auth.groups.items() if word in users]
+        for place in [*places, *(["auth.administrators"] if word in auth.administrators else [])]:
+            yield f"{place}: {word} is no user's name: it may stand among the users of a rule alone"
     for number, rule in enumerate(auth.rules, 1):
         for group in rule.groups:
             if group not in auth.groups:
                 yield f"auth.rules: entry {number}: auth.groups has no group {group!r}"
-    if auth.challenge == "basic" and anonymous_may_pull(settings):
+    if auth.challenge == "basic" and anonymous_may_something(settings):
         yield (
-            "auth.challenge: must be bearer or auto where a rule lets anonymous users pull: clients that are asked for"
+            "auth.challenge: must be bearer or auto where a rule allows anonymous anything: clients that are asked for"
             " a password never try without one"
         )
     if auth.open_to_everyone and asks_for_login(settings):

@@ -221,7 +221,7 @@ class Auth(Section, frozen=True, kw_only=True):
         str,
         choice("auto", "basic", "bearer"),
         "What clients are told to log in with: `basic`, `bearer` (by the token service), or `auto`, which is `bearer`"
-        " where anyone may pull something without a login and `basic` otherwise.",
+        " where a rule allows anything without a login and `basic` otherwise.",
     ] = "auto"
     remember: Annotated[
         float, duration(0, 3600), "How long a password that was right is not asked of bcrypt again."

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.auth.identity import Kind
+from cargohold.auth.login import Malformed
 from cargohold.auth.protocols import Unproved
 from cargohold.types.errors import Denied, Unauthorized
 from cargohold.types.operations import Access, Permission
@@ -66,10 +67,14 @@ class Guard:
             raise self._unproved(request, needs, "write one Authorization header, in ASCII")
         try:
             return await self._login.identify(lines[0] if lines else None, request.client)
+        except Malformed as problem:
+            raise self._unproved(request, needs, str(problem)) from None
         except Unproved:
-            token = lines[0][:7].lower() == "bearer "
-            message = "the token is not valid, or no longer" if token else "unknown user, or wrong password"
-            raise self._unproved(request, needs, message, "invalid_token" if token else None) from None
+            if lines[0][:7].lower() == "bearer ":
+                message, error = "the token is not valid, or no longer", "invalid_token"
+            else:
+                message, error = "unknown user, or wrong password", None
+            raise self._unproved(request, needs, message, error) from None
 
     def _unproved(
         self, request: Request, needs: Iterable[Access], message: str, error: str | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 60.0
-_SERVING = re.compile(r"serving on (http://(127\.0\.0\.1:\d+)[^,\s]*)")
+_SERVING = re.compile(r"serving on (https?://(127\.0\.0\.1:\d+)[^,\s]*)")
 
 
 class Server:

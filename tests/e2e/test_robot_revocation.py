@@ -206,9 +206,8 @@ def test_damaged_from_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "data/cargohold"
     folder.mkdir(parents=True)
     (folder / "state.db").write_bytes(b"x" * 9000)
-    with pytest.raises(
-        AssertionError, match=r"state\.db is damaged \(.+\): put a copy of it back, or stop"
-    ) as caught:
+    said = r"cannot serve .+: .+/state\.db is damaged \(.+\): put a copy of it back, or stop .+ made anew\n$"
+    with pytest.raises(AssertionError, match=said) as caught:
         Server(tmp_path / "data", SETTINGS)
     assert "Traceback" not in str(caught.value)
 

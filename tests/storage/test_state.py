@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,6 @@ from tests.http.serving import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("loop")
 
@@ -208,7 +209,7 @@ async def test_version_without_a_database(
     assert "state.db is damaged" in caplog.text
     with pytest.raises(DatabaseUnusable):
         one.find_robot("ann-0")
-    with pytest.raises(DatabaseUnusable):
+    with pytest.raises(Conflict, match=r"state\.db is damaged"):
         one.open()
 
 
@@ -289,6 +290,25 @@ async def test_cancelled(one: State) -> None:
             await adding
         assert (one.version() != before) == (one.find_robot(f"ann-{number}") is not None)
         await one.remove_robot("ann")
+
+
+async def test_backup(one: State, tmp_path: Path) -> None:
+    """The copy that the documentation describes has all that was acknowledged, while servers are at work."""
+    page = (Path(__file__).parents[2] / "docs/storage.md").read_text()
+    (statement,) = re.findall(r"^sqlite3 /srv/registry/cargohold/state\.db \"(.+)\"$", page, re.MULTILINE)
+    await one.add_robot(robot("ann"))
+    await one.add_refresh_token(refresh_token(1), now=1.0, most=9)
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute(statement.replace("/backup", str(backup)))
+    with contextlib.closing(State(str(backup))) as restored:
+        restored.open()
+        assert restored.list_robots() == [robot("ann")]
+        assert restored.find_refresh_token(b"token1") == refresh_token(1)
+        await restored.add_robot(robot("bob"))
+        assert names(restored) == ["ann", "bob"]
+    assert names(one) == ["ann"]
 
 
 def test_without_folder(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from cargohold.storage.database import Database
+from cargohold.storage.database import Database, DatabaseUnusable
 from cargohold.storage.filesystem.tree import to_the_end
 from cargohold.storage.generation import Generation
 from cargohold.storage.locks import PATIENCE
@@ -100,10 +100,14 @@ class State:
     def open(self) -> None:
         """Open what is there: what is in the way of that is then told at the start of a server, and not later.
 
-        Raises DatabaseUnusable where the database is damaged, or was written by a newer version.
+        Raises Conflict where the database is damaged, or of another version, and Unavailable where the system is in
+        the way.
         """
-        self._generation.read()
-        self._read_revision()
+        try:
+            self._generation.read()
+            self._read_revision()
+        except DatabaseUnusable as error:
+            raise Conflict(str(error)) from error
 
     def version(self) -> int:
         """Another number once a robot has been added or removed, by any process. It takes half a microsecond.

@@ -161,14 +161,29 @@ def test_wrong_secrets(server: Server) -> None:
 
 def test_permissions(server: Server) -> None:
     """A robot may do what it was made for, in the repositories that it was made for, and nothing else."""
-    reader, lister = create(server.storage, "reader", "pull"), create(server.storage, "lister", "catalog")
+    allowed = ["pull", "push", "pull,push", "delete", "catalog", "pull,catalog"]
+    logins = {words: basic(create(server.storage, words.replace(",", "-"), words)) for words in allowed}
     kind = "Content-Type: application/vnd.oci.image.index.v1+json"
     with Wire(server.url) as wire:
-        assert wire.ask("GET", "/v2/org/app/tags/list", basic(reader)).status == 404
-        assert wire.ask("PUT", "/v2/org/app/manifests/v1", basic(reader), kind, body=MANIFEST).status == 403
-        assert wire.ask("GET", "/v2/other/app/tags/list", basic(reader)).status == 403
-        assert wire.ask("GET", "/v2/_catalog", basic(reader)).status == 403
-        assert wire.ask("GET", "/v2/_catalog", basic(lister)).status == 200
+
+        def statuses(method: str, target: str, body: bytes = b"") -> list[int]:
+            return [wire.ask(method, target, login, kind, body=body).status for login in logins.values()]
+
+        assert statuses("PUT", "/v2/org/app/manifests/v1", MANIFEST) == [403, 201, 201, 403, 403, 403]
+        assert statuses("GET", "/v2/org/app/manifests/v1") == [200, 403, 200, 403, 403, 200]
+        assert statuses("DELETE", f"/v2/org/app/manifests/sha256:{'a' * 64}") == [
+            403,
+            403,
+            403,
+            404,
+            403,
+            403,
+        ]
+        assert statuses("GET", "/v2/_catalog") == [403, 403, 403, 403, 200, 200]
+        for target in ("/v2/other/app/tags/list", "/v2/organ/app/tags/list"):
+            assert statuses("GET", target) == [403] * 6
+        listed = [json.loads(wire.ask("GET", "/v2/_catalog", logins[words]).body) for words in allowed[4:]]
+        assert listed == [{"repositories": []}, {"repositories": ["org/app"]}]
 
 
 def test_database_is_lost(server: Server) -> None:

@@ -143,7 +143,9 @@ class Database:
             os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             with closing(_connect(aside, "mode=rw", self._patience)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(f"{self._schema}; PRAGMA user_version = {self._version}")
+                connection.executescript(
+                    f"BEGIN; {self._schema}; PRAGMA user_version = {self._version}; COMMIT"
+                )
             for suffix in _BESIDE:
                 # What belonged to a file that was removed would be taken for ours.
                 remove(self._path + suffix)

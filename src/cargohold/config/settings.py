@@ -205,7 +205,8 @@ class Auth(Section, frozen=True, kw_only=True):
     htpasswd: Annotated[
         str | None,
         OPTIONAL_PATH,
-        "A file of users and their passwords, hashed with bcrypt, as `htpasswd -B` writes it.",
+        "A file of users and their passwords, hashed with bcrypt. `cargohold htpasswd` keeps it; Apache's `htpasswd -B`"
+        " writes the same.",
     ] = None
     required: Annotated[
         bool,

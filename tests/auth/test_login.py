@@ -389,8 +389,22 @@ def test_failures_are_counted() -> None:
     assert attempts.failures == [("1.2.3.4", "ann"), ("::1", "eve")]
     for _ in range(3):
         identify(login, basic("ann", "secret"), "1.2.3.4")
-    assert attempts.checked == [("1.2.3.4", "ann"), ("::1", "eve"), ("1.2.3.4", "ann")]
+    # Before a source is asked, and again before its answer is told.
+    assert attempts.checked == [("1.2.3.4", "ann")] * 2 + [("::1", "eve")] * 2 + [("1.2.3.4", "ann")] * 2
     assert len(attempts.failures) == 2
+
+
+def test_what_nobody_guesses_is_not_counted() -> None:
+    """Where a source is sure that a password is of its sort and does not hold, no other is asked, and none counts it."""
+
+    class Sure(Known):
+        async def prove(self, name: str, password: str) -> Proved | None:
+            raise Unproved(f"{await super().prove(name, password)}")
+
+    sure, users, attempts = Sure({}), Known({"ann": "secret"}), Counted()
+    with pytest.raises(Unproved):
+        identify(login_of([sure, users], attempts=attempts), basic("ann", "secret"))
+    assert (sure.asked, users.asked, attempts.failures) == (["ann"], [], [])
 
 
 def test_too_many_failures() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from cargohold.auth.grants import Grant, Grants
-from cargohold.auth.protocols import Subject
+from cargohold.auth.protocols import Subject, Unproved
 from cargohold.auth.robots import Robots
 from cargohold.storage.protocols import Conflict
 from cargohold.storage.state import State
@@ -50,7 +50,19 @@ def other(tmp_path: Path) -> Iterator[Robots]:
 
 
 def prove(robots: Robots, secret: str, name: str = "robot") -> Proved | None:
-    return do(robots.prove(name, secret))
+    """None where the secret does not hold."""
+    try:
+        return do(robots.prove(name, secret))
+    except Unproved:
+        return None
+
+
+def test_a_secret_that_does_not_hold_is_no_other_password(one: Robots) -> None:
+    """What has the form of a secret is refused for good; what has not may be the password of somebody else."""
+    with pytest.raises(Unproved):
+        do(one.prove("ann", f"chd_{'x' * 43}"))
+    for password in (f"chd_{'x' * 42}", f"chd_{'x' * 44}", f"chd_{'!' * 43}", "chd_", "x" * 47):
+        assert do(one.prove("ann", password)) is None
 
 
 def test_proved_by_its_secret(one: Robots, other: Robots) -> None:

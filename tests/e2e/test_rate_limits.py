@@ -61,7 +61,7 @@ def login(name: str, password: str) -> str:
 @pytest.fixture
 def htpasswd(tmp_path: Path) -> Path:
     path = tmp_path / "users"
-    lines = [f"{name}:{bcrypt.hashpw(b'right', bcrypt.gensalt(4)).decode()}\n" for name in ("ann", "bob")]
+    lines = [f"{name}:{bcrypt.hashpw(b'right', bcrypt.gensalt(8)).decode()}\n" for name in ("ann", "bob")]
     path.write_text("".join(lines))
     return path
 
@@ -180,6 +180,20 @@ def test_failed_logins_are_limited_more_strictly(start: Start, htpasswd: Path) -
     assert ask(server, guesser, login("bob", "right")).status == 429
     assert ask(server, elsewhere, login("ann", "right")).status == 200
     assert "wrong" not in server.log
+
+
+def test_guesses_at_once_are_no_more(start: Start, htpasswd: Path) -> None:
+    """Of many passwords that are tried at the same moment, no more than the limit are told right from wrong."""
+    server = start({"workers": 2, "auth.htpasswd": htpasswd, "limits.failed_logins": "5/day"})
+
+    def guess(number: int) -> int:
+        return ask(server, login("ann", "right" if number == 150 else f"wrong {number}")).status
+
+    with ThreadPoolExecutor(100) as threads:
+        statuses = list(threads.map(guess, range(200)))
+    assert statuses[150] == 429
+    assert 5 <= statuses.count(401) < 5 + 2  # two workers may come to know of the last one at once
+    assert statuses.count(401) + statuses.count(429) == 200
 
 
 def test_only_trusted_proxies_say_who_asks(start: Start) -> None:

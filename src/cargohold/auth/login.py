@@ -112,16 +112,24 @@ class Login:
             return login
         if self._attempts is not None:
             self._attempts.check(client, name)
+        login = await self._ask_sources(name, password)
+        if self._attempts is not None:
+            # Others may have failed meanwhile: of what is tried at once, the limit is told right from wrong.
+            self._attempts.check(client, name)
+        if login is None:
+            if self._attempts is not None:
+                self._attempts.failed(client, name)
+            raise Unproved
+        self._logins.keep(secret, login, seconds=self._remember, until=login.proved.until)
+        return login
+
+    async def _ask_sources(self, name: str, password: str) -> _Login | None:
         for source in self._passwords:
             version = source.version()
             proved = await source.prove(name, password)
             if proved is not None:
-                login = _Login(proved, source, version, _identity(proved))
-                self._logins.keep(secret, login, seconds=self._remember, until=proved.until)
-                return login
-        if self._attempts is not None:
-            self._attempts.failed(client, name)
-        raise Unproved
+                return _Login(proved, source, version, _identity(proved))
+        return None
 
     def _login(self, secret: bytes) -> _Login | None:
         """The login that is remembered, with what it may do now; secrets are `name:password`."""

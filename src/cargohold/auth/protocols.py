@@ -44,7 +44,8 @@ class Passwords(Protocol):
     async def prove(self, name: str, password: str) -> Proved | None:
         """Who this is; None where the password is not one of this sort, or is wrong.
 
-        A name that is unknown takes as long as a password that is wrong.
+        A name that is unknown takes as long as a password that is wrong. Raises Unproved where it is of this sort
+        beyond doubt and does not hold: such as nobody guesses, and no other source need be asked about.
         """
         ...
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cargohold.auth.grants import Grants
-from cargohold.auth.protocols import Proved, Subject
+from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.storage.state import Robot
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Robots:
         hashed = _hash(password)
         robot = self._state.find_robot_by_hash(hashed)
         if robot is None or not hmac.compare_digest(robot.hash, hashed) or robot.expires <= time.time():
-            return None
+            raise Unproved
         return Proved(Subject(_KIND, robot.name, key=robot.id), _grants(robot.grants), until=robot.expires)
 
     def authority(self, subject: Subject) -> Authority | None:

@@ -27,7 +27,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 API_VERSION = ("docker-distribution-api-version", "registry/2.0")
 _EXPOSED = (
     "docker-content-digest, docker-upload-uuid, etag, link, location, oci-filters-applied, oci-subject, oci-tag,"
-    " range, www-authenticate"
+    " range, retry-after, www-authenticate, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset"
 )
 _VARY = ("vary", "Origin")
 

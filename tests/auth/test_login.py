@@ -395,7 +395,7 @@ def test_failures_are_counted() -> None:
 
 
 def test_what_nobody_guesses_is_not_counted() -> None:
-    """Where a source is sure that a password is of its sort and does not hold, no other is asked, and none counts it."""
+    """Where a source is sure that a password is of its sort and does not hold, no other is asked and none counted."""
 
     class Sure(Known):
         async def prove(self, name: str, password: str) -> Proved | None:

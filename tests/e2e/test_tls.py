@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from cargohold.config import load
 from tests.certificates import CLIENT, Authority
+from tests.config.test_pages import blocks
 from tests.e2e.clients.guarded import PASSWORDS, make_htpasswd
 from tests.e2e.memory import MIB, proportional_bytes
 from tests.e2e.pushing import EMPTY, MANIFEST, digest_of, make_manifest
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Start
 
 LARGE = 100 * MIB
+PAGE = Path(__file__).parents[2] / "docs/tls.md"
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +184,11 @@ def test_memory_when_idle(start: Start, settings: dict[str, object], trust: ssl.
     for _ in range(10):
         assert httpx2.get(f"{server.url}/v2/", verify=trust).json() == {}
     assert proportional_bytes(server) < 50_000_000, json.dumps(proportional_bytes(server))
+
+
+def test_the_examples_of_the_page(tmp_path: Path) -> None:
+    """Each is a file of settings that the registry takes."""
+    for number, example in enumerate(blocks(PAGE.read_text(), "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(example)
+        assert load({"config": str(file)}, {}).tls.certificate == "/etc/cargohold/certificate.pem"

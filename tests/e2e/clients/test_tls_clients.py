@@ -7,6 +7,7 @@ import shutil
 import socket
 import socketserver
 import ssl
+import subprocess
 import threading
 import uuid
 from pathlib import Path
@@ -16,11 +17,14 @@ import httpx2
 import pytest
 
 from tests.certificates import CLIENT, Authority
-from tests.e2e.clients.absence import require_root
+from tests.config.test_pages import blocks
+from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.engine import clear, containerd_engine, docker_engine
+from tests.e2e.clients.guarded import guarded
 from tests.e2e.clients.images import Layout, packed
 from tests.e2e.clients.repository import Repository
 from tests.e2e.server import Server
+from tests.http.serving import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.clients
 
 DISTANT = "registry.test"
+PAGE = Path(__file__).parents[3] / "docs/tls.md"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority().write(folder / "ca.crt")
     authority.issue(DISTANT).write(folder / "server.pem", folder / "server-key.pem")
-    authority.issue("ci", usage=CLIENT).write(folder / "client.cert", folder / "client.key")
+    for name, file in (("ci", "client"), ("other", "other")):
+        authority.issue(name, usage=CLIENT).write(folder / f"{file}.cert", folder / f"{file}.key")
     return folder
 
 
@@ -264,3 +270,50 @@ def test_crane(client: Callable[..., Client], folder: Path, asking: Server, imag
     crane("push", image.path, f"{asking.host}/app:v1")
     assert crane("digest", f"{asking.host}/app:v1") == image.digest
     assert "certificate" in client("crane").refused("digest", f"{asking.host}/app:v1")
+
+
+@pytest.fixture
+def nginx(folder: Path, tmp_path: Path) -> Iterator[str]:
+    """The page's proxy before a registry with users, with its paths and ports replaced; gives its address."""
+    (example,) = blocks(PAGE.read_text(), "nginx")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = {"certificate.pem": "server.pem", "key.pem": "server-key.pem", "clients.pem": "ca.crt"}
+    for name, file in names.items():
+        example = example.replace(f"/etc/cargohold/{name}", str(folder / file))
+    with guarded(tmp_path, {"auth.challenge": "basic", "server.trusted_proxies": '["127.0.0.1"]'}) as server:
+        example = example.replace("127.0.0.1:5000", server.host).replace(
+            "listen 443", f"listen 127.0.0.1:{port}"
+        )
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "nginx.conf").write_text(
+            f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/logs/error;"
+            f" events {{}} http {{ access_log off; client_body_temp_path {tmp_path}/body; {example} }}"
+        )
+        command = [require("nginx"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+        with subprocess.Popen(command) as proxy:
+            try:
+                until(lambda: listens(port))
+                yield f"https://127.0.0.1:{port}"
+            finally:
+                proxy.terminate()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_proxy_makes_a_login_of_a_certificate(nginx: str, folder: Path, image: Layout) -> None:
+    """The page's nginx logs in who has the certificate that it names; another good one is asked to log in."""
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    assert httpx2.get(f"{nginx}/v2/", verify=context).status_code == 400
+    context.load_cert_chain(folder / "other.cert", folder / "other.key")
+    assert httpx2.get(f"{nginx}/v2/", verify=context).status_code == 401
+    context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    context.load_cert_chain(folder / "client.cert", folder / "client.key")
+    with httpx2.Client(base_url=nginx, verify=context) as session:
+        repository = Repository(session, "team/app")
+        repository.push(image, "v1")
+        assert repository.is_whole("v1")

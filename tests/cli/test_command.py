@@ -151,6 +151,27 @@ def test_storage_that_cannot_be_used(tmp_path: Path) -> None:
     assert file.read_text() == ""
 
 
+def test_what_others_can_reach_needs_a_login(tmp_path: Path) -> None:
+    """Beyond loopback, without a login, nothing is served, and nothing is made on the disk; the message says why."""
+    data = tmp_path / "data"
+    ran = run(SCRIPT, "serve", "--host", "192.0.2.1", "--storage-path", str(data))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(
+        "host: 192.0.2.1 can be reached from other machines, and no login is configured"
+    )
+    assert "auth.open_to_everyone" in ran.stderr
+    assert not data.exists()
+
+
+def test_a_login_without_tls_is_warned_of(tmp_path: Path) -> None:
+    """The log says so at the start, for an address that is not known to be this machine's alone."""
+    loopback = "0x7f000001"  # which the system takes for 127.0.0.1, and the settings for a name
+    arguments = ["--host", loopback, "--port", "0", "--set", "auth.required=true"]
+    with serving(tmp_path, *arguments) as first:
+        assert first.startswith("WARNING cargohold.app: passwords and tokens cross the network in the clear")
+        until(lambda: " serving on http://127.0.0.1:" in (tmp_path / "stderr").read_text())
+
+
 def test_serve_by_options(tmp_path: Path) -> None:
     """The options of the command set the server, and win over variables and the file; the others stand."""
     (tmp_path / "registry.yaml").write_text("workers: 3\nport: 1\nprefix: /file\ndeletion: false\n")

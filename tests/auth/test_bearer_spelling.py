@@ -140,6 +140,8 @@ def test_number_of_parts(tokens: ForeignTokens, count: int) -> None:
         b'{"alg": "RS256"} {}',
         b'{"alg": "RS256",}',
         b"\xef\xbb\xbf{}",
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
         b'{"a":' * 1500,
         b"[" * 9000,
         b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}",

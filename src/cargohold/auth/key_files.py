@@ -67,7 +67,6 @@ class KeyFile:
                 _log.info("%s has changed: its keys are in use", self._path)
             self._complaint = ""
         except ValueError as error:
-            self._seen = None
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 _log.warning("%s; the keys from before stay in use", error)

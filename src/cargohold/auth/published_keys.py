@@ -146,11 +146,9 @@ async def _discover(issuer: str) -> Document:
 
 
 def _is_safe(url: str, issuer: str) -> bool:
-    """Whether keys from there are the issuer's: by https, or on this machine where the issuer is."""
+    """Whether keys from there are the issuer's: by https, or on this machine where the issuer is by http."""
     try:
         parts, own = urlsplit(url), urlsplit(issuer)
     except ValueError:
         return False
-    return parts.scheme == "https" or (
-        parts.scheme == own.scheme == "http" and parts.hostname in _LOOPBACK and own.hostname in _LOOPBACK
-    )
+    return parts.scheme == "https" or (parts.scheme == own.scheme == "http" and parts.hostname in _LOOPBACK)

@@ -276,7 +276,7 @@ def test_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 
 
 def test_file_that_keeps_its_time_and_size_is_read_again(tmp_path: Path) -> None:
-    """Two changes within a step of the file system's clock look the same from outside, as on Linux before 6.13 in some of these rounds."""
+    """Two changes within a step of the file system's clock look the same from outside (Linux before 6.13)."""
     path, clock = tmp_path / "keys", Clock()
     for _ in range(30):
         path.write_bytes(jwks(SigningKey("a")))

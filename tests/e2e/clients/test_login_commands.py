@@ -177,6 +177,17 @@ def test_docker_keeps_a_refresh_token_and_no_password(
         assert REFUSED.search(console.pull_refused(place))
 
 
+@pytest.mark.parametrize("challenge", ["basic", "bearer"])
+def test_after_too_many_wrong_passwords_the_right_one_is_refused(
+    tmp_path: Path, terminal: Callable[[str, Server], Terminal], challenge: str
+) -> None:
+    """Docker passes on that there were too many, and does not take the right password for a wrong one."""
+    with guarded(tmp_path, {"auth.challenge": challenge, "limits.failed_logins": "1/day"}) as registry:
+        console = terminal("docker", registry)
+        console.log_in_refused("ann", "a pear")
+        assert re.search("(?i)too ?many", console.log_in_refused("ann", PASSWORDS["ann"]))
+
+
 def test_signatures_are_made_and_verified_with_a_login(
     registry: Server, terminal: Callable[[str, Server], Terminal], image: Layout
 ) -> None:

@@ -1,7 +1,8 @@
 """What the README says to type does what it says.
 
 Its lines are read out of it and given to a shell, unchanged but for those of "Install it", whose port and path are
-replaced: 5001 by 0, for which the kernel picks a port, and /srv/registry by a folder of the test's own.
+replaced: 5001 by 0, for which the kernel picks a port, and /srv/registry by a folder of the test's own. Those of "Ask
+for a login" are typed on a terminal, with such a port, too.
 
 The images come from the world outside, which a test cannot rely on. So Docker's registry is stood in for by another
 server of ours, which the clients are told of in their own configuration, as is done for a mirror: registries.conf
@@ -19,11 +20,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
+from tests.cli.test_users_page import LOGIN, PROMPTS, on_terminal
 from tests.config.test_pages import README, blocks
 from tests.e2e.clients.absence import require, require_root, unavailable
 from tests.e2e.clients.engine import clear, docker_engine
@@ -32,7 +35,6 @@ from tests.e2e.clients.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from tests.e2e.server import Server
 
@@ -249,3 +251,38 @@ def test_installed(archive: Path, tmp_path: Path, installer: str) -> None:
 def changed(example: str, folder: Path) -> str:
     """An example with a port of the kernel's choice and a storage of the test's own."""
     return example.replace("5001", "0").replace("/srv/registry", f"{folder}/registry")
+
+
+def test_login(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The lines that ask for a login make a user, serve to nobody else, and log docker in."""
+    folder = tmp_path_factory.mktemp("login")
+    create, serve, login = block("cargohold htpasswd").splitlines()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    on_terminal(create, folder, PROMPTS, environment(PATH=path))
+    with serving(serve, folder, START_SECONDS, PATH=path, REGISTRY_PORT="0") as url:
+        assert httpx2.get(f"{url}/v2/").status_code == 401
+        assert httpx2.get(f"{url}/v2/", auth=LOGIN).status_code == 200
+        typed_login = login.replace("localhost:5000", url.replace("http://127.0.0.1", "localhost"))
+        answers = {"Username: ": LOGIN[0], **PROMPTS}
+        with docker_engine(tmp_path_factory.mktemp("docker")) as docker:
+            shown = on_terminal(typed_login, folder, answers, environment(**docker.environment))
+            assert "Login Succeeded" in shown
+            kept = Path(docker.environment["HOME"], ".docker/config.json").read_text()
+            assert list(json.loads(kept)["auths"]) == [url.replace("http://127.0.0.1", "localhost")]
+
+
+def test_open_to_everyone(tmp_path: Path) -> None:
+    """What others can reach is not served without a login, and the README names the way to have it so."""
+    command = [str(Path(sys.executable).parent / "cargohold"), "serve", "--host", "192.0.2.1", "--port", "0"]
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "auth.open_to_everyone to true" in ended.stderr
+    assert "`auth.open_to_everyone=true`" in README.read_text()

@@ -185,6 +185,22 @@ def test_refresh_tokens_outlive_rotation(folder: Path) -> None:
         until(lambda: given.statuses() == (401, 200))
 
 
+def test_a_damaged_key_is_replaced(folder: Path) -> None:
+    """A rotation at once is the way out where a key is damaged, which the other commands refuse."""
+    htpasswd(folder, "create users ann --stdin")
+    with served(folder):
+        (key,) = (folder / "data/cargohold/keys").glob("*.jwk")
+    key.write_bytes(b"{")
+
+    def ended(*command: str) -> int:
+        return run(SCRIPT, "keys", *command, "--storage-path", f"{folder}/data").returncode
+
+    assert (ended("list"), ended("rotate")) == (1, 1)
+    assert (ended("rotate", "--now"), ended("list")) == (0, 0)
+    with served(folder) as client:
+        assert client.get("/v2/", auth=LOGIN).status_code == 200
+
+
 @pytest.mark.parametrize("challenge", ["basic", "bearer"])
 def test_both_are_taken(folder: Path, challenge: str) -> None:
     """Whichever is asked for, a password is taken and so is a token, and the token service answers."""

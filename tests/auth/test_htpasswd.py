@@ -80,7 +80,6 @@ def looked(users: HtpasswdUsers, times: int = 3) -> None:
     for _ in range(times):
         before = users._look_at
         until(lambda before=before: users.version() is not None and users._look_at != before)  # type: ignore[misc]
-    users._looks.submit(lambda: None).result(30)
 
 
 def test_proving(file: Path) -> None:
@@ -284,6 +283,20 @@ def test_faulty_at_the_start(tmp_path: Path, content: bytes | None, message: str
         HtpasswdUsers(str(path), authority_of)
 
 
+def test_a_user_removed_while_nobody_asked(file: Path) -> None:
+    """After a quiet time the very first request knows of the change, whatever it asks."""
+    with users_of(file) as first, users_of(file) as second, users_of(file) as third:
+        proved = prove(first, "ann", "secret")
+        assert proved is not None
+        version = second.version()
+        file.write_text(line("bob", "x"))
+        age(file, 2)
+        time.sleep(2 * htpasswd.LOOK_SECONDS)
+        assert first.authority(proved.subject) is None
+        assert second.version() != version
+        assert prove(third, "ann", "secret") is None
+
+
 def test_a_user_removed_while_the_password_is_checked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is removed between the question and the answer is not proved."""
     with users_of(file) as users:
@@ -297,7 +310,7 @@ def test_a_user_removed_while_the_password_is_checked(file: Path, monkeypatch: p
 
 
 def test_the_version_is_asked_for_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is looked at once a second at most, by another thread than the one that asks."""
+    """The file is looked at once a second at most, however often the version is asked for."""
     stat, looks = os.stat, list[str]()
     with users_of(file) as users:
 
@@ -310,6 +323,5 @@ def test_the_version_is_asked_for_nothing(file: Path, monkeypatch: pytest.Monkey
         while time.monotonic() < start + 2.5:
             users.version()
         elapsed = time.monotonic() - start
-        users._looks.submit(lambda: None).result(30)
         monkeypatch.undo()
     assert 1 <= looks.count(str(file)) <= elapsed + 1

@@ -10,7 +10,7 @@ import pytest
 
 from cargohold.auth.grants import Grant, Grants
 from cargohold.auth.oidc import LEEWAY, ClaimRule, IdTokens, Trust
-from cargohold.auth.protocols import Subject
+from cargohold.auth.protocols import Subject, Unproved
 from cargohold.auth.published_keys import DiscoveredKeys, JwksUrl
 from cargohold.types.names import RepositoryName
 from cargohold.types.operations import Permission
@@ -109,7 +109,7 @@ def test_other_passwords_are_none_of_this_sort(idp: Issuer) -> None:
         idp.token(AUDIENCE, **JOB)[:-1] + "\n",
         idp.token(AUDIENCE, **JOB, own="a" * 2**14),
     ):
-        assert proved(tokens, password) is None
+        assert asyncio.run(tokens.prove("ci", password)) is None
     assert idp.asked == []
 
 
@@ -163,7 +163,8 @@ def test_refusal_is_logged_with_its_reason(idp: Issuer, caplog: pytest.LogCaptur
     """Whoever sets up a pipeline finds in the log why it is refused, and nobody finds a token there."""
     token = idp.token("other", **JOB)
     with caplog.at_level(logging.INFO):
-        assert proved(trusting(idp), token) is None
+        with pytest.raises(Unproved):  # and no other source is asked about it
+            asyncio.run(trusting(idp).prove("ci", token))
         assert proved(trusting(idp), idp.token(AUDIENCE, sub="nobody")) is None
     assert f"an id token of {idp.url} was refused: the token is for another audience" in caplog.text
     assert "no rule gives anything to the bearer of its claims" in caplog.text

@@ -67,6 +67,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "auth.token.service": ("registry.example", "registry.example"),
     "auth.token.lifetime": ("10m", 600.0),
     "auth.token.refresh_lifetime": ("1d", 86400.0),
+    "auth.token.job_lifetime": ("2h", 7200.0),
     "auth.bearer.realm": ("https://login.example/token", "https://login.example/token"),
     "auth.bearer.service": ("registry.example", "registry.example"),
     "auth.bearer.issuer": ("login.example", "login.example"),

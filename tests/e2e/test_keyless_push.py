@@ -100,7 +100,6 @@ def test_id_token_as_password_by_the_token_flow(trusting: Callable[..., Server],
     answer = asked(server, "GET", "/auth/token", params=query, auth=("ci", id_token))
     assert answer.status_code == 200, answer.text
     given = answer.json()
-    assert "refresh_token" not in given
     headers = bearer(given["token"])
     assert push(server, APP, headers=headers) == 201
     assert asked(server, "GET", f"/v2/{APP}/manifests/v1", headers=headers).status_code == 200

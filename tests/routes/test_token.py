@@ -151,13 +151,20 @@ def test_wrong_service(service: TokenService) -> None:
 
 
 def test_id_token_as_a_password(service: TokenService) -> None:
-    """An id token given as a password gives no refresh token either, which would outlive it."""
+    """An id token given as a password gives a refresh token for as long as a job may last, with no more after a use."""
     for reply in (
         service.get(password=ID_TOKEN, offline_token="true"),
         service.post("password", username="ci", password=ID_TOKEN, access_type="offline"),
     ):
         assert 0 < reply.json["expires_in"] <= 100
-        assert "refresh_token" not in reply.json
+        for scope in ("push", "pull"):
+            again = service.post(
+                "refresh_token",
+                refresh_token=reply.json["refresh_token"],
+                scope=f"repository:org/app:{scope}",
+            )
+            assert again.json["scope"] == f"repository:org/app:{scope}"
+            assert again.json["expires_in"] == 300
 
 
 def test_failed_logins_count(service: TokenService) -> None:
@@ -171,7 +178,7 @@ def test_failed_logins_count(service: TokenService) -> None:
     limited = service.get(password="right")
     assert limited.error == (429, "TOOMANYREQUESTS")
     assert limited["retry-after"] == "60"
-    names = [name for _, name in service.attempts.seen]
+    names = service.attempts.names
     assert names[:2] == ["ann", "bob"]
     assert len(set(names)) == 4
 

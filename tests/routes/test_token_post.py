@@ -182,7 +182,7 @@ def test_large_form(service: TokenService) -> None:
 
 @pytest.mark.parametrize("kind", ["id_token", "jwt"])
 def test_exchange(service: TokenService, kind: str) -> None:
-    """An id token is exchanged (RFC 8693) for a token that ends with it, and for nothing that could be renewed."""
+    """An id token is exchanged (RFC 8693) for a token that ends with it, and for one that is good for others."""
     reply = service.post(
         EXCHANGE,
         subject_token=ID_TOKEN,
@@ -195,7 +195,7 @@ def test_exchange(service: TokenService, kind: str) -> None:
     assert body["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
     assert (body["token_type"], body["scope"]) == ("Bearer", "repository:org/app:push")
     assert 0 < body["expires_in"] <= 100
-    assert "refresh_token" not in body
+    assert service.post("refresh_token", refresh_token=body["refresh_token"]).json["expires_in"] == 300
 
 
 @pytest.mark.parametrize("token", ["wrong.id.token", "a.right.b"])

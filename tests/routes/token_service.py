@@ -78,6 +78,7 @@ class Attempts:
     def __init__(self) -> None:
         self.left = 1000
         self.seen: list[tuple[str, str]] = []
+        self.names: list[str] = []
 
     def check(self, client: str, name: str) -> None:
         self.seen.append((client, name))
@@ -86,6 +87,7 @@ class Attempts:
 
     def failed(self, client: str, name: str) -> None:
         assert (client, name) in self.seen
+        self.names.append(name)
         self.left -= 1
 
 
@@ -110,6 +112,7 @@ class TokenService:
             service="hold",
             anonymous=anonymous,
             refresh_lifetime=1000.0,
+            workload_lifetime=500.0,
         )
         table: dict[type[Operation], Route] = {
             RequestToken: self.routes.request,

@@ -61,7 +61,7 @@ NEEDS: list[tuple[Operation, tuple[Access, ...]]] = [
 
 @pytest.mark.parametrize(("operation", "needs"), NEEDS, ids=lambda value: type(value).__name__)
 def test_an_operation_says_what_it_needs(operation: Operation, needs: tuple[Access, ...]) -> None:
-    """Reading needs pull, writing push, removing delete, the catalog its own; the version check no more than a login."""
+    """Reading needs pull, writing push, removing delete, the catalog its own; the version check but a login."""
     assert operation.needs() == needs
 
 

@@ -83,6 +83,7 @@ class Logins:
             service=auth.token.service,
             anonymous=rules.anonymous if rules.anonymous_may_something else None,
             refresh_lifetime=auth.token.refresh_lifetime,
+            workload_lifetime=auth.token.job_lifetime,
         )
         self.routes: dict[type[Operation], Route] = {
             RequestToken: token_routes.request,

@@ -8,7 +8,6 @@ from cargohold.app.logins import permissions
 from cargohold.auth.bearer import ForeignTokens
 from cargohold.auth.key_files import JwksFile, PemKeys
 from cargohold.auth.oidc import ClaimRule, IdTokens, Trust
-from cargohold.auth.published_keys import DiscoveredKeys, JwksUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +21,21 @@ def id_tokens(settings: Settings) -> IdTokens:
     return IdTokens(list(_trusts(settings)))
 
 
+def _keys_at(url: str) -> KeySource:
+    from cargohold.auth.published_keys import JwksUrl  # noqa: PLC0415 - it brings an HTTP client in
+
+    return JwksUrl(url)
+
+
+def _keys_of(issuer: str) -> KeySource:
+    from cargohold.auth.published_keys import DiscoveredKeys  # noqa: PLC0415 - it brings an HTTP client in
+
+    return DiscoveredKeys(issuer)
+
+
 def _trusts(settings: Settings) -> Iterable[Trust]:
     for trusted in settings.auth.oidc:
-        keys = JwksUrl(trusted.jwks_url) if trusted.jwks_url else DiscoveredKeys(trusted.issuer)
+        keys = _keys_at(trusted.jwks_url) if trusted.jwks_url else _keys_of(trusted.issuer)
         rules = [ClaimRule(rule.claims, rule.repository, permissions(rule.actions)) for rule in trusted.rules]
         yield Trust(trusted.issuer, trusted.audience, keys, rules)
 
@@ -38,7 +49,7 @@ def foreign_tokens(settings: Settings) -> ForeignTokens:
     elif bearer.jwks:
         keys = JwksFile(bearer.jwks)
     else:
-        keys = JwksUrl(str(bearer.jwks_url))
+        keys = _keys_at(str(bearer.jwks_url))
     return ForeignTokens(
         keys,
         issuer=bearer.issuer,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LONGEST_HEADER = 32_768
 """Characters; longer ones are malformed. An id token in the place of a password needs some thousands."""
+REFUSED_SECONDS = 60.0
+"""For how long a login that did not hold is refused without being asked about again: clients try theirs often."""
 
 
 class Malformed(Unproved):
@@ -65,6 +67,7 @@ class Login:
         self._remember = remember
         self._logins: Remembered[_Login] = Remembered()
         self._bearers: Remembered[_Token] = Remembered()
+        self._refused: Remembered[list[int]] = Remembered()
 
     def remembered(self, authorization: str | None) -> Identity | None:
         """Who asks, where that is known without a look at password or token; None where `identify` must find out."""
@@ -110,6 +113,9 @@ class Login:
         login = self._login(secret)
         if login is not None:
             return login
+        versions = self._versions()
+        if self._refused.get(secret) == versions:
+            raise Unproved  # It was told so a moment ago: to be told again is no guess.
         if self._attempts is not None:
             self._attempts.check(client, name)
         login = await self._ask_sources(name, password)
@@ -117,6 +123,7 @@ class Login:
             # Others may have failed meanwhile: of what is tried at once, the limit is told right from wrong.
             self._attempts.check(client, name)
         if login is None:
+            self._refused.keep(secret, versions, seconds=REFUSED_SECONDS, until=float("inf"))
             if self._attempts is not None:
                 self._attempts.failed(client, name)
             raise Unproved

@@ -89,7 +89,7 @@ class IdTokens:
             return trusted.proved(token.claims, until)
         except Unproved as error:
             _log.info("an id token of %s was refused: %s", token.issuer, error)
-            return None
+            raise
 
     def authority(self, subject: Subject) -> Authority | None:
         """See `Passwords`."""

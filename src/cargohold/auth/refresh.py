@@ -21,6 +21,7 @@ _TOKEN = re.compile(r"chrt_[A-Za-z0-9_-]{43}")
 _TOKEN_BYTES = 32
 _DAY = 86400.0
 _MOST = 1000
+_NOT_EXTENDED = 0.0
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +37,17 @@ class RefreshTokens:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def create(self, subject: Subject, lifetime: float) -> str:
-        """A new token, which holds until it has not been used for `lifetime` seconds."""
+    async def create(self, subject: Subject, lifetime: float, *, extended: bool = True) -> str:
+        """A new token, which holds for `lifetime` seconds; where it is `extended`, for as many after each use."""
         token, now = f"chrt_{secrets.token_urlsafe(_TOKEN_BYTES)}", time.time()
         kept = RefreshToken(
-            _hash(token), subject.kind, subject.name, subject.key, subject.stamp, lifetime, now + lifetime
+            _hash(token),
+            subject.kind,
+            subject.name,
+            subject.key,
+            subject.stamp,
+            lifetime if extended else _NOT_EXTENDED,
+            now + lifetime,
         )
         await self._state.add_refresh_token(kept, now=now, most=_MOST)
         return token
@@ -57,7 +64,7 @@ class RefreshTokens:
         if kept is None or not hmac.compare_digest(kept.hash, hashed) or kept.expires <= now:
             return None
         unused = kept.lifetime - (kept.expires - now)
-        if unused > min(_DAY, kept.lifetime / 10):
+        if kept.lifetime != _NOT_EXTENDED and unused > min(_DAY, kept.lifetime / 10):
             await self._extend(kept, now)
         return Subject(kept.kind, kept.name, kept.key, kept.stamp)
 

@@ -87,6 +87,9 @@ def _of_tokens(settings: Settings) -> Iterator[str]:
         yield "auth.bearer: issuer and service must both be written: tokens for others would be accepted"
     if not given and (bearer.realm or bearer.issuer or bearer.service):
         yield "auth.bearer: key, jwks or jwks_url must say how its tokens are verified"
+    issuers = [trusted.issuer for trusted in settings.auth.oidc]
+    for issuer in sorted({issuer for issuer in issuers if issuers.count(issuer) > 1}):
+        yield f"auth.oidc: {issuer} is there twice: put its rules together"
     if settings.auth.challenge == "basic" and bearer.realm:
         yield "auth.challenge: must be bearer or auto where auth.bearer.realm names a token service"
 

@@ -160,6 +160,11 @@ class TokenService(Section, frozen=True, kw_only=True):
         duration(60, _YEAR),
         "How long a refresh token, which a client may keep in place of the password, is valid after its last use.",
     ] = 30 * 86400.0
+    job_lifetime: Annotated[
+        float,
+        duration(60, 86400),
+        "How long the refresh token is valid that a CI job is given for its id token, which may end sooner.",
+    ] = 3600.0
 
 
 class Bearer(Section, frozen=True, kw_only=True):

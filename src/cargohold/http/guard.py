@@ -89,8 +89,13 @@ class Guard:
             detail["repository"] = refused.repository
         if identity.kind is Kind.PASSWORD:
             return Denied(detail=detail)
-        error = "insufficient_scope" if identity.kind is Kind.TOKEN else None
-        return Unauthorized(detail=detail, headers=[self._header(request, needs, error)])
+        if identity.kind is Kind.NOBODY:
+            return Unauthorized(detail=detail, headers=[self._header(request, needs, None)])
+        return Unauthorized(
+            "the token does not allow this: it is for something else, or its user may not do it",
+            detail=detail,
+            headers=[self._header(request, needs, "insufficient_scope")],
+        )
 
     def _header(self, request: Request, needs: Iterable[Access], error: str | None) -> tuple[str, str]:
         return "www-authenticate", self._challenge(request, needs, error)

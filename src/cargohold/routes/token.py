@@ -41,7 +41,6 @@ _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ID_TOKENS = ("urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:jwt")
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name, no secret
 _JWT_DOTS = 2
-# A workload proves itself with a token that ends in minutes; nothing that it gets may last longer.
 _REFRESHED = ("user", "robot")
 _WORKLOAD = "workload"
 
@@ -53,7 +52,8 @@ class TokenRoutes:
     """The endpoints of the token service that calls itself `service`.
 
     `anonymous` is what anybody may do, None where nobody gets a token without a login. `refresh`, where given, makes
-    the refresh tokens, each valid for `refresh_lifetime` seconds after its last use.
+    the refresh tokens, each valid for `refresh_lifetime` seconds after its last use; that of a workload for
+    `workload_lifetime` seconds, since its id token ends sooner than a long push.
     """
 
     def __init__(  # noqa: PLR0913 - each is another thing
@@ -65,6 +65,7 @@ class TokenRoutes:
         service: str,
         anonymous: Authority | None,
         refresh_lifetime: float,
+        workload_lifetime: float,
     ) -> None:
         self._login = login
         self._issuer = issuer
@@ -72,6 +73,7 @@ class TokenRoutes:
         self._service = service
         self._anonymous = anonymous
         self._refresh_lifetime = refresh_lifetime
+        self._workload_lifetime = workload_lifetime
         self._bodies = Bodies(LONGEST_FORM, seconds=_FORM_SECONDS)
 
     async def request(self, _asked: RequestToken, request: Request) -> Answer:
@@ -158,17 +160,21 @@ class TokenRoutes:
         proved = await self._login.prove(name, token, client)
         if proved.subject.kind != _WORKLOAD:
             raise Unproved
-        return await self._answer(proved, form, exchanged=True)
+        refresh = await self._new_refresh(proved) if _is_offline(form) else None
+        return await self._answer(proved, form, refresh=refresh, exchanged=True)
 
     async def _new_refresh(self, proved: Proved) -> str | None:
         """None also where the storage takes none: the client can keep the password instead, as it does with Basic."""
-        if self._refresh is None or proved.subject.kind not in _REFRESHED:
+        if self._refresh is None:
             return None
         try:
-            return await self._refresh.create(proved.subject, self._refresh_lifetime)
+            if proved.subject.kind == _WORKLOAD:
+                return await self._refresh.create(proved.subject, self._workload_lifetime, extended=False)
+            if proved.subject.kind in _REFRESHED:
+                return await self._refresh.create(proved.subject, self._refresh_lifetime)
         except Unavailable as error:
             _log.warning("no refresh token can be made: %s", error)
-            return None
+        return None
 
     async def _answer(
         self,

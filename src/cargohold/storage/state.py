@@ -69,7 +69,7 @@ class Robot(msgspec.Struct, frozen=True):
 
 
 class RefreshToken(msgspec.Struct, frozen=True):
-    """A refresh token as it is kept: whose it is, how many seconds it lives after a use, and when it ends."""
+    """A refresh token as it is kept: whose it is, how many seconds it lives after a use (0: no longer), and its end."""
 
     hash: bytes
     kind: str

@@ -264,7 +264,7 @@ def test_a_wrong_password_is_one_guess_however_often_it_is_told() -> None:
     for _ in range(3):
         with pytest.raises(Unproved):
             identify(login, header)
-    assert (users.asked, attempts.failures) == (["ann"], [("", "ann")])
+    assert (users.asked, len(attempts.failures)) == (["ann"], 1)
     users.change(ann="better")
     assert identify(login, header).name == "ann"
     assert users.asked == ["ann"] * 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cargohold.cli.ownership import acting_for_owner
 from cargohold.cli.settings_options import with_settings
 from cargohold.config.kinds import Misfit, duration, shown, write_json
 from cargohold.types.operations import Permission
@@ -158,7 +159,9 @@ def _robots(settings: Settings) -> Iterator[Robots]:
     layout = Layout(os.path.abspath(settings.storage.path))
     if not os.path.isdir(layout.root):
         raise _Refused(f"there is no directory {layout.root}: name that of the registry with --storage-path")
-    with _acting_for_owner(layout.root):
+    # Before the first start there is nothing yet but the directory itself, which may be named by a link.
+    place = layout.own if os.path.isdir(layout.own) else os.path.realpath(layout.root)
+    with acting_for_owner(place):
         state = State(layout.own)
         try:
             yield Robots(state)
@@ -166,22 +169,6 @@ def _robots(settings: Settings) -> Iterator[Robots]:
             raise _Refused(str(error)) from None
         finally:
             state.close()
-
-
-@contextmanager
-def _acting_for_owner(path: str) -> Iterator[None]:
-    """Do as the owner of a directory what root has typed: a server that is not root must be able to use it."""
-    if os.geteuid() != 0:
-        yield
-        return
-    owner, group = os.stat(path), os.getegid()
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
 
 
 def _time(seconds: float) -> str | None:

@@ -45,7 +45,8 @@ HELD: dict[str, dict[str, str]] = {
     "Settings that contradict": {"config/test_checks.py": "test_what_does_not_go_together"},
     "Passwords are kept as hashes": {"auth/test_userfile.py": "test_what_is_no_hash_of_bcrypt"},
     "A password that was right": {
-        "auth/test_login.py": "test_secrets_are_not_kept test_remembered",
+        "auth/test_login.py": "test_secrets_are_not_kept",
+        "auth/test_login_memory.py": "test_remembered",
         "auth/test_remembered.py": "test_no_secret_is_kept test_for_so_many_seconds",
     },
     "A user who does not exist": {

@@ -16,6 +16,7 @@ from cargohold.auth import htpasswd, userfile
 from cargohold.auth.htpasswd import HtpasswdUsers
 from cargohold.auth.identity import Scope
 from cargohold.auth.protocols import Subject
+from cargohold.types.errors import Unavailable
 from tests.http.serving import until
 
 if TYPE_CHECKING:
@@ -281,6 +282,27 @@ def test_faulty_at_the_start(tmp_path: Path, content: bytes | None, message: str
         path.write_bytes(content)
     with pytest.raises(ValueError, match=f"^cannot read the users of {path}: {message}$"):
         HtpasswdUsers(str(path), authority_of)
+
+
+def test_faulty_when_a_later_worker_starts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker that follows another starts with a faulty file, knows nobody, says so, and takes a good file."""
+    path = tmp_path / "users"
+    users = HtpasswdUsers(str(path), authority_of, later=True)
+    try:
+        assert "nobody can log in until the file can be read: No such file or directory" in caplog.text
+        version = users.version()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                prove(users, "ann", "secret")
+            with pytest.raises(Unavailable):
+                users.authority(Subject("user", "ann", "ann"))
+        assert users.authority(Subject("robot", "ci", "1")) is None
+        path.write_text(line("ann", "secret"))
+        age(path)
+        changed(users, version)
+        assert prove(users, "ann", "secret") is not None
+    finally:
+        users.close()
 
 
 def test_a_user_removed_while_nobody_asked(file: Path) -> None:

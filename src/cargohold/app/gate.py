@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """All of it, for one process: made in it, after the fork. Raises as `app.logins.Logins` does."""
+    """All of it, for one process: made in it, after the fork and after `prepare`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -36,7 +36,7 @@ class Gate:
         from cargohold.app.logins import Logins  # noqa: PLC0415 - see above
 
         admitted = self._limiter.by_user if self._limiter is not None else None
-        return Logins(self._settings, counters=self._counters, admitted=admitted)
+        return Logins(self._settings, later=True, counters=self._counters, admitted=admitted)
 
     @property
     def guard(self) -> Guard | None:

@@ -39,20 +39,22 @@ TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
 class Logins:
     """Who may do what, for one process: made in it, after the fork, and used by one loop.
 
-    Raises ValueError, with a message for people, where a file that the settings name cannot be used.
+    Raises ValueError, with a message for people, where a file that the settings name cannot be used; with `later`, for
+    a worker, whose server has started with good ones, the log says it instead.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        later: bool = False,
         counters: Counters | None = None,
         admitted: Callable[[Request], None] | None = None,
     ) -> None:
         auth, layout = settings.auth, Layout(settings.storage.path)
         rules = rules_of(settings)
         self._state = State(layout.own)
-        self._users = HtpasswdUsers(auth.htpasswd, rules.of) if auth.htpasswd else None
+        self._users = HtpasswdUsers(auth.htpasswd, rules.of, later=later) if auth.htpasswd else None
         passwords: list[Passwords] = [Robots(self._state)]
         if auth.oidc:
             passwords.append(_id_tokens(settings))
@@ -67,7 +69,7 @@ class Logins:
         )
         tokens: list[Tokens] = [issuer]
         if has_keys(settings):
-            tokens.append(_foreign_tokens(settings))
+            tokens.append(_foreign_tokens(settings, later=later))
         limit = settings.limits
         attempts = (
             FailedLogins(limit.failed_logins, counters, allow=limit.allow)
@@ -131,10 +133,10 @@ def _id_tokens(settings: Settings) -> Passwords:
     return trust.id_tokens(settings)
 
 
-def _foreign_tokens(settings: Settings) -> Tokens:
+def _foreign_tokens(settings: Settings, *, later: bool) -> Tokens:
     from cargohold.app import trust  # noqa: PLC0415 - few use it, and it is large
 
-    return trust.foreign_tokens(settings)
+    return trust.foreign_tokens(settings, later=later)
 
 
 def _authority_of(rules: Rules, passwords: Iterable[Passwords]) -> Callable[[Subject], Authority | None]:

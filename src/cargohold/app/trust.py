@@ -40,14 +40,14 @@ def _trusts(settings: Settings) -> Iterable[Trust]:
         yield Trust(trusted.issuer, trusted.audience, keys, rules)
 
 
-def foreign_tokens(settings: Settings) -> ForeignTokens:
-    """What verifies the tokens of another token service. Raises ValueError where a file of keys cannot be used."""
+def foreign_tokens(settings: Settings, *, later: bool) -> ForeignTokens:
+    """What verifies the tokens of another token service; for `later` see `auth.key_files.KeyFile`."""
     bearer = settings.auth.bearer
     keys: KeySource
     if bearer.key:
-        keys = PemKeys(bearer.key)
+        keys = PemKeys(bearer.key, later=later)
     elif bearer.jwks:
-        keys = JwksFile(bearer.jwks)
+        keys = JwksFile(bearer.jwks, later=later)
     else:
         keys = _keys_at(str(bearer.jwks_url))
     return ForeignTokens(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cargohold.auth.passwords import PasswordChecks
 from cargohold.auth.protocols import Proved, Subject
 from cargohold.auth.userfile import parse, read_file
+from cargohold.types.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,30 +32,35 @@ class HtpasswdUsers:
     A change of the file counts for every request that comes LOOK_SECONDS + SETTLE_SECONDS after it, and is read in that
     request: of a thousand users in two milliseconds. While the file is missing or faulty the users are those of the
     last good one, and the log says why. To be made after the fork.
-    Raises ValueError where the file cannot be read or is none of users, with a message for people.
+
+    Raises ValueError where the file cannot be read or is none of users, with a message for people. With `later`, for a
+    worker that comes after others, the log says it instead, and until the file is good every question about a user
+    raises errors.Unavailable: which users the last good file had is not known here.
     """
 
-    def __init__(self, path: str, authority_of: Callable[[str], Authority]) -> None:
+    def __init__(self, path: str, authority_of: Callable[[str], Authority], *, later: bool = False) -> None:
         self._path = path
         self._authority_of = authority_of
         self._checks = PasswordChecks()
         self._told: frozenset[str] = frozenset()
         self._version = 0
+        self._users, self._digest = parse(b""), b""
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._seen: tuple[int, ...] = ()
         try:
             content, found = read_file(path)
-            self._users = parse(content)
-        except OSError as error:
-            raise ValueError(f"cannot read the users of {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise ValueError(f"cannot read the users of {path}: {error}") from None
-        self._digest = _digest(content)
-        self._seen = _marks(found) if _settled(found) else ()
-        self._tell(self._users.oddities)
-        self._look_at = time.monotonic() + LOOK_SECONDS
+            self._take(content)
+        except (OSError, ValueError) as error:
+            if not later:
+                raise ValueError(f"cannot read the users of {path}: {_reason(error)}") from None
+            self._tell([f"nobody can log in until the file can be read: {_reason(error)}"])
+        else:
+            self._seen = _marks(found) if _settled(found) else ()
 
     async def prove(self, name: str, password: str) -> Proved | None:
         """See `Passwords`. Raises TooManyRequests where too many passwords wait to be checked."""
         self._keep_up()
+        self._require_users()
         users = self._users
         entry = users.entries.get(name)
         if not await self._checks.right(password, entry, users.cost) or entry is None:
@@ -65,8 +71,11 @@ class HtpasswdUsers:
 
     def authority(self, subject: Subject) -> Authority | None:
         """See `Passwords`: None once the user has another password, too."""
+        if subject.kind != "user":
+            return None
         self._keep_up()
-        entry = self._users.entries.get(subject.key) if subject.kind == "user" else None
+        self._require_users()
+        entry = self._users.entries.get(subject.key)
         if entry is None or entry.stamp != subject.stamp:
             return None
         return self._authority_of(subject.key)
@@ -79,6 +88,12 @@ class HtpasswdUsers:
     def close(self) -> None:
         """End the threads."""
         self._checks.close()
+
+    def _require_users(self) -> None:
+        if not self._digest:
+            raise Unavailable(
+                "the users cannot be read now; the log says why", headers=[("retry-after", "5")]
+            )
 
     def _keep_up(self) -> None:
         """Look at the file where the last look is too old."""
@@ -96,8 +111,8 @@ class HtpasswdUsers:
             content, found = read_file(self._path)
             self._take(content)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            self._tell([f"the users stay as they were: the file cannot be read: {reason}"])
+            stays = "the users stay as they were" if self._digest else "nobody can log in"
+            self._tell([f"{stays}: the file cannot be read: {_reason(error)}"])
             return
         self._seen = _marks(found) if _settled(found) else ()
 
@@ -115,6 +130,10 @@ class HtpasswdUsers:
             if each not in self._told:
                 _log.warning("%s: %s", self._path, each)
         self._told = frozenset(words)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else str(error)
 
 
 def _digest(content: bytes) -> bytes:

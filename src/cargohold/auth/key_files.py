@@ -7,12 +7,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from cargohold.auth.jwks import parse_jwks, parse_pem
+from cargohold.auth.jwks import Keys, parse_jwks, parse_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cargohold.auth.jwks import Keys, PublicKey
+    from cargohold.auth.jwks import PublicKey
 
 LOOK_SECONDS = 1.0
 LONGEST_BYTES = 1 << 20
@@ -24,13 +24,21 @@ _log = logging.getLogger(__name__)
 
 
 class KeyFile:
-    """A `KeySource` that is a file. Raises ValueError, with a message for people, where it cannot be read at first.
+    """A `KeySource` that is a file.
 
     It is looked at no more than once a second. A change that cannot be read is logged, and the keys from before stay.
+
+    Raises ValueError, with a message for people, where it cannot be read at first. With `later`, for a worker that
+    comes after others, the log says it instead, and there are no keys until it can.
     """
 
     def __init__(
-        self, path: str, parse: Callable[[bytes], Keys], *, clock: Callable[[], float] = time.monotonic
+        self,
+        path: str,
+        parse: Callable[[bytes], Keys],
+        *,
+        later: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._parse = parse
@@ -39,8 +47,14 @@ class KeyFile:
         self._complaint = ""
         self._seen: object = None
         self._next_look = clock() + LOOK_SECONDS
-        self._content = self._read()
-        self._keys = self._parsed(self._content)
+        self._content, self._keys = b"", Keys()
+        try:
+            content = self._read()
+            self._keys, self._content = self._parsed(content), content
+        except ValueError as error:
+            if not later:
+                raise
+            self._complain(error)
 
     async def find(self, kid: str | None) -> tuple[PublicKey, ...]:
         """See `KeySource`."""
@@ -67,9 +81,12 @@ class KeyFile:
                 _log.info("%s has changed: its keys are in use", self._path)
             self._complaint = ""
         except ValueError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                _log.warning("%s; the keys from before stay in use", error)
+            self._complain(error)
+
+    def _complain(self, error: ValueError) -> None:
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            _log.warning("%s; the keys from before stay in use", error)
 
     def _stamp(self) -> object:
         """What tells whether the file has changed. Raises ValueError where it cannot be looked at."""
@@ -105,12 +122,16 @@ class KeyFile:
 class PemKeys(KeyFile):
     """The public keys and certificates of a PEM file."""
 
-    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(path, parse_pem, clock=clock)
+    def __init__(
+        self, path: str, *, later: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(path, parse_pem, later=later, clock=clock)
 
 
 class JwksFile(KeyFile):
     """The keys of a file that is a JWK set."""
 
-    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(path, parse_jwks, clock=clock)
+    def __init__(
+        self, path: str, *, later: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(path, parse_jwks, later=later, clock=clock)

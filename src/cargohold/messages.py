@@ -27,7 +27,10 @@ class RequestHeaders(Protocol):
         ...
 
     def get(self, key: str) -> str | None:
-        """The first value of that name, or None."""
+        """The first value of that name; None where there is none, or where the first line's is left out.
+
+        Where a later line's is left out, a server of RSGI does not tell; of ASGI, it is None as well.
+        """
         ...
 
     def get_all(self, key: str) -> list[str]:

@@ -54,6 +54,15 @@ def test_requests_arrive_as_over_rsgi(server: Serving) -> None:
     assert (seen["client"], seen["scheme"], seen["length"]) == ("127.0.0.1", "http", 0)
 
 
+def test_a_line_that_cannot_be_read_is_not_passed_over(server: Serving) -> None:
+    """A header of two lines, of which one is beyond ASCII, is not taken for one of a single line."""
+    bad, good = "Authorization: Basic \xe9", "Authorization: Basic eA=="
+    with server.connect() as wire:
+        for lines, found in (([good], "Basic eA=="), ([good, bad], None), ([bad, good], None)):
+            seen = json.loads(wire.ask("GET", "/v2/", *lines).body)
+            assert (seen["authorization"], seen["authorization named"]) == (found, True)
+
+
 def test_files_and_heads(server: Serving) -> None:
     """A file is sent whole or in part; a HEAD has the length and no body."""
     with server.connect() as wire:

@@ -69,8 +69,9 @@ def test_each_line_of_a_header_is_given(server: Serving) -> None:
 
 
 def test_values_that_are_not_ascii_are_absent(server: Serving) -> None:
-    """A header value with bytes outside ASCII is left out; that its line was there can be told."""
-    for lines, named in ((["Authorization: Basic \xe9"], True), ([], False)):
+    """A header value with bytes outside ASCII is left out; that its line was there, and was the first, can be told."""
+    bad, good = "Authorization: Basic \xe9", "Authorization: Basic eA=="
+    for lines, named in (([bad], True), ([bad, good], True), ([], False)):
         request = seen(server, "/v2/", *lines)
         assert (request["authorization"], request["authorization named"]) == (None, named)
 

@@ -28,14 +28,15 @@ class Lines:
     """The header lines of a request; values that are not ASCII are left out, as every adapter does."""
 
     def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
-        self._names = {name.lower() for name, _ in lines}
+        self._first = {name.lower(): value for name, value in reversed(lines)}  # as granian has it
         self._lines = [(name.lower(), value) for name, value in lines if value.isascii()]
 
     def __contains__(self, name: str) -> bool:
-        return name in self._names
+        return name in self._first
 
     def get(self, key: str) -> str | None:
-        return next(iter(self.get_all(key)), None)
+        value = self._first.get(key)
+        return value if value is not None and value.isascii() else None
 
     def get_all(self, key: str) -> list[str]:
         return [value for name, value in self._lines if name == key]

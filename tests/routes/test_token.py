@@ -108,6 +108,7 @@ def test_nothing_for_anonymous(tmp_path: Path) -> None:
         {"authorization": "Digest username=ann"},
         {"authorization": "Basic é"},
         [("authorization", "Basic YW5uOnJpZ2h0"), ("authorization", "Basic YW5uOnJpZ2h0")],
+        [("authorization", "Basic é"), ("authorization", "Basic YW5uOnJpZ2h0")],
     ],
 )
 def test_bad_login(service: TokenService, headers: Any) -> None:

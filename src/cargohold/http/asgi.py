@@ -109,13 +109,16 @@ class AsgiHeaders:
     def __init__(self, lines: list[tuple[bytes, bytes]]) -> None:
         named = [(name.decode("latin-1").lower(), value) for name, value in lines]
         self._names = {name for name, _ in named}
+        self._unreadable = {name for name, value in named if not value.isascii()}
         self._lines = [(name, value.decode()) for name, value in named if value.isascii()]
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
     def get(self, key: str) -> str | None:
-        """The first value of that name, or None."""
+        """The first value of that name; None where there is none, or where a line of that name is not ASCII."""
+        if key in self._unreadable:
+            return None
         return next((value for name, value in self._lines if name == key), None)
 
     def get_all(self, key: str) -> list[str]:

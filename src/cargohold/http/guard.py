@@ -58,8 +58,8 @@ class Guard:
                 raise self._refusal(identity, request, needs, access)
 
     async def _identify(self, request: Request, needs: Iterable[Access]) -> Identity:
-        lines = request.headers.get_all("authorization")
-        if len(lines) == 1:
+        first, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
+        if lines == [first]:
             known = self._login.remembered(lines[0])
             if known is not None:
                 return known

@@ -102,8 +102,8 @@ class TokenRoutes:
         return await self._answer(proved, query, offline=_first(query, "offline_token") in ("true", "1"))
 
     async def _proved(self, request: Request) -> Proved:
-        lines = request.headers.get_all("authorization")
-        if len(lines) == 1:
+        first, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
+        if lines == [first]:
             return await self._login.prove(*read_basic(lines[0]), request.client)
         if lines or "authorization" in request.headers:
             raise Unproved("write one Authorization header, in ASCII")

@@ -68,6 +68,8 @@ def test_logins_cross_a_network_in_the_clear() -> None:
     """That is so where a login is asked for beyond loopback, with neither TLS nor a proxy that is known."""
     far, login = {"host": "0.0.0.0"}, {"auth.htpasswd": "users"}
     assert sends_passwords_in_the_clear(load({**far, **login}, {}))
+    assert sends_passwords_in_the_clear(load({**login, "server.public_url": "http://r.example"}, {}))
+    assert not sends_passwords_in_the_clear(load({**login, "server.public_url": "http://localhost:5000"}, {}))
     for secured in (
         login,
         {**far, **login, **TLS},
@@ -90,7 +92,7 @@ def test_logins_cross_a_network_in_the_clear() -> None:
             "auth.administrators: * is no user's name",
         ),
         (
-            {"auth.groups": '{"team": ["anonymous"]}'},
+            {"auth.required": "true", "auth.groups": '{"team": ["anonymous"]}'},
             "auth.groups: team: anonymous is no user's name",
         ),
         (
@@ -117,6 +119,10 @@ def test_logins_cross_a_network_in_the_clear() -> None:
             "auth.challenge: must be bearer or auto where auth.bearer.realm",
         ),
         ({"tls.certificate": "c"}, "tls.key: must be written too"),
+        ({**TLS, "server.public_url": "http://r.example"}, "server.public_url: must begin with https:"),
+        ({"auth.default": "[]"}, "auth.default: means nothing where no login is configured"),
+        ({"auth.groups": '{"team": ["ann"]}'}, "auth.groups: means nothing where no login is configured"),
+        ({"auth.challenge": "bearer"}, "auth.challenge: means nothing where no login is configured"),
         ({"tls.key": "k"}, "tls.certificate: must be written too"),
         ({"tls.client_ca": "c"}, "tls.client_ca: needs tls.certificate and tls.key"),
         ({"tls.redirect_port": "80"}, "tls.redirect_port: needs tls.certificate and tls.key"),
@@ -154,6 +160,8 @@ def test_what_does_not_go_together(settings: dict[str, str], begins: str) -> Non
         ("auth.bearer.jwks_url", "http://login.example/keys", "plain HTTP"),
         ("server.public_url", "registry.example", "must be an address"),
         ("server.public_url", "https://registry.example?a=b", "must be an address"),
+        ("server.public_url", "https://registry.example/deep", "the setting prefix"),
+        ("auth.bearer.realm", "http://login.example/token", "plain HTTP"),
         ("server.trusted_proxies", '["10.0.0.1/8"]', "has host bits set"),
         ("limits.allow", '["unix"]', "does not appear to be"),
         ("limits.address.reads", "many", "must be a number of requests"),

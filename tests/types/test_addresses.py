@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from ipaddress import IPv6Address
 
 import pytest
@@ -149,3 +150,17 @@ def test_a_host_is_taken_as_it_is(host: str) -> None:
 def test_what_could_break_out_of_a_header_is_no_host(host: str | None) -> None:
     """A host that a challenge could not quote, or that is no name, counts as not given."""
     assert host_or_nothing(host) == ""
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """What anybody may send, of any length, takes no memory once it is refused."""
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            long = f"{number}.example" + "x" * 100_000
+            assert host_or_nothing(long) == ""
+            assert parse_address(long) is None
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000

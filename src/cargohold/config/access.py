@@ -108,7 +108,7 @@ def _check_issuer(issuer: TrustedIssuer) -> None:
 
 
 def check_url(text: str) -> None:
-    """Raises Misfit where it is no address of a web server, or leads over plain HTTP beyond this machine."""
+    """Raises Misfit where it is no address of a web server."""
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -139,10 +139,17 @@ def _read_url(value: object) -> str | None:
     return value.rstrip("/")
 
 
+def _read_public_url(value: object) -> str | None:
+    url = _read_url(value)
+    if url is not None and urlsplit(url).path:
+        raise Misfit("a path is no part of it: the setting prefix says what stands before every path")
+    return url
+
+
 def _read_key_url(value: object) -> str | None:
     url = _read_url(value)
     if url is not None and urlsplit(url).scheme == "http" and urlsplit(url).hostname not in _LOOPBACK:
-        raise Misfit("keys that come over plain HTTP could be anybody's: write https://")
+        raise Misfit("what crosses a network over plain HTTP could be anybody's: write https://")
     return url
 
 
@@ -254,7 +261,9 @@ def _or_nothing(value: object) -> str:
     return "" if value is None else str(value)
 
 
-URL = Kind("an address such as https://registry.example.com, or nothing", _read_url, _or_nothing)
+PUBLIC_URL = Kind(
+    "an address such as https://registry.example.com, or nothing", _read_public_url, _or_nothing
+)
 KEY_URL = Kind(
     "an https address such as https://login.example.com/jwks, or nothing", _read_key_url, _or_nothing
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
 
 def check(settings: Settings) -> list[str]:
     """The problems of settings each of which is right by itself."""
-    return [*_of_listening(settings), *_of_rules(settings), *_of_tokens(settings), *_of_tls(settings)]
+    return [
+        *_of_listening(settings),
+        *_of_nothing(settings),
+        *_of_rules(settings),
+        *_of_tokens(settings),
+        *_of_tls(settings),
+    ]
 
 
 def asks_for_login(settings: Settings) -> bool:
@@ -38,7 +45,9 @@ def anonymous_may_something(settings: Settings) -> bool:
 def sends_passwords_in_the_clear(settings: Settings) -> bool:
     """Whether logins cross a network that others may read: no TLS of our own, and none of a proxy that we know of."""
     secured = settings.tls.certificate or settings.socket or settings.server.trusted_proxies
-    return asks_for_login(settings) and not secured and not _is_loopback(settings.host)
+    url = urlsplit(settings.server.public_url or "")
+    told_so = url.scheme == "http" and not _is_loopback(url.hostname or "")
+    return asks_for_login(settings) and (told_so or (not secured and not _is_loopback(settings.host)))
 
 
 def _of_listening(settings: Settings) -> Iterator[str]:
@@ -57,6 +66,21 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:  # a name
         return host == "localhost"
+
+
+def _of_nothing(settings: Settings) -> Iterator[str]:
+    auth = settings.auth
+    if not asks_for_login(settings):
+        for name, given in (
+            ("default", auth.default is not None),
+            ("groups", auth.groups),
+            ("challenge", auth.challenge != "auto"),
+        ):
+            if given:
+                yield (
+                    f"auth.{name}: means nothing where no login is configured and everyone may do everything: name the"
+                    " users with auth.htpasswd, or set auth.required to true"
+                )
 
 
 def _of_rules(settings: Settings) -> Iterator[str]:
@@ -99,6 +123,8 @@ def _of_tls(settings: Settings) -> Iterator[str]:
     if bool(tls.certificate) != bool(tls.key):
         missing = "tls.key" if tls.certificate else "tls.certificate"
         yield f"{missing}: must be written too: a certificate and its key belong together"
+    if tls.certificate and (settings.server.public_url or "").startswith("http:"):
+        yield "server.public_url: must begin with https: where TLS is spoken: passwords would go to it in the clear"
     if not tls.certificate:
         for name in ("client_ca", "redirect_port"):
             if getattr(tls, name) is not None:

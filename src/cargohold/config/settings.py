@@ -15,10 +15,10 @@ from cargohold.config.access import (
     OPTIONAL_PATH,
     OPTIONAL_PORT,
     PROXIES,
+    PUBLIC_URL,
     RATE,
     RULES,
     TRUST,
-    URL,
     USERS,
     WORDS,
     Rule,
@@ -138,7 +138,7 @@ class Server(Section, frozen=True, kw_only=True):
 
     public_url: Annotated[
         str | None,
-        URL,
+        PUBLIC_URL,
         "The address that clients use, such as `https://registry.example.com`; the token endpoint is below it."
         " Otherwise it is taken from the `Host` of each request.",
     ] = None
@@ -171,7 +171,9 @@ class Bearer(Section, frozen=True, kw_only=True):
     """Tokens of another token service. One of `key`, `jwks` and `jwks_url` switches it on."""
 
     realm: Annotated[
-        str | None, URL, "The address of the token service. Clients are sent there, and no longer to our own."
+        str | None,
+        KEY_URL,
+        "The address of the token service. Clients are sent there, and no longer to our own.",
     ] = None
     service: Annotated[
         str, WORDS, "The audience (`aud`) that tokens must name, and what challenges call it."

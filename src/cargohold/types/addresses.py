@@ -18,6 +18,7 @@ UNIX = "unix"
 
 _REMEMBERED = 4096
 _LONGEST_HOST = 261  # a DNS name of 255, a colon and a port
+_LONGEST_ADDRESS = 100  # of IPv6, with a zone, brackets and a port
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -25,9 +26,14 @@ _MAPPED_BITS = 96
 _SITE_BITS = 64
 
 
-@lru_cache(_REMEMBERED)
 def parse_address(text: str) -> Address | None:
     """The address of a text, without port, brackets and zone, an IPv4-mapped one as IPv4; None where it is none."""
+    # What anybody may have written is remembered only where it is short.
+    return _parse(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(_REMEMBERED)
+def _parse(text: str) -> Address | None:
     match = _WITH_PORT.fullmatch(text)
     bare = (match[1] or match[2] or "") if match else text
     try:
@@ -79,7 +85,6 @@ def _network(text: str) -> Network:
     return network
 
 
-@lru_cache(_REMEMBERED)
 def host_or_nothing(text: str | None) -> str:
     """The host, with its port, that a client says it asked; empty where that is no host's name (RFC 9110, 7.2)."""
     if text is None or len(text) > _LONGEST_HOST or not _HOST.fullmatch(text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from cargohold.types.errors import Unavailable
 from tests.http.serving import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cargohold.auth.identity import Authority
@@ -282,6 +283,48 @@ def test_faulty_at_the_start(tmp_path: Path, content: bytes | None, message: str
         path.write_bytes(content)
     with pytest.raises(ValueError, match=f"^cannot read the users of {path}: {message}$"):
         HtpasswdUsers(str(path), authority_of)
+
+
+def watched(note: Callable[[], None]) -> Callable[[str], tuple[bytes, os.stat_result]]:
+    """As `read_file`, noted each time."""
+
+    def read(path: str) -> tuple[bytes, os.stat_result]:
+        note()
+        return userfile.read_file(path)
+
+    return read
+
+
+def test_a_faulty_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be taken is not read again until it has changed."""
+    reads: list[str] = []
+    with users_of(file) as users:
+        monkeypatch.setattr(htpasswd, "read_file", watched(lambda: reads.append(str(file))))
+        file.write_text("ann without a colon\n")
+        age(file)
+        looked(users, 4)
+        assert reads == [str(file)]
+        version = users.version()
+        file.write_text(line("bob", "x"))
+        age(file, 50)
+        changed(users, version)
+        assert prove(users, "bob", "x") is not None
+
+
+def test_a_large_file_is_read_beside_the_loop(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would take long is read in a thread of its own, and counts when it has been."""
+    names: list[str] = []
+    monkeypatch.setattr(htpasswd, "SMALL_BYTES", 10)
+    with users_of(file) as users:
+        monkeypatch.setattr(
+            htpasswd, "read_file", watched(lambda: names.append(threading.current_thread().name))
+        )
+        version = users.version()
+        file.write_text(line("bob", "x"))
+        age(file, 50)
+        changed(users, version)
+        assert prove(users, "bob", "x") is not None
+        assert {name.partition("_")[0] for name in names} == {"htpasswd"}
 
 
 def test_faulty_when_a_later_worker_starts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

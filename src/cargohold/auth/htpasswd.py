@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """How long a look at the file holds."""
+SMALL_BYTES = 256 << 10
+"""A file of so many bytes, of some thousands of users, is read in twenty milliseconds."""
 SETTLE_SECONDS = 1.0
 """A file that was written to less than this ago may still be being written: Apache's htpasswd writes in place."""
 
@@ -30,8 +33,8 @@ class HtpasswdUsers:
     """The users of an htpasswd file (see `auth.userfile`); a `Passwords`.
 
     A change of the file counts for every request that comes LOOK_SECONDS + SETTLE_SECONDS after it, and is read in that
-    request: of a thousand users in two milliseconds. While the file is missing or faulty the users are those of the
-    last good one, and the log says why. To be made after the fork.
+    request, if it is small; a large one is read in a thread, and counts some moments later. While the file is missing
+    or faulty the users are those of the last good one, and the log says why. To be made after the fork.
 
     Raises ValueError where the file cannot be read or is none of users, with a message for people. With `later`, for a
     worker that comes after others, the log says it instead, and until the file is good every question about a user
@@ -42,6 +45,8 @@ class HtpasswdUsers:
         self._path = path
         self._authority_of = authority_of
         self._checks = PasswordChecks()
+        self._reads = ThreadPoolExecutor(1, "htpasswd")
+        self._reading: Future[None] | None = None
         self._told: frozenset[str] = frozenset()
         self._version = 0
         self._users, self._digest = parse(b""), b""
@@ -88,6 +93,7 @@ class HtpasswdUsers:
     def close(self) -> None:
         """End the threads."""
         self._checks.close()
+        self._reads.shutdown()
 
     def _require_users(self) -> None:
         if not self._digest:
@@ -103,18 +109,35 @@ class HtpasswdUsers:
             self._look()
 
     def _look(self) -> None:
-        """Take the file's users where it has changed."""
+        """Have the file read where it has changed: here, or in a thread where that would keep the loop."""
         try:
             found = os.stat(self._path)
-            if _marks(found) == self._seen or not _settled(found):
-                return
+        except OSError as error:
+            self._complain(error)
+            return
+        if _marks(found) == self._seen or not _settled(found):
+            return
+        if found.st_size <= SMALL_BYTES:
+            self._read(_marks(found))
+        elif self._reading is None or self._reading.done():
+            self._reading = self._reads.submit(self._read, _marks(found))
+            # What is not expected is raised by the callback, which has it logged.
+            self._reading.add_done_callback(Future.result)
+
+    def _read(self, marks: tuple[int, ...]) -> None:
+        """Take the file's users. One that is faulty is not read again until it has changed from these marks."""
+        try:
             content, found = read_file(self._path)
             self._take(content)
         except (OSError, ValueError) as error:
-            stays = "the users stay as they were" if self._digest else "nobody can log in"
-            self._tell([f"{stays}: the file cannot be read: {_reason(error)}"])
+            self._complain(error)
+            self._seen = marks
             return
         self._seen = _marks(found) if _settled(found) else ()
+
+    def _complain(self, error: OSError | ValueError) -> None:
+        stays = "the users stay as they were" if self._digest else "nobody can log in"
+        self._tell([f"{stays}: the file cannot be read: {_reason(error)}"])
 
     def _take(self, content: bytes) -> None:
         users, digest = parse(content), _digest(content)

@@ -144,6 +144,16 @@ def test_never_beyond_the_proof(service: Service) -> None:
             service.issuer.issue(service.proved(until=until), ())
 
 
+def test_never_beyond_its_subject(service: Service) -> None:
+    """A token holds no longer than its subject, however long before it was issued, and is believed no longer."""
+    token = service.token()
+    service.until = START + 20.5
+    assert service.verify(token)[1] == START + 20.5
+    issued = service.issuer.issue(service.issuer.proved(ANN), ())
+    assert issued.expires_in == 20
+    assert service.verify(issued.token)[1] == START + 20
+
+
 def test_rotation(service: Service) -> None:
     """Tokens of the old key are accepted until they expire, unless the keys were replaced at once."""
     before = service.token()
@@ -175,7 +185,7 @@ def test_other_registry(service: Service, tmp_path: Path) -> None:
     """A token for another service is refused though its signature is ours."""
     other = Service(tmp_path, "other.example.com")
     other.issuer = Issuer(
-        service.keys, other.subjects.get, issuer="issuer", service="other", lifetime=300, clock=lambda: START
+        service.keys, other.known, issuer="issuer", service="other", lifetime=300, clock=lambda: START
     )
     refused(service, other.token())
 
@@ -196,7 +206,7 @@ def test_no_keys(tmp_path: Path) -> None:
     token = service.token()
     service.issuer = Issuer(
         SigningKeys(f"{tmp_path}/none"),
-        service.subjects.get,
+        service.known,
         issuer="issuer",
         service="registry.example.com",
         lifetime=300,

@@ -66,6 +66,11 @@ def do(work: Coroutine[object, object, T]) -> T:
     return asyncio.run(work)
 
 
+def whose(tokens: RefreshTokens, token: str) -> Subject | None:
+    found = do(tokens.prove(token))
+    return None if found is None else found[0]
+
+
 def test_says_whose(tokens: RefreshTokens, others: RefreshTokens) -> None:
     """A token gives back the whole subject that it was made for, in every process, as often as it is used."""
     subjects = [
@@ -75,7 +80,7 @@ def test_says_whose(tokens: RefreshTokens, others: RefreshTokens) -> None:
     ]
     made = [do(tokens.create(subject, DAY)) for subject in subjects]
     for _ in range(2):
-        assert [do(others.prove(token)) for token in made] == subjects
+        assert [whose(others, token) for token in made] == subjects
 
 
 def test_form(tokens: RefreshTokens) -> None:
@@ -97,8 +102,8 @@ def test_wrong_tokens(tokens: RefreshTokens) -> None:
         "chd_" + token[5:],
         "chrt_" + "A" * 43,
     ):
-        assert do(tokens.prove(wrong)) is None
-    assert do(tokens.prove(token)) == ANN
+        assert whose(tokens, wrong) is None
+    assert whose(tokens, token) == ANN
 
 
 def test_kept_as_a_hash(tokens: RefreshTokens, tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_ends_without_use(tokens: RefreshTokens, clock: Clock) -> None:
     """A token that is not used for its lifetime ends."""
     token = do(tokens.create(ANN, 30 * DAY))
     clock.now += 30 * DAY
-    assert do(tokens.prove(token)) is None
+    assert whose(tokens, token) is None
 
 
 @pytest.mark.parametrize("lifetime", [60.0, DAY, 30 * DAY, 365 * DAY])
@@ -123,9 +128,22 @@ def test_lives_by_use(tokens: RefreshTokens, others: RefreshTokens, clock: Clock
     step = lifetime - min(DAY, lifetime / 10) - 1
     for _ in range(5):
         clock.now += step
-        assert do(tokens.prove(token)) == ANN
+        assert whose(tokens, token) == ANN
     clock.now += lifetime + 1
-    assert do(others.prove(token)) is None
+    assert whose(others, token) is None
+
+
+def test_until_when(tokens: RefreshTokens, clock: Clock) -> None:
+    """What is given for a token that uses do not extend ends with it; one that is extended says of no end."""
+    brief, lasting = do(tokens.create(ANN, 60, extended=False)), do(tokens.create(ANN, 60))
+    end = clock.now + 60
+    for _ in range(3):
+        assert do(tokens.prove(brief)) == (ANN, end)
+        assert do(tokens.prove(lasting)) == (ANN, float("inf"))
+        clock.now += 19
+    clock.now = end
+    assert do(tokens.prove(brief)) is None
+    assert whose(tokens, lasting) == ANN
 
 
 def test_not_every_use_is_written(state: State, tokens: RefreshTokens, clock: Clock, tmp_path: Path) -> None:
@@ -135,11 +153,11 @@ def test_not_every_use_is_written(state: State, tokens: RefreshTokens, clock: Cl
     before = (tmp_path / "state.db").stat().st_mtime_ns
     for _ in range(10):
         clock.now += DAY / 11
-        assert do(tokens.prove(token)) == ANN
+        assert whose(tokens, token) == ANN
     state.close()
     assert (tmp_path / "state.db").stat().st_mtime_ns == before
     clock.now += DAY
-    assert do(tokens.prove(token)) == ANN
+    assert whose(tokens, token) == ANN
     state.close()
     assert (tmp_path / "state.db").stat().st_mtime_ns != before
 
@@ -149,8 +167,8 @@ def test_revoked(tokens: RefreshTokens, others: RefreshTokens) -> None:
     gone, stays = do(tokens.create(ANN, DAY)), do(tokens.create(ANN, DAY))
     do(others.revoke(gone))
     do(others.revoke(gone))
-    assert do(tokens.prove(gone)) is None
-    assert do(tokens.prove(stays)) == ANN
+    assert whose(tokens, gone) is None
+    assert whose(tokens, stays) == ANN
 
 
 def test_revoked_with_its_robot(tokens: RefreshTokens, state: State) -> None:
@@ -159,9 +177,9 @@ def test_revoked_with_its_robot(tokens: RefreshTokens, state: State) -> None:
     proved = do(robots.prove("x", do(robots.create("ci", Grants(())))))
     assert proved is not None
     token = do(tokens.create(proved.subject, DAY))
-    assert do(tokens.prove(token)) == proved.subject
+    assert whose(tokens, token) == proved.subject
     do(robots.revoke("ci"))
-    assert do(tokens.prove(token)) is None
+    assert whose(tokens, token) is None
 
 
 def test_a_thousand_at_most(tokens: RefreshTokens, clock: Clock) -> None:
@@ -175,10 +193,10 @@ def test_a_thousand_at_most(tokens: RefreshTokens, clock: Clock) -> None:
             made.append(await tokens.create(ANN, DAY))
 
     do(make())
-    assert do(tokens.prove(made[0])) is None
-    assert do(tokens.prove(made[1])) == ANN
-    assert do(tokens.prove(made[-1])) == ANN
-    assert do(tokens.prove(bob)) is not None
+    assert whose(tokens, made[0]) is None
+    assert whose(tokens, made[1]) == ANN
+    assert whose(tokens, made[-1]) == ANN
+    assert whose(tokens, bob) is not None
 
 
 def test_where_nothing_can_be_written(
@@ -192,8 +210,8 @@ def test_where_nothing_can_be_written(
         contextlib.closing(State(str(view))) as read_only,
     ):
         clock.now += 29 * DAY
-        assert do(RefreshTokens(read_only).prove(token)) == ANN
+        assert whose(RefreshTokens(read_only), token) == ANN
         assert "cannot be written down" in caplog.text
         assert token not in caplog.text
         clock.now += DAY
-        assert do(RefreshTokens(read_only).prove(token)) is None
+        assert whose(RefreshTokens(read_only), token) is None

@@ -75,6 +75,7 @@ def test_proved_by_its_secret(one: Robots, other: Robots) -> None:
         assert (proved.subject.kind, proved.subject.name) == ("robot", "ci")
         assert proved.until == expires
         assert proved.authority == other.authority(proved.subject) == GRANTS
+        assert other.known(proved.subject) == proved
         assert proved.authority.allows(Permission.PUSH, APP)
         assert not proved.authority.allows(Permission.DELETE, APP)
 

@@ -29,22 +29,27 @@ CLAIMS = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "access", "subject"}
 
 
 class Service:
-    """An issuer with keys on disk, a clock that a test sets, and the subjects that there are."""
+    """An issuer with keys on disk, a clock that a test sets, and the subjects that there are `until` then."""
 
     def __init__(self, root: Path, service: str = "registry.example.com") -> None:
         self.now = START + 0.75
         self.subjects: dict[Subject, Authority] = {ANN: Scope(parse_scopes(["repository:org/app:pull,push"]))}
+        self.until = float("inf")
         (root / "cargohold").mkdir(exist_ok=True)
         self.keys = SigningKeys(str(root / "cargohold" / "keys"))
         self.keys.prepare(self.now)
         self.issuer = Issuer(
             self.keys,
-            self.subjects.get,
+            self.known,
             issuer="issuer",
             service=service,
             lifetime=300.0,
             clock=lambda: self.now,
         )
+
+    def known(self, subject: Subject) -> Proved | None:
+        authority = self.subjects.get(subject)
+        return None if authority is None else Proved(subject, authority, self.until)
 
     def proved(self, subject: Subject = ANN, until: float = float("inf")) -> Proved:
         return Proved(subject, self.subjects[subject], until)

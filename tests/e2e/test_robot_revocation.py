@@ -16,6 +16,7 @@ import pytest
 from tests.cli.test_command import SCRIPT, run
 from tests.e2e.pushing import worker_of
 from tests.e2e.server import Server
+from tests.http.serving import until
 from tests.http.wire import Wire
 from tests.storage.places import read_only_view
 
@@ -129,6 +130,25 @@ def late_answers(wires: list[Wire], logins: list[str], revoked: threading.Event)
             if begun_after and statuses != [401, 401]:
                 late.append(statuses)
     return late
+
+
+def test_expired(server: Server) -> None:
+    """With a robot all that it was given ends, on the connections that have used it as on the others."""
+    words = ["brief", "--repository", "org/**", "--expires", "6s", "--storage-path", str(server.storage)]
+    made = run(SCRIPT, "token", "create", *words)
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.strip()
+    with connections(server) as wires:
+        granted = json.loads(ask_token(wires[0], basic(secret), offline_token="true").body)
+        renewed = json.loads(refresh(wires[0], granted["refresh_token"]).body)
+        assert 0 < renewed["expires_in"] <= granted["expires_in"] <= 6
+        logins = [basic(secret), bearer(granted["token"]), bearer(renewed["token"])]
+        for wire in wires[::2]:
+            assert [pull(wire, login) for login in logins] == [404] * 3
+        until(lambda: pull(wires[0], logins[0]) == 401)
+        for wire in wires:
+            assert [pull(wire, login) for login in logins] == [401] * 3
+            assert refresh(wire, granted["refresh_token"]).status == 401
 
 
 def test_under_load(server: Server) -> None:

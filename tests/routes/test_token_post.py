@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,17 @@ def test_refresh_token_dies_with_its_subject(service: TokenService, password: st
     assert service.post("refresh_token", refresh_token=refresh).status == 200
     service.known.remove(kind)
     refused(service.post("refresh_token", refresh_token=refresh))
+
+
+def test_never_beyond_what_it_was_given_for(tmp_path: Path) -> None:
+    """What a refresh token gives ends with the robot that has it, and with a job's refresh token itself."""
+    service = TokenService(tmp_path, job_lifetime=100.0)
+    robot = service.get(password="chd_robot", offline_token="true").json["refresh_token"]
+    job = service.get(password=ID_TOKEN, offline_token="true").json["refresh_token"]
+    service.known.ends["robot"] = time.time() + 100
+    for refresh in (robot, job):
+        assert 0 < service.post("refresh_token", refresh_token=refresh).json["expires_in"] <= 100
+    service.close()
 
 
 @pytest.mark.parametrize("token", ["x", "chrt_", "chrt_" + "A" * 43, "right", "🛳"])

@@ -37,6 +37,7 @@ APP = RepositoryName("org/app")
 ID_TOKEN = "id.token.signature"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
+FOREVER = float("inf")
 ANONYMOUS = Scope(parse_scopes(["repository:public:pull"]))
 
 
@@ -49,18 +50,28 @@ class Known:
         self.proofs = {
             "right": Proved(Subject("user", "ann", "ann", "s"), push),
             "pässwörd: ✓+&=%": Proved(Subject("user", "ann", "ann", "s"), push),
-            "chd_robot": Proved(Subject("robot", "ci", "0123"), pull, time.time() + 3600),
+            "chd_robot": Proved(Subject("robot", "ci", "0123"), pull),
             ID_TOKEN: Proved(Subject("workload", "repo:org/app", "grants"), push, time.time() + 100),
         }
+        self.ends: dict[str, float] = {}
         self.changes = 0
 
     async def prove(self, name: str, password: str) -> Proved | None:
         assert name
         return self.proofs.get(password)
 
+    def known(self, subject: Subject) -> Proved | None:
+        if subject.kind == "anonymous":
+            return Proved(subject, ANONYMOUS)
+        held = (proved for proved in self.proofs.values() if proved.subject == subject)
+        # An id token is gone when it is asked about later: its workload has no end of its own.
+        return next(
+            (Proved(subject, each.authority, self.ends.get(subject.kind, FOREVER)) for each in held), None
+        )
+
     def authority(self, subject: Subject) -> Authority | None:
-        held = (proved.authority for proved in self.proofs.values() if proved.subject == subject)
-        return next(held, ANONYMOUS if subject.kind == "anonymous" else None)
+        known = self.known(subject)
+        return None if known is None else known.authority
 
     def version(self) -> int:
         return self.changes
@@ -95,14 +106,19 @@ class TokenService:
     """The routes at work, below the router and above nothing."""
 
     def __init__(
-        self, root: Path, *, anonymous: Authority | None = ANONYMOUS, refreshes: bool = True
+        self,
+        root: Path,
+        *,
+        anonymous: Authority | None = ANONYMOUS,
+        refreshes: bool = True,
+        job_lifetime: float = 500.0,
     ) -> None:
         own = root / "cargohold"
         own.mkdir(exist_ok=True)
         self.known, self.attempts = Known(), Attempts()
         self.keys = SigningKeys(str(own / "keys"))
         self.keys.prepare(time.time())
-        self.issuer = Issuer(self.keys, self.known.authority, issuer="hold", service="hold", lifetime=300.0)
+        self.issuer = Issuer(self.keys, self.known.known, issuer="hold", service="hold", lifetime=300.0)
         login = Login([self.known], [self.issuer], anonymous=ANONYMOUS, attempts=self.attempts, remember=0.0)
         self.state = State(str(own))
         self.routes = TokenRoutes(
@@ -112,7 +128,7 @@ class TokenService:
             service="hold",
             anonymous=anonymous,
             refresh_lifetime=1000.0,
-            workload_lifetime=500.0,
+            workload_lifetime=job_lifetime,
         )
         table: dict[type[Operation], Route] = {
             RequestToken: self.routes.request,

@@ -11,6 +11,7 @@ from cargohold.auth.htpasswd import HtpasswdUsers
 from cargohold.auth.issuer import Issuer
 from cargohold.auth.keys import SigningKeys
 from cargohold.auth.login import Login
+from cargohold.auth.protocols import Proved
 from cargohold.auth.refresh import RefreshTokens
 from cargohold.auth.robots import Robots
 from cargohold.auth.rules import Rule, Rules
@@ -22,9 +23,8 @@ from cargohold.storage.state import State
 from cargohold.types.operations import Permission, PublishKeys, RequestToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from cargohold.auth.identity import Authority
     from cargohold.auth.protocols import Passwords, Subject, Tokens
     from cargohold.config import Settings
     from cargohold.http.guard import Challenge
@@ -55,14 +55,15 @@ class Logins:
         rules = rules_of(settings)
         self._state = State(layout.own)
         self._users = HtpasswdUsers(auth.htpasswd, rules.of, later=later) if auth.htpasswd else None
-        passwords: list[Passwords] = [Robots(self._state)]
+        robots = Robots(self._state)
+        others: list[Passwords] = []
         if auth.oidc:
-            passwords.append(_id_tokens(settings))
+            others.append(_id_tokens(settings))
         if self._users is not None:
-            passwords.append(self._users)
+            others.append(self._users)
         issuer = Issuer(
             SigningKeys(layout.keys),
-            _authority_of(rules, passwords),
+            _known(rules, robots, others),
             issuer=auth.token.service,
             service=auth.token.service,
             lifetime=auth.token.lifetime,
@@ -76,7 +77,9 @@ class Logins:
             if limit.failed_logins and counters is not None
             else None
         )
-        login = Login(passwords, tokens, anonymous=rules.anonymous, attempts=attempts, remember=auth.remember)
+        login = Login(
+            [robots, *others], tokens, anonymous=rules.anonymous, attempts=attempts, remember=auth.remember
+        )
         self.guard = Guard(login, _challenge(settings), admitted=admitted)
         token_routes = TokenRoutes(
             login,
@@ -139,16 +142,17 @@ def _foreign_tokens(settings: Settings, *, later: bool) -> Tokens:
     return trust.foreign_tokens(settings, later=later)
 
 
-def _authority_of(rules: Rules, passwords: Iterable[Passwords]) -> Callable[[Subject], Authority | None]:
-    sources = tuple(passwords)
+def _known(rules: Rules, robots: Robots, others: Sequence[Passwords]) -> Callable[[Subject], Proved | None]:
+    """What gives a subject as it stands now, None where it is gone; of all of them robots alone come to an end."""
 
-    def authority_of(subject: Subject) -> Authority | None:
+    def known(subject: Subject) -> Proved | None:
         if subject.kind == "anonymous":
-            return rules.anonymous
-        found = (source.authority(subject) for source in sources)
-        return next((authority for authority in found if authority is not None), None)
+            return Proved(subject, rules.anonymous)
+        found = (source.authority(subject) for source in others)
+        authority = next((each for each in found if each is not None), None)
+        return robots.known(subject) if authority is None else Proved(subject, authority)
 
-    return authority_of
+    return known
 
 
 def _challenge(settings: Settings) -> Challenge:

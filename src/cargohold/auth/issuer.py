@@ -16,7 +16,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from cargohold.auth.identity import Identity, Kind, Scope
-from cargohold.auth.protocols import Proved, Subject, Unproved
+from cargohold.auth.protocols import Subject, Unproved
 from cargohold.types.errors import Unsupported
 from cargohold.types.operations import Access
 from cargohold.types.scopes import access_claim, read_access_claim
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from joserfc.jwk import ECKey, GuestProtocol
 
-    from cargohold.auth.identity import Authority
     from cargohold.auth.keys import Published, SigningKeys
+    from cargohold.auth.protocols import Proved
 
 LONGEST_TOKEN_BYTES = 16 << 10
 """A token that is longer is neither issued nor looked at."""
@@ -64,14 +64,14 @@ _decode_claims = msgspec.json.Decoder(_Claims).decode
 class Issuer:
     """Issues tokens in the name of `issuer` for the audience `service`, each valid for `lifetime` seconds at most.
 
-    `authority_of` says what a subject may do now, and None where it is gone. `clock` gives seconds of the epoch.
+    `known` gives a subject as it stands now, and None where it is gone. `clock` gives seconds of the epoch.
     Both ways take some 100 microseconds, nearly all of them for the signature.
     """
 
     def __init__(  # noqa: PLR0913 - each is another thing
         self,
         keys: SigningKeys,
-        authority_of: Callable[[Subject], Authority | None],
+        known: Callable[[Subject], Proved | None],
         *,
         issuer: str,
         service: str,
@@ -79,7 +79,7 @@ class Issuer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
-        self._authority_of = authority_of
+        self._known = known
         self._issuer = issuer
         self._service = service
         self._lifetime = lifetime
@@ -128,16 +128,17 @@ class Issuer:
         claims = self._read(token, now)
         if claims.iss != self._issuer or claims.aud != self._service or not claims.nbf <= now < claims.exp:
             raise Unproved
-        authority = self.proved(claims.subject).authority
+        proved = self.proved(claims.subject)
         scope = Scope(read_access_claim(claims.access))
-        return Identity(Kind.TOKEN, claims.subject.name, authority, scope), claims.exp
+        identity = Identity(Kind.TOKEN, proved.subject.name, proved.authority, scope)
+        return identity, min(claims.exp, proved.until)
 
     def proved(self, subject: Subject) -> Proved:
         """Whoever something was issued to, as they stand now. Raises Unproved where they are gone."""
-        authority = self._authority_of(subject)
-        if authority is None:
+        proved = self._known(subject)
+        if proved is None:
             raise Unproved
-        return Proved(subject, authority)
+        return proved
 
     def _read(self, token: str, now: float) -> _Claims:
         """The claims of a token with a signature of ours. Raises Unproved."""

@@ -52,10 +52,11 @@ class RefreshTokens:
         await self._state.add_refresh_token(kept, now=now, most=_MOST)
         return token
 
-    async def prove(self, token: str) -> Subject | None:
-        """Whose it is; None where it never was, has ended or was revoked. This is a use of it.
+    async def prove(self, token: str) -> tuple[Subject, float] | None:
+        """Whose it is, and until when whatever is given for it holds (seconds of the epoch). This is a use of it.
 
-        A use is written down where the last that was is older than a day, or than a tenth of the token's life.
+        None where it never was, has ended or was revoked. What is given for one that uses extend has no end by it; such
+        a use is written down where the last that was is older than a day, or than a tenth of the token's life.
         """
         if _TOKEN.fullmatch(token) is None:
             return None
@@ -63,10 +64,13 @@ class RefreshTokens:
         kept = self._state.find_refresh_token(hashed)
         if kept is None or not hmac.compare_digest(kept.hash, hashed) or kept.expires <= now:
             return None
+        subject = Subject(kept.kind, kept.name, kept.key, kept.stamp)
+        if kept.lifetime == _NOT_EXTENDED:
+            return subject, kept.expires
         unused = kept.lifetime - (kept.expires - now)
-        if kept.lifetime != _NOT_EXTENDED and unused > min(_DAY, kept.lifetime / 10):
+        if unused > min(_DAY, kept.lifetime / 10):
             await self._extend(kept, now)
-        return Subject(kept.kind, kept.name, kept.key, kept.stamp)
+        return subject, float("inf")
 
     async def _extend(self, kept: RefreshToken, now: float) -> None:
         """The token holds all the same where this cannot be written, on a full disk or a read-only one."""

@@ -43,14 +43,19 @@ class Robots:
         robot = self._state.find_robot_by_hash(hashed)
         if robot is None or not hmac.compare_digest(robot.hash, hashed) or robot.expires <= time.time():
             raise Unproved
-        return Proved(Subject(_KIND, robot.name, key=robot.id), _grants(robot.grants), until=robot.expires)
+        return _proved(robot)
 
     def authority(self, subject: Subject) -> Authority | None:
         """See `Passwords`: None where the robot was revoked or has expired, though one of its name be made anew."""
+        proved = self.known(subject)
+        return None if proved is None else proved.authority
+
+    def known(self, subject: Subject) -> Proved | None:
+        """As `authority`, with the time at which the robot expires."""
         if subject.kind != _KIND:
             return None
         robot = self._state.find_robot(subject.key)
-        return None if robot is None or robot.expires <= time.time() else _grants(robot.grants)
+        return None if robot is None or robot.expires <= time.time() else _proved(robot)
 
     def version(self) -> int:
         """See `Passwords`."""
@@ -88,6 +93,10 @@ def check_name(name: str) -> None:
 def _hash(secret: str) -> bytes:
     """Of 256 random bits: nothing slower is needed."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def _proved(robot: Robot) -> Proved:
+    return Proved(Subject(_KIND, robot.name, key=robot.id), _grants(robot.grants), until=robot.expires)
 
 
 @lru_cache(1024)

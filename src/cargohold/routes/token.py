@@ -142,10 +142,12 @@ class TokenRoutes:
 
     async def _by_refresh(self, form: Query) -> Answer:
         token = _needed(form, "refresh_token")
-        subject = await self._refresh.prove(token) if self._refresh is not None else None
-        if subject is None:
+        found = await self._refresh.prove(token) if self._refresh is not None else None
+        if found is None:
             raise Unproved("the refresh token is not valid, or no longer: log in again")
+        subject, until = found
         proved = self._issuer.proved(subject)
+        proved = Proved(subject, proved.authority, min(proved.until, until))
         return await self._answer(proved, form, refresh=token if _is_offline(form) else None)
 
     async def _by_exchange(self, form: Query, client: str) -> Answer:

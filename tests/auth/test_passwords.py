@@ -150,7 +150,9 @@ def test_the_same_at_once_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def ask() -> list[bool]:
         checks = PasswordChecks()
-        asked = [asyncio.ensure_future(checks.right(word, stored, 4)) for word in ["x"] * 100 + ["y"] * 100]
+        asked = [
+            asyncio.ensure_future(checks.right("ann", word, stored, 4)) for word in ["x"] * 100 + ["y"] * 100
+        ]
         await asyncio.sleep(0)
         gate.open.set()
         answers = await asyncio.gather(*asked)
@@ -161,14 +163,31 @@ def test_the_same_at_once_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert sorted(gate.passed) == [b"x", b"y"]
 
 
+def test_each_name_is_checked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two names that are unknown and come with one password wait for two checks, as two that are known do."""
+    gate = Gate(monkeypatch)
+
+    async def ask() -> list[bool]:
+        checks = PasswordChecks()
+        asked = [asyncio.ensure_future(checks.right(name, "x", None, 4)) for name in ("eve", "mallory")]
+        await asyncio.sleep(0)
+        gate.open.set()
+        answers = await asyncio.gather(*asked)
+        checks.close()
+        return answers
+
+    assert asyncio.run(ask()) == [False, False]
+    assert gate.passed == [b"x", b"x"]
+
+
 def test_nothing_is_kept_of_a_check() -> None:
     """Once it is answered a question is forgotten, password and all, and is checked again when it comes again."""
 
     async def ask() -> None:
         checks, stored = PasswordChecks(), entry(b"x")
         for _ in range(3):
-            assert await checks.right("x", stored, 4)
-            assert not await checks.right("y", stored, 4)
+            assert await checks.right("ann", "x", stored, 4)
+            assert not await checks.right("ann", "y", stored, 4)
         assert not checks._under_way
         checks.close()
 
@@ -182,7 +201,7 @@ def test_who_goes_away_leaves_the_answer_to_the_others(monkeypatch: pytest.Monke
     async def ask() -> None:
         checks = PasswordChecks()
         first, second, other = (
-            asyncio.ensure_future(checks.right(word, stored, 4)) for word in ("x", "x", "y")
+            asyncio.ensure_future(checks.right("ann", word, stored, 4)) for word in ("x", "x", "y")
         )
         await asyncio.sleep(0)
         first.cancel()
@@ -204,14 +223,16 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def ask() -> None:
         checks = PasswordChecks()
-        asked = [asyncio.ensure_future(checks.right(str(number), stored, 4)) for number in range(1, 67)]
+        asked = [
+            asyncio.ensure_future(checks.right("ann", str(number), stored, 4)) for number in range(1, 67)
+        ]
         await asyncio.sleep(0)
         with pytest.raises(TooManyRequests) as refused:
-            await checks.right("67", stored, 4)
+            await checks.right("ann", "67", stored, 4)
         assert refused.value.headers == [("retry-after", "1")]
         gate.open.set()
         assert await asyncio.gather(*asked) == [False] * 65 + [True]
-        assert await checks.right("66", stored, 4)
+        assert await checks.right("ann", "66", stored, 4)
         checks.close()
 
     asyncio.run(ask())
@@ -222,7 +243,7 @@ def test_the_loop_goes_on() -> None:
 
     async def ask() -> int:
         checks, turns = PasswordChecks(), 0
-        check = asyncio.ensure_future(checks.right("x", entry(b"x", 10), 10))
+        check = asyncio.ensure_future(checks.right("ann", "x", entry(b"x", 10), 10))
         while not check.done():
             turns += 1
             await asyncio.sleep(0)

@@ -68,7 +68,7 @@ class HtpasswdUsers:
         self._require_users()
         users = self._users
         entry = users.entries.get(name)
-        if not await self._checks.right(password, entry, users.cost) or entry is None:
+        if not await self._checks.right(name, password, entry, users.cost) or entry is None:
             return None
         subject = Subject("user", name, key=name, stamp=entry.stamp)
         authority = self.authority(subject)

@@ -25,23 +25,24 @@ class PasswordChecks:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, "bcrypt")
-        self._under_way: dict[tuple[bytes, bytes | None, int], Future[bool]] = {}
+        self._under_way: dict[tuple[str, bytes, bytes | None, int], Future[bool]] = {}
 
-    async def right(self, password: str, entry: Entry | None, cost: int) -> bool:
-        """Whether the password is the entry's; without an entry it is not.
+    async def right(self, name: str, password: str, entry: Entry | None, cost: int) -> bool:
+        """Whether the password is the entry's, which is that of this name; without an entry it is not.
 
         When it is not, that takes as long as one hash of this cost, which is no less than the entry's. The same
         question asked several times at once is answered once. Raises TooManyRequests where too many wait.
         """
         given = password.encode("utf-8", "surrogatepass")
-        question = given, None if entry is None else entry.hash, cost
+        # Without the name all who are unknown would ask the same, and who waits for a check of their own be known.
+        question = name, given, None if entry is None else entry.hash, cost
         answer = self._under_way.get(question)
         if answer is None:
             if len(self._under_way) >= THREADS + WAITING:
                 raise TooManyRequests(
                     "too many passwords wait to be checked; try again soon", headers=[("retry-after", "1")]
                 )
-            answer = self._under_way[question] = self._pool.submit(is_right, *question)
+            answer = self._under_way[question] = self._pool.submit(is_right, *question[1:])
             answer.add_done_callback(lambda _: self._under_way.pop(question))
         # Whoever goes away leaves the answer to the others.
         return await asyncio.shield(asyncio.wrap_future(answer))

@@ -278,6 +278,19 @@ def test_tokens_do_not_crowd_out_logins() -> None:
     assert login.remembered("Bearer t4999") is not None
 
 
+def test_long_tokens_do_not_fill_the_memory() -> None:
+    """A token of many accesses takes more room than one of few: of those that anybody is given 128 are remembered."""
+    tokens = {f"{number:016}" * 1024: FOREVER for number in range(200)}
+    login = login_of([], [Issued(tokens)])
+
+    async def ask() -> None:
+        for token in tokens:
+            await login.identify(f"Bearer {token}", "")
+
+    asyncio.run(ask())
+    assert sum(login.remembered(f"Bearer {token}") is not None for token in tokens) == 128
+
+
 def test_a_token_is_no_password() -> None:
     """What is remembered of one scheme is nothing to the other."""
     login = login_of([Known({"ann": "secret"})], [Issued({"YW5uOnNlY3JldA==": FOREVER})])

@@ -93,6 +93,36 @@ def test_the_room_is_4096() -> None:
     assert kept.get(b"904") == 904
 
 
+def test_long_secrets_take_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more bytes of secrets than there is room for the oldest go; what goes, or is kept anew, takes none."""
+    monkeypatch.setattr(remembered, "ROOM", 100)
+    kept: Remembered[int] = Remembered()
+    secrets = [bytes([number]) * 30 for number in range(5)]
+    for secret in [*secrets[:3], secrets[0]]:
+        kept.keep(secret, 1, seconds=60, until=FOREVER)
+    assert [kept.get(secret) for secret in secrets] == [1, 1, 1, None, None]
+    kept.forget(secrets[2])
+    kept.keep(secrets[3], 1, seconds=60, until=FOREVER)
+    assert [kept.get(secret) for secret in secrets] == [1, 1, None, 1, None]
+    kept.keep(secrets[4] * 3, 1, seconds=60, until=FOREVER)
+    assert [kept.get(secret) for secret in secrets] == [None] * 5
+    assert kept.get(secrets[4] * 3) == 1
+    kept.keep(b"x" * 101, 1, seconds=60, until=FOREVER)
+    assert len(kept) == 0
+
+
+def test_what_is_over_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that have ended go when another comes, though nobody asks for them again."""
+    clocks, kept = Clocks(monkeypatch), Remembered[int]()
+    for number in range(50):
+        kept.keep(b"s%d" % number, number, seconds=60, until=FOREVER)
+        kept.keep(b"t%d" % number, number, seconds=FOREVER, until=clocks.epoch + 60)
+    clocks.monotonic += 60
+    clocks.epoch += 60
+    kept.keep(b"x", 1, seconds=60, until=FOREVER)
+    assert len(kept) == 1
+
+
 def test_another_thing_for_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is replaced ends when the first would have."""
     clocks, kept = Clocks(monkeypatch), Remembered[str]()

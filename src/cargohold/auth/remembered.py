@@ -6,24 +6,38 @@ import os
 import time
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 MOST = 4096
+ROOM = 2 << 20
+"""Bytes of secrets: what is found out from a secret grows with it, such as the accesses that a token names."""
 _KEY_BYTES = 32
 _DIGEST_BYTES = 16
 
 Found = TypeVar("Found")
 
 
+class _Entry(NamedTuple, Generic[Found]):
+    found: Found
+    end: float
+    until: float
+    size: int
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.end or time.time() >= self.until
+
+
 class Remembered(Generic[Found]):
     """Things by secrets, of which nothing is kept but a hash under a key that no other process has.
 
-    Bounded: of more than MOST the oldest goes. Each ends by two clocks: one that nobody sets, and that of the epoch.
+    Bounded: of more than MOST, or of longer secrets than ROOM holds, the oldest go. Each ends by two clocks: one that
+    nobody sets, and that of the epoch.
     """
 
     def __init__(self) -> None:
         self._hash = blake2b(key=os.urandom(_KEY_BYTES), digest_size=_DIGEST_BYTES)
-        self._entries: OrderedDict[bytes, tuple[Found, float, float]] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Entry[Found]] = OrderedDict()
+        self._size = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -34,29 +48,37 @@ class Remembered(Generic[Found]):
         entry = self._entries.get(name)
         if entry is None:
             return None
-        found, end, until = entry
-        if time.monotonic() >= end or time.time() >= until:
-            del self._entries[name]
+        if entry.is_over():
+            self._drop(name)
             return None
-        return found
+        return entry.found
 
     def keep(self, secret: bytes, found: Found, *, seconds: float, until: float) -> None:
         """Remember it for so many seconds, and not beyond `until` (seconds of the epoch)."""
         name = self._name(secret)
-        self._entries.pop(name, None)
-        if len(self._entries) >= MOST:
-            self._entries.popitem(last=False)
-        self._entries[name] = found, time.monotonic() + seconds, until
+        self._drop(name)
+        self._entries[name] = _Entry(found, time.monotonic() + seconds, until, len(secret))
+        self._size += len(secret)
+        # Those that are over are mostly the oldest.
+        while self._entries:
+            oldest, entry = next(iter(self._entries.items()))
+            if len(self._entries) <= MOST and self._size <= ROOM and not entry.is_over():
+                break
+            self._drop(oldest)
 
     def replace(self, secret: bytes, found: Found) -> None:
         """Remember another thing for as long as the one before."""
         name = self._name(secret)
-        _, end, until = self._entries[name]
-        self._entries[name] = found, end, until
+        self._entries[name] = self._entries[name]._replace(found=found)
 
     def forget(self, secret: bytes) -> None:
         """As if it had never been."""
-        self._entries.pop(self._name(secret), None)
+        self._drop(self._name(secret))
+
+    def _drop(self, name: bytes) -> None:
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._size -= entry.size
 
     def _name(self, secret: bytes) -> bytes:
         # A copy costs half of what a new hash under the key does.

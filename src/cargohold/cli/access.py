@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import msgspec
 
 from cargohold.auth.rules import Decision
 from cargohold.cli.settings_options import refuse, with_settings
+from cargohold.config.access import Action
 from cargohold.config.checks import asks_for_login
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
@@ -70,7 +71,7 @@ def _repository(
     " cannot be understood."
 )
 @click.argument("user")
-@click.argument("action", type=click.Choice(["pull", "push", "delete", "catalog"]))
+@click.argument("action", type=click.Choice(get_args(Action)))
 @click.argument("repository", required=False, callback=_repository)
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as a JSON object.")
 @with_settings()

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cargohold.auth import userfile
+from cargohold.cli.refusal import Refused
 from cargohold.cli.rewriting import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LONGEST_INPUT = 4096
-
-
-class _Refused(click.ClickException):
-    """The command could not do it; the exit code is 1."""
-
-    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
-        click.echo(f"cargohold: {self.message}", err=True)
 
 
 def _name(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
@@ -95,7 +89,7 @@ def delete(file: str, user: str) -> None:
     def rest() -> bytes:
         content = _content(file)
         if all(line.name != user for line in userfile.read_lines(content)):
-            raise _Refused(f"{file} has no user {user}")
+            raise Refused(f"{file} has no user {user}")
         return userfile.without_user(content, user)
 
     with _refusals(file):
@@ -114,7 +108,7 @@ def verify(file: str, user: str, *, stdin: bool) -> None:
     users = userfile.parse(_content(file))
     entry = users.entries.get(user)
     if not is_right(_password(stdin=stdin, again=False).encode(), entry and entry.hash, users.cost):
-        raise _Refused("the password is wrong, or there is no such user")
+        raise Refused("the password is wrong, or there is no such user")
     click.echo("the password is right", err=True)
 
 
@@ -135,15 +129,15 @@ def _refusals(file: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _Refused(f"{file}: {error.strerror}") from None
+        raise Refused(f"{file}: {error.strerror}") from None
     except ValueError as error:
-        raise _Refused(f"{file}: {error}") from None
+        raise Refused(f"{file}: {error}") from None
 
 
 def _content(file: str) -> bytes:
     """What is in a file of users, which is one without a fault."""
     if not os.path.lexists(file):
-        raise _Refused(f"{file} is not there; make it with: cargohold htpasswd create {file} USER")
+        raise Refused(f"{file} is not there; make it with: cargohold htpasswd create {file} USER")
     with _refusals(file):
         content = userfile.read_file(file)[0]
         userfile.parse(content)
@@ -152,7 +146,7 @@ def _content(file: str) -> bytes:
 
 def _refuse_present(file: str) -> None:
     if os.path.lexists(file):
-        raise _Refused(f"{file} is there already; add users with: cargohold htpasswd add {file} USER")
+        raise Refused(f"{file} is there already; add users with: cargohold htpasswd add {file} USER")
 
 
 def _hash(cost: int, *, stdin: bool) -> str:

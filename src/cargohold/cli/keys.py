@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from cargohold.cli.ownership import acting_for_owner
+from cargohold.cli.printing import print_table, written_time
+from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
 from cargohold.config.kinds import write_json
 
@@ -49,7 +50,7 @@ def rotate(*, at_once: bool, settings: Settings) -> None:
     click.echo(
         "it signs from now on; what was signed before is refused, and clients ask for new tokens"
         if at_once
-        else f"it signs from {_written(made.since)} on; what was signed before is accepted until it expires",
+        else f"it signs from {written_time(made.since)} on; what was signed before is accepted until it expires",
         err=True,
     )
 
@@ -71,26 +72,21 @@ def list_(*, as_json: bool, settings: Settings) -> None:
     if as_json:
         click.echo(write_json(records))
         return
-    rows = [("KEY", "STATE", "SINCE", "UNTIL")]
-    rows += [(each["kid"], each["state"], each["since"], each.get("until", "")) for each in records]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    print_table(
+        ("KEY", "STATE", "SINCE", "UNTIL"),
+        ((each["kid"], each["state"], each["since"], each.get("until", "")) for each in records),
+    )
 
 
 def _record(key: SigningKey, signing: SigningKey, now: float) -> dict[str, str]:
     state = "signing" if key == signing else "next" if key.since > now else "accepted"
-    until = {} if key.until is None else {"until": _written(key.until)}
-    return {"kid": key.kid, "state": state, "since": _written(key.since), **until}
-
-
-def _written(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    until = {} if key.until is None else {"until": written_time(key.until)}
+    return {"kid": key.kid, "state": state, "since": written_time(key.since), **until}
 
 
 @contextmanager
 def _keys(settings: Settings) -> Iterator[SigningKeys]:
-    """The keys of a storage; what goes wrong with them is said on stderr and ends the command with 1."""
+    """The keys of a storage; what goes wrong with them ends the command with 1."""
     # They bring the cryptography in, which --help need not wait for.
     from cargohold.auth.keys import SigningKeys  # noqa: PLC0415
     from cargohold.storage.layout import Layout  # noqa: PLC0415
@@ -98,14 +94,9 @@ def _keys(settings: Settings) -> Iterator[SigningKeys]:
 
     layout = Layout(os.path.abspath(settings.storage.path))
     if not os.path.isdir(layout.own):
-        raise _refusal(f"no registry has its data in {layout.root}: name the directory with --storage-path")
+        raise Refused(f"no registry has its data in {layout.root}: name the directory with --storage-path")
     try:
         with acting_for_owner(layout.own):
             yield SigningKeys(layout.keys)
     except StoreError as error:
-        raise _refusal(str(error)) from None
-
-
-def _refusal(message: str) -> click.exceptions.Exit:
-    click.echo(f"cargohold: {message}", err=True)
-    return click.exceptions.Exit(1)
+        raise Refused(str(error)) from None

@@ -6,13 +6,15 @@ import asyncio
 import os
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from cargohold.cli.ownership import acting_for_owner
+from cargohold.cli.printing import print_table, written_time
+from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
+from cargohold.config.access import Action
 from cargohold.config.kinds import Misfit, duration, shown, write_json
 from cargohold.types.operations import Permission
 
@@ -24,16 +26,9 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.storage.state import Robot
 
-_GRANTABLE = ("pull", "push", "delete", "catalog")
+_GRANTABLE: tuple[str, ...] = get_args(Action)
 _LIFE = duration(1, 100 * 365 * 86400)
 _NEVER = float("inf")
-
-
-class _Refused(click.ClickException):
-    """The command could not do it; the exit code is 1."""
-
-    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
-        click.echo(f"cargohold: {self.message}", err=True)
 
 
 def _permissions(
@@ -113,7 +108,7 @@ def create(
     with _robots(settings) as robots:
         secret = asyncio.run(robots.create(name, grants, expires))
     click.echo(secret)
-    click.echo(f"{name}: {_written(grants)}; expires: {_time(expires) or 'never'}", err=True)
+    click.echo(f"{name}: {_written(grants)}; expires: {_end(expires) or 'never'}", err=True)
 
 
 @token.command("list")
@@ -126,14 +121,13 @@ def list_(*, as_json: bool, settings: Settings) -> None:
     if as_json:
         click.echo(write_json([_record(robot, grants) for robot, grants in found]))
         return
-    rows = [("NAME", "CREATED", "EXPIRES", "MAY")]
-    rows += [
-        (robot.name, str(_time(robot.created)), _time(robot.expires) or "never", _written(grants))
-        for robot, grants in found
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    print_table(
+        ("NAME", "CREATED", "EXPIRES", "MAY"),
+        (
+            (robot.name, written_time(robot.created), _end(robot.expires) or "never", _written(grants))
+            for robot, grants in found
+        ),
+    )
 
 
 @token.command()
@@ -143,7 +137,7 @@ def revoke(name: str, settings: Settings) -> None:
     """Remove the robot NAME: its secret, and all tokens issued to it, are refused at once."""
     with _robots(settings) as robots:
         if not asyncio.run(robots.revoke(name)):
-            raise _Refused(f"there is no robot {name}")
+            raise Refused(f"there is no robot {name}")
     click.echo(f"{name} is revoked", err=True)
 
 
@@ -158,7 +152,7 @@ def _robots(settings: Settings) -> Iterator[Robots]:
 
     layout = Layout(os.path.abspath(settings.storage.path))
     if not os.path.isdir(layout.root):
-        raise _Refused(f"there is no directory {layout.root}: name that of the registry with --storage-path")
+        raise Refused(f"there is no directory {layout.root}: name that of the registry with --storage-path")
     # Before the first start there is nothing yet but the directory itself, which may be named by a link.
     place = layout.own if os.path.isdir(layout.own) else os.path.realpath(layout.root)
     with acting_for_owner(place):
@@ -166,16 +160,14 @@ def _robots(settings: Settings) -> Iterator[Robots]:
         try:
             yield Robots(state)
         except StoreError as error:
-            raise _Refused(str(error)) from None
+            raise Refused(str(error)) from None
         finally:
             state.close()
 
 
-def _time(seconds: float) -> str | None:
-    """As RFC 3339 writes it; None for what never comes."""
-    if seconds == _NEVER:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _end(seconds: float) -> str | None:
+    """None for what never comes."""
+    return None if seconds == _NEVER else written_time(seconds)
 
 
 def _words(permissions: frozenset[Permission]) -> list[str]:
@@ -192,7 +184,7 @@ def _record(robot: Robot, grants: Grants) -> dict[str, Any]:
         "grants": [
             {"repository": grant.pattern, "permissions": _words(grant.permissions)} for grant in grants.grants
         ],
-        "created": _time(robot.created),
-        "expires": _time(robot.expires),
+        "created": written_time(robot.created),
+        "expires": _end(robot.expires),
         "expired": robot.expires <= time.time(),
     }

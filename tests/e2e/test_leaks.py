@@ -233,6 +233,23 @@ def test_a_mount_from_anywhere_does_not_find_what_is_hidden(guarded: Guarded) ->
     assert eve.ask("POST", f"/v2/eve/new/blobs/uploads/?mount={SECRET_DIGEST}")[0] == 201
 
 
+def test_a_token_mounts_what_it_names(guarded: Guarded) -> None:
+    """What a token does not name cannot be mounted with it, though its user may pull it: it is as if not there."""
+    scopes = [f"repository:eve/{name}:pull,push" for name in ("first", "second")]
+    narrow = guarded.client(token_for(guarded, basic("eve"), *scopes))
+    wide = guarded.client(token_for(guarded, basic("eve"), *scopes, "repository:eve/own:pull"))
+    uploads = [("eve/first", "&from=eve/own"), ("eve/second", "")]
+    for repository, source in uploads:
+        answers = [
+            seen(narrow.ask("POST", f"/v2/{repository}/blobs/uploads/?mount={digest}{source}"), repository)
+            for digest in (SECRET_DIGEST, ABSENT)
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 202
+    for repository, source in uploads:
+        assert wide.ask("POST", f"/v2/{repository}/blobs/uploads/?mount={SECRET_DIGEST}{source}")[0] == 201
+
+
 def test_the_catalog_shows_what_may_be_pulled(guarded: Guarded) -> None:
     """Names, page lengths and links are those of a registry that holds nothing else."""
     ann, eve = guarded.client(basic("ann")), guarded.client(basic("eve"))

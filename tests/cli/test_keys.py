@@ -128,7 +128,8 @@ def test_no_such_storage(tmp_path: Path, command: list[str]) -> None:
         result = keys(tmp_path / name, *command)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == (
-            f"cargohold: no registry has its data in {tmp_path}/{name}: name the directory with --storage-path\n"
+            f"cargohold: no registry has its data in {tmp_path}/{name}: name the directory with --storage-path, or"
+            " start the server there once\n"
         )
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "empty"]
 

@@ -59,14 +59,21 @@ def listed(storage: Path) -> list[Any]:
     return records
 
 
-def test_create(tmp_path: Path) -> None:
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """As it is once a server has been started there."""
+    (tmp_path / "cargohold").mkdir()
+    return tmp_path
+
+
+def test_create(storage: Path) -> None:
     """The secret alone is on stdout; what it may do and until when is on stderr, and holds."""
     made = token(
-        tmp_path, "create", "ci", "--repository", "org/*", "--permission", "pull,push", "--expires", "12h"
+        storage, "create", "ci", "--repository", "org/*", "--permission", "pull,push", "--expires", "12h"
     )
     assert (made.exit_code, bool(re.fullmatch(SECRET, made.stdout))) == (0, True)
     assert re.fullmatch(r"ci: pull,push in org/\*; expires: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", made.stderr)
-    proved = prove(tmp_path, made.stdout.strip())
+    proved = prove(storage, made.stdout.strip())
     assert proved is not None
     assert 0 < time.time() + 12 * 3600 - proved.until < 60
     may = {
@@ -78,11 +85,11 @@ def test_create(tmp_path: Path) -> None:
     assert may == {("pull", "org/app"), ("push", "org/app")}
 
 
-def test_several_of_each(tmp_path: Path) -> None:
+def test_several_of_each(storage: Path) -> None:
     """Patterns and permissions may be repeated, and permissions joined by commas, in any letter case."""
     words = ["--repository", "a", "--repository", "b/**", "--repository", "a"]
     create(
-        tmp_path,
+        storage,
         "ci",
         *words,
         "--permission",
@@ -92,7 +99,7 @@ def test_several_of_each(tmp_path: Path) -> None:
         "--expires",
         "never",
     )
-    (record,) = listed(tmp_path)
+    (record,) = listed(storage)
     assert record["grants"] == [
         {"repository": "a", "permissions": ["pull", "delete", "catalog"]},
         {"repository": "b/**", "permissions": ["pull", "delete", "catalog"]},
@@ -100,10 +107,10 @@ def test_several_of_each(tmp_path: Path) -> None:
     assert record["expires"] is None
 
 
-def test_defaults(tmp_path: Path) -> None:
+def test_defaults(storage: Path) -> None:
     """Without more words a robot may pull, for 90 days."""
-    create(tmp_path, "ci", "--repository", "a")
-    (record,) = listed(tmp_path)
+    create(storage, "ci", "--repository", "a")
+    (record,) = listed(storage)
     assert record["grants"] == [{"repository": "a", "permissions": ["pull"]}]
     created, expires = (
         calendar.timegm(time.strptime(record[name], "%Y-%m-%dT%H:%M:%SZ")) for name in ("created", "expires")
@@ -111,54 +118,54 @@ def test_defaults(tmp_path: Path) -> None:
     assert abs(expires - created - 90 * 86400) <= 1
 
 
-def test_list(tmp_path: Path) -> None:
+def test_list(storage: Path) -> None:
     """The list has a line for each robot, by name, and never a secret."""
-    assert token(tmp_path, "list").stdout == "NAME  CREATED  EXPIRES  MAY\n"
-    assert listed(tmp_path) == []
+    assert token(storage, "list").stdout == "NAME  CREATED  EXPIRES  MAY\n"
+    assert listed(storage) == []
     secrets = [
-        create(tmp_path, "deploy", "--repository", "org/**", "--expires", "never"),
-        create(tmp_path, "a", "--repository", "b", "--repository", "c", "--permission", "push,pull"),
+        create(storage, "deploy", "--repository", "org/**", "--expires", "never"),
+        create(storage, "a", "--repository", "b", "--repository", "c", "--permission", "push,pull"),
     ]
-    found = token(tmp_path, "list")
+    found = token(storage, "list")
     moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
     head, first, second = found.stdout.splitlines()
     assert head.split() == ["NAME", "CREATED", "EXPIRES", "MAY"]
     assert re.fullmatch(rf"a       {moment}  {moment}  pull,push in b; pull,push in c", first)
     assert re.fullmatch(rf"deploy  {moment}  never +  pull in org/\*\*", second)
     for secret in secrets:
-        assert secret not in found.output + token(tmp_path, "list", "--json").output
+        assert secret not in found.output + token(storage, "list", "--json").output
 
 
-def test_expired_is_listed(tmp_path: Path) -> None:
+def test_expired_is_listed(storage: Path) -> None:
     """A robot that has expired is listed as such, and gives its name to a new one."""
-    create(tmp_path, "ci", "--repository", "a", "--expires", "1s")
+    create(storage, "ci", "--repository", "a", "--expires", "1s")
     time.sleep(1.1)
-    assert [(each["name"], each["expired"]) for each in listed(tmp_path)] == [("ci", True)]
-    create(tmp_path, "ci", "--repository", "a")
-    assert [(each["name"], each["expired"]) for each in listed(tmp_path)] == [("ci", False)]
+    assert [(each["name"], each["expired"]) for each in listed(storage)] == [("ci", True)]
+    create(storage, "ci", "--repository", "a")
+    assert [(each["name"], each["expired"]) for each in listed(storage)] == [("ci", False)]
 
 
-def test_revoke(tmp_path: Path) -> None:
+def test_revoke(storage: Path) -> None:
     """A revoked robot is gone, and can be made anew; one that is not there ends the command with 1."""
-    secret = create(tmp_path, "ci", "--repository", "a")
-    revoked = token(tmp_path, "revoke", "ci")
+    secret = create(storage, "ci", "--repository", "a")
+    revoked = token(storage, "revoke", "ci")
     assert (revoked.exit_code, revoked.stdout, revoked.stderr) == (0, "", "ci is revoked\n")
-    assert prove(tmp_path, secret) is None
-    again = token(tmp_path, "revoke", "ci")
+    assert prove(storage, secret) is None
+    again = token(storage, "revoke", "ci")
     assert (again.exit_code, again.stdout, again.stderr) == (1, "", "cargohold: there is no robot ci\n")
-    assert create(tmp_path, "ci", "--repository", "a") != secret
+    assert create(storage, "ci", "--repository", "a") != secret
 
 
-def test_name_that_is_taken(tmp_path: Path) -> None:
+def test_name_that_is_taken(storage: Path) -> None:
     """A second robot of a name ends the command with 1, and prints no secret."""
-    secret = create(tmp_path, "ci", "--repository", "a")
-    again = token(tmp_path, "create", "ci", "--repository", "b")
+    secret = create(storage, "ci", "--repository", "a")
+    again = token(storage, "create", "ci", "--repository", "b")
     assert (again.exit_code, again.stdout, again.stderr) == (
         1,
         "",
         "cargohold: there is a robot ci already\n",
     )
-    assert prove(tmp_path, secret) is not None
+    assert prove(storage, secret) is not None
 
 
 @pytest.mark.parametrize(
@@ -191,14 +198,17 @@ def test_misuse(tmp_path: Path, words: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("words", [["create", "ci", "--repository", "a"], ["list"], ["revoke", "ci"]])
-def test_no_storage(tmp_path: Path, words: list[str]) -> None:
-    """A directory that is not there is a slip of the hand: nothing is made in it."""
-    result = token(tmp_path / "daat", *words)
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        f"cargohold: there is no directory {tmp_path}/daat: name that of the registry with --storage-path\n"
-    )
-    assert list(tmp_path.iterdir()) == []
+def test_no_such_storage(tmp_path: Path, words: list[str]) -> None:
+    """A directory that is not there, or where no server was ever started, is a slip of the hand: nothing is made."""
+    (tmp_path / "empty").mkdir()
+    for name in ("absent", "empty"):
+        result = token(tmp_path / name, *words)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            f"cargohold: no registry has its data in {tmp_path}/{name}: name the directory with --storage-path, or"
+            " start the server there once\n"
+        )
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "empty"]
 
 
 @pytest.mark.parametrize("words", [["create", "ci", "--repository", "a"], ["list"], ["revoke", "ci"]])
@@ -215,26 +225,25 @@ def test_damaged(tmp_path: Path, words: list[str]) -> None:
     assert database.read_bytes() == b"x" * 9000
 
 
-def test_root_acts_for_the_owner(tmp_path: Path) -> None:
+def test_root_acts_for_the_owner(storage: Path) -> None:
     """What root types makes files that the owner of the storage can use, and root is root again."""
     if os.geteuid() != 0:
         pytest.skip("only root can act for another user")
     owner = (65534, 65534)
-    storage = tmp_path / "data"
-    storage.mkdir()
-    os.chown(storage, *owner)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    os.chown(storage / "cargohold", *owner)
+    for folder in (storage, *storage.parents[:2]):
         folder.chmod(0o755)
     create(storage, "ci", "--repository", "a")
     assert token(storage, "revoke", "ci").exit_code == 0
-    made = [storage / "cargohold", *(storage / "cargohold").rglob("*")]
+    made = list((storage / "cargohold").rglob("*"))
+    assert storage / "cargohold/state.db" in made
     assert {(each.stat().st_uid, each.stat().st_gid) for each in made} == {owner}
     assert (os.geteuid(), os.getegid()) == (0, 0)
 
 
-def test_installed_command(tmp_path: Path) -> None:
+def test_installed_command(storage: Path) -> None:
     """The installed script, in two processes at once, with the storage that a variable names."""
-    environ = {"REGISTRY_STORAGE_PATH": str(tmp_path)}
+    environ = {"REGISTRY_STORAGE_PATH": str(storage)}
     words = [SCRIPT, "token", "create"]
     processes = [
         subprocess.Popen(
@@ -247,7 +256,7 @@ def test_installed_command(tmp_path: Path) -> None:
     ]
     secrets = [process.communicate(timeout=60)[0] for process in processes]
     assert [bool(re.fullmatch(SECRET, secret)) for secret in secrets] == [True, True]
-    assert [each["name"] for each in listed(tmp_path)] == ["ci0", "ci1"]
+    assert [each["name"] for each in listed(storage)] == ["ci0", "ci1"]
     ran = run(SCRIPT, "token", "revoke", "ci1", environ=environ)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "ci1 is revoked\n")
     assert run(SCRIPT, "token", "list", environ=environ).stdout.count("\n") == 2

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.cli.test_command import CLEAN, SCRIPT
+from tests.cli.test_command import CLEAN, SCRIPT, serving
 
 PAGE = (Path(__file__).parents[2] / "docs/tokens.md").read_text()
 COMMANDS = re.findall(r"^\$ (.+)\n((?:(?!\$ |```).*\n)*)", PAGE, re.MULTILINE)
@@ -23,8 +23,9 @@ def alike(text: str) -> str:
 
 
 def test_commands(tmp_path: Path) -> None:
-    """The commands of the page, typed one after the other, print what it shows, but for secrets and times."""
-    (tmp_path / "data").mkdir()
+    """The commands of the page, typed where a server has run, print what it shows, but for secrets and times."""
+    with serving(tmp_path, "--port", "0"):
+        assert (tmp_path / "data").is_dir()
     environ = CLEAN | {"PATH": f"{Path(SCRIPT).parent}:{CLEAN['PATH']}"}
     typed = [(command, output) for command, output in COMMANDS if command.startswith("cargohold ")]
     assert len(typed) == 4

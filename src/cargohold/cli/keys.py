@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from cargohold.cli.ownership import acting_for_owner
 from cargohold.cli.printing import print_table, written_time
-from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
+from cargohold.cli.storage import registry_storage
 from cargohold.config.kinds import write_json
 
 if TYPE_CHECKING:
@@ -87,16 +85,7 @@ def _record(key: SigningKey, signing: SigningKey, now: float) -> dict[str, str]:
 @contextmanager
 def _keys(settings: Settings) -> Iterator[SigningKeys]:
     """The keys of a storage; what goes wrong with them ends the command with 1."""
-    # They bring the cryptography in, which --help need not wait for.
-    from cargohold.auth.keys import SigningKeys  # noqa: PLC0415
-    from cargohold.storage.layout import Layout  # noqa: PLC0415
-    from cargohold.storage.protocols import StoreError  # noqa: PLC0415
+    from cargohold.auth.keys import SigningKeys  # noqa: PLC0415 - it brings in what --help need not wait for
 
-    layout = Layout(os.path.abspath(settings.storage.path))
-    if not os.path.isdir(layout.own):
-        raise Refused(f"no registry has its data in {layout.root}: name the directory with --storage-path")
-    try:
-        with acting_for_owner(layout.own):
-            yield SigningKeys(layout.keys)
-    except StoreError as error:
-        raise Refused(str(error)) from None
+    with registry_storage(settings) as layout:
+        yield SigningKeys(layout.keys)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from cargohold.cli.ownership import acting_for_owner
 from cargohold.cli.printing import print_table, written_time
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
+from cargohold.cli.storage import registry_storage
 from cargohold.config.access import Action
 from cargohold.config.kinds import Misfit, duration, shown, write_json
 from cargohold.types.operations import Permission
@@ -146,23 +145,10 @@ def _robots(settings: Settings) -> Iterator[Robots]:
     """The robots of a storage; what goes wrong with them ends the command with 1."""
     # They bring the database in, which --help need not wait for.
     from cargohold.auth.robots import Robots  # noqa: PLC0415
-    from cargohold.storage.layout import Layout  # noqa: PLC0415
-    from cargohold.storage.protocols import StoreError  # noqa: PLC0415
     from cargohold.storage.state import State  # noqa: PLC0415
 
-    layout = Layout(os.path.abspath(settings.storage.path))
-    if not os.path.isdir(layout.root):
-        raise Refused(f"there is no directory {layout.root}: name that of the registry with --storage-path")
-    # Before the first start there is nothing yet but the directory itself, which may be named by a link.
-    place = layout.own if os.path.isdir(layout.own) else os.path.realpath(layout.root)
-    with acting_for_owner(place):
-        state = State(layout.own)
-        try:
-            yield Robots(state)
-        except StoreError as error:
-            raise Refused(str(error)) from None
-        finally:
-            state.close()
+    with registry_storage(settings) as layout, closing(State(layout.own)) as state:
+        yield Robots(state)
 
 
 def _end(seconds: float) -> str | None:

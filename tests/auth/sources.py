@@ -99,5 +99,12 @@ def basic(name: str, password: str, scheme: str = "Basic") -> str:
     return f"{scheme} {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
 
 
-def identify(login: Login, authorization: str | None, client: str = "192.0.2.1") -> Identity:
+HERE = "192.0.2.1"
+
+
+def remembered(login: Login, authorization: str | None, client: str = HERE) -> Identity | None:
+    return login.remembered(authorization, client)
+
+
+def identify(login: Login, authorization: str | None, client: str = HERE) -> Identity:
     return asyncio.run(login.identify(authorization, client))

@@ -14,14 +14,25 @@ from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.login import LONGEST_HEADER, Malformed, read_basic
 from cargohold.auth.protocols import Proved, Unproved
 from cargohold.types.errors import TooManyRequests
-from tests.auth.sources import FOREVER, NOTHING, Counted, Issued, Known, basic, identify, login_of
+from tests.auth.sources import (
+    FOREVER,
+    HERE,
+    NOTHING,
+    Counted,
+    Issued,
+    Known,
+    basic,
+    identify,
+    login_of,
+    remembered,
+)
 
 
 def test_nobody() -> None:
     """Without a header nobody asks, with what everybody may do; no source is asked."""
     users = Known({})
     login = login_of([users])
-    for identity in (identify(login, None), login.remembered(None)):
+    for identity in (identify(login, None), remembered(login, None)):
         assert identity == Identity(Kind.NOBODY, "", NOTHING)
     assert users.asked == []
 
@@ -91,7 +102,7 @@ def test_malformed(authorization: str) -> None:
     """What cannot be read is refused by a message that holds nothing of it, asks no source, and counts as no guess."""
     users, tokens, attempts = Known({"ann": "secret"}), Issued({"a": FOREVER}), Counted()
     login = login_of([users], [tokens], attempts=attempts)
-    assert login.remembered(authorization) is None
+    assert remembered(login, authorization) is None
     with pytest.raises(Malformed) as refused:
         identify(login, authorization)
     words = str(refused.value)
@@ -106,7 +117,7 @@ def test_malformed_is_not_remembered_for_another() -> None:
     login = login_of([Known({"a": "bc"})])
     right = basic("a", "bc")
     identify(login, right)
-    assert login.remembered(right) is not None
+    assert remembered(login, right) is not None
     for wrong in (
         right.rstrip("="),
         right + "=",
@@ -115,14 +126,14 @@ def test_malformed_is_not_remembered_for_another() -> None:
         right + "x",
         right + " ",
     ):
-        assert login.remembered(wrong) is None
+        assert remembered(login, wrong) is None
 
 
 @given(st.text())
 def test_any_header(authorization: str) -> None:
     """Whatever is sent, it is refused in order."""
     login = login_of([Known({})], [Issued({})])
-    assert login.remembered(authorization) is None
+    assert remembered(login, authorization) is None
     with pytest.raises(Unproved):
         identify(login, authorization)
 
@@ -196,12 +207,12 @@ def test_too_many_failures() -> None:
     identify(login, basic("bob", "x"))
     for number in range(2):
         with pytest.raises(Unproved):
-            asyncio.run(login.prove("ann", f"wrong {number}", ""))
+            asyncio.run(login.prove("ann", f"wrong {number}", HERE))
     users.asked.clear()
     with pytest.raises(TooManyRequests):
         identify(login, basic("ann", "secret"))
     with pytest.raises(TooManyRequests):
-        asyncio.run(login.prove("ann", "secret", ""))
+        asyncio.run(login.prove("ann", "secret", HERE))
     assert users.asked == []
     assert identify(login, basic("bob", "x")).name == "bob"
     attempts.failures.clear()
@@ -214,7 +225,7 @@ def test_bearer() -> None:
     login = login_of([], [other, tokens], attempts=attempts)
     for scheme in ("Bearer", "bearer", "BEARER", "Bearer "):
         assert identify(login, f"{scheme} token").name == "token"
-    assert login.remembered("Bearer token") == Identity(Kind.TOKEN, "token", NOTHING, NOTHING)
+    assert remembered(login, "Bearer token") == Identity(Kind.TOKEN, "token", NOTHING, NOTHING)
     assert (other.asked, tokens.asked) == (["token"], ["token"])
 
 
@@ -234,14 +245,14 @@ def test_bearer_that_has_expired() -> None:
     tokens = Issued({"token": time.time() - 1})
     login = login_of([], [tokens])
     identify(login, "Bearer token")
-    assert login.remembered("Bearer token") is None
+    assert remembered(login, "Bearer token") is None
 
 
 def test_bearer_is_remembered_though_passwords_are_not() -> None:
     """What a token says needs no remembering of passwords."""
     login = login_of([], [Issued({"token": FOREVER})], remember=0)
     identify(login, "Bearer token")
-    assert login.remembered("Bearer token") is not None
+    assert remembered(login, "Bearer token") is not None
 
 
 @pytest.mark.parametrize("which", ["passwords", "tokens"])
@@ -250,10 +261,10 @@ def test_any_change_has_tokens_verified_again(which: str) -> None:
     users, tokens = Known({}), Issued({"token": FOREVER})
     login = login_of([users], [tokens])
     identify(login, "Bearer token")
-    assert login.remembered("Bearer token") is not None
+    assert remembered(login, "Bearer token") is not None
     changed: Known | Issued = users if which == "passwords" else tokens
     changed.changes += 1
-    assert login.remembered("Bearer token") is None
+    assert remembered(login, "Bearer token") is None
     assert identify(login, "Bearer token").name == "token"
     assert len(tokens.asked) == 2
     tokens.tokens = {}
@@ -273,9 +284,9 @@ def test_tokens_do_not_crowd_out_logins() -> None:
             await login.identify(f"Bearer {token}", "")
 
     asyncio.run(ask())
-    assert login.remembered(basic("ann", "secret")) is not None
-    assert login.remembered("Bearer t0") is None
-    assert login.remembered("Bearer t4999") is not None
+    assert remembered(login, basic("ann", "secret")) is not None
+    assert remembered(login, "Bearer t0") is None
+    assert remembered(login, "Bearer t4999") is not None
 
 
 def test_long_tokens_do_not_fill_the_memory() -> None:
@@ -288,17 +299,17 @@ def test_long_tokens_do_not_fill_the_memory() -> None:
             await login.identify(f"Bearer {token}", "")
 
     asyncio.run(ask())
-    assert sum(login.remembered(f"Bearer {token}") is not None for token in tokens) == 128
+    assert sum(remembered(login, f"Bearer {token}") is not None for token in tokens) == 128
 
 
 def test_a_token_is_no_password() -> None:
     """What is remembered of one scheme is nothing to the other."""
     login = login_of([Known({"ann": "secret"})], [Issued({"YW5uOnNlY3JldA==": FOREVER})])
     identify(login, basic("ann", "secret"))
-    assert login.remembered("Bearer YW5uOnNlY3JldA==") is None
+    assert remembered(login, "Bearer YW5uOnNlY3JldA==") is None
     identify(login, "Bearer YW5uOnNlY3JldA==")
-    assert login.remembered("Bearer ann:secret") is None
-    known = login.remembered(basic("ann", "secret"))
+    assert remembered(login, "Bearer ann:secret") is None
+    known = remembered(login, basic("ann", "secret"))
     assert known is not None
     assert known.kind is Kind.PASSWORD
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.auth.protocols import Subject, Unproved
-from tests.auth.sources import Counted, Known, basic, identify, login_of
+from cargohold.types.errors import TooManyRequests
+from tests.auth.sources import FOREVER, HERE, Counted, Issued, Known, basic, identify, login_of, remembered
 
 if TYPE_CHECKING:
     from cargohold.auth.identity import Identity
@@ -19,12 +20,12 @@ def test_remembered() -> None:
     """A login that held is known without asking again, by header and by name and password alike."""
     users = Known({"ann": "secret"})
     login, header = login_of([users]), basic("ann", "secret")
-    assert login.remembered(header) is None
+    assert remembered(login, header) is None
     first = identify(login, header)
-    assert login.remembered(header) is first
+    assert remembered(login, header) is first
     assert identify(login, header) is first
     assert identify(login, basic("ann", "secret", "basic")) is first
-    assert asyncio.run(login.prove("ann", "secret", "")).subject.name == "ann"
+    assert asyncio.run(login.prove("ann", "secret", HERE)).subject.name == "ann"
     assert users.asked == ["ann"]
 
 
@@ -41,12 +42,48 @@ def test_a_wrong_password_is_one_guess_however_often_it_is_told() -> None:
     assert users.asked == ["ann"] * 2
 
 
+def test_a_password_is_remembered_for_its_address_alone() -> None:
+    """From another address a login is looked at anew; a token, which nobody guesses, is known from everywhere."""
+    users = Known({"ann": "secret"})
+    login, header = login_of([users], [Issued({"t": FOREVER})]), basic("ann", "secret")
+    for client in (HERE, "2001:db8::1", ""):
+        assert remembered(login, header, client) is None
+        identify(login, header, client)
+        assert remembered(login, header, client) is not None
+    assert users.asked == ["ann"] * 3
+    identify(login, "Bearer t")
+    assert remembered(login, "Bearer t", "2001:db8::1") is not None
+
+
+def test_who_is_refused_does_not_go_on_guessing_who_is_remembered() -> None:
+    """An address that is refused for a name is told of no password that it is right, though it was remembered.
+
+    So it is for whoever else is behind that address, until it is refused no longer; other names and addresses stay.
+    """
+    users, attempts = Known({"ann": "secret", "bob": "x"}), Counted()
+    login, right = login_of([users], attempts=attempts), basic("ann", "secret")
+    for client in (HERE, "2001:db8::1"):
+        identify(login, right, client)
+    identify(login, basic("bob", "x"))
+    attempts.most = 0
+    with pytest.raises(TooManyRequests):
+        identify(login, basic("ann", "wrong"))
+    assert remembered(login, right) is None
+    with pytest.raises(TooManyRequests):
+        identify(login, right)
+    assert remembered(login, right, "2001:db8::1") is not None
+    assert remembered(login, basic("bob", "x")) is not None
+    attempts.most = 1000
+    assert identify(login, right).name == "ann"
+    assert remembered(login, right) is not None
+
+
 def test_what_proves_a_password_remembers_it() -> None:
     """A login by name and password is known by its header too."""
     login = login_of([Known({"ann": "secret"})])
-    proved = asyncio.run(login.prove("ann", "secret", ""))
+    proved = asyncio.run(login.prove("ann", "secret", HERE))
     assert proved.subject == Subject("user", "ann", key="ann", stamp="secret")
-    identity = login.remembered(basic("ann", "secret"))
+    identity = remembered(login, basic("ann", "secret"))
     assert identity is not None
     assert identity.authority is proved.authority
 
@@ -65,7 +102,7 @@ def test_not_remembered_where_told_so() -> None:
     login, header = login_of([users], remember=0), basic("ann", "secret")
     for _ in range(3):
         assert identify(login, header).name == "ann"
-        assert login.remembered(header) is None
+        assert remembered(login, header) is None
     assert users.asked == ["ann"] * 3
 
 
@@ -74,7 +111,7 @@ def test_not_remembered_beyond_its_end() -> None:
     users = Known({"ann": "secret"}, until=time.time() - 1)
     login, header = login_of([users]), basic("ann", "secret")
     identify(login, header)
-    assert login.remembered(header) is None
+    assert remembered(login, header) is None
 
 
 def test_a_change_forgets_whom_it_concerns() -> None:
@@ -88,19 +125,19 @@ def test_a_change_forgets_whom_it_concerns() -> None:
     before = {name: identify(login, header) for name, header in headers.items()}
     users.asked.clear()
     users.change(ann="secret", bob="other")
-    assert login.remembered(headers["bob"]) is None
-    assert login.remembered(headers["eve"]) is None
-    again = login.remembered(headers["ann"])
+    assert remembered(login, headers["bob"]) is None
+    assert remembered(login, headers["eve"]) is None
+    again = remembered(login, headers["ann"])
     assert again is not None
     assert again.name == "ann"
     assert again.authority is not before["ann"].authority
-    assert login.remembered(headers["ann"]) is again
+    assert remembered(login, headers["ann"]) is again
     assert users.asked == []
     for name in ("bob", "eve"):
         with pytest.raises(Unproved):
             identify(login, headers[name])
     users.change(ann="secret", bob="x", eve="y")
-    assert login.remembered(headers["bob"]) is None
+    assert remembered(login, headers["bob"]) is None
     assert identify(login, headers["bob"]).name == "bob"
 
 
@@ -110,7 +147,7 @@ def test_a_change_does_not_make_a_login_last() -> None:
     login, header = login_of([users], remember=0.2), basic("ann", "secret")
     identify(login, header)
     end = time.monotonic() + 5
-    while login.remembered(header) is not None:
+    while remembered(login, header) is not None:
         users.change(ann="secret")
         assert time.monotonic() < end
 
@@ -121,7 +158,7 @@ def test_a_change_of_another_source_is_none() -> None:
     login, header = login_of([others, users]), basic("ann", "secret")
     identity = identify(login, header)
     others.change(bob="x")
-    assert login.remembered(header) is identity
+    assert remembered(login, header) is identity
 
 
 def test_a_change_while_it_is_proved() -> None:
@@ -131,7 +168,7 @@ def test_a_change_while_it_is_proved() -> None:
 
     async def ask() -> Identity:
         users.wait = asyncio.Event()
-        asked = asyncio.ensure_future(login.identify(header, ""))
+        asked = asyncio.ensure_future(login.identify(header, HERE))
         await asyncio.sleep(0)
         users.changes += 1
         users.wait.set()
@@ -140,4 +177,4 @@ def test_a_change_while_it_is_proved() -> None:
         return identity
 
     assert asyncio.run(ask()).name == "ann"
-    assert login.remembered(header) is None
+    assert remembered(login, header) is None

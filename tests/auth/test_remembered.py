@@ -141,3 +141,15 @@ def test_forgetting() -> None:
     kept.forget(b"x")
     kept.forget(b"y")
     assert kept.get(b"x") is None
+
+
+def test_forgetting_all_of_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was kept as theirs is gone, and nothing else; who has nothing left is no longer noted."""
+    monkeypatch.setattr(remembered, "MOST", 3)
+    kept: Remembered[str] = Remembered()
+    for secret, whose in ((b"0", "dan"), (b"1", "ann"), (b"2", "bob"), (b"3", "ann")):
+        kept.keep(secret, whose, seconds=60, until=FOREVER, whose=whose)
+    kept.forget_all("ann")
+    kept.forget_all("eve")
+    assert [kept.get(b"%d" % number) for number in range(4)] == [None, None, "bob", None]
+    assert list(kept._names_of) == ["bob"]

@@ -182,6 +182,34 @@ def test_failed_logins_are_limited_more_strictly(start: Start, htpasswd: Path) -
     assert "wrong" not in server.log
 
 
+def test_who_is_refused_cannot_guess_who_is_remembered(start: Start, htpasswd: Path) -> None:
+    """While an address is refused, the right password of a user who is remembered is refused it like any other.
+
+    So it is from another address than the user's own, and after a guess from behind the same one; a token goes on.
+    """
+    server = start(
+        {
+            "workers": 1,
+            "auth.htpasswd": htpasswd,
+            "limits.failed_logins": "5/day",
+            "server.trusted_proxies": '["127.0.0.1"]',
+        }
+    )
+    guesser, home = "X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 192.0.2.2"
+    right = login("ann", "right")
+    assert ask(server, home, right).status == 200
+    token = json.loads(ask(server, home, right, target="/auth/token").body)["token"]
+    for address in (guesser, home):
+        assert [ask(server, address, login("bob", f"{each}")).status for each in range(6)] == [401] * 5 + [
+            429
+        ]
+    assert ask(server, guesser, right).status == 429
+    assert ask(server, home, right).status == 200
+    assert ask(server, home, login("ann", "guess")).status == 429
+    assert ask(server, home, right).status == 429
+    assert ask(server, home, f"Authorization: Bearer {token}").status == 200
+
+
 def test_guesses_at_once_are_no_more(start: Start, htpasswd: Path) -> None:
     """Of many passwords that are tried at the same moment, no more than the limit are told right from wrong."""
     server = start({"workers": 2, "auth.htpasswd": htpasswd, "limits.failed_logins": "5/day"})

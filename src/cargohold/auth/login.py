@@ -9,6 +9,7 @@ from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.protocols import Passwords, Proved, Unproved
 from cargohold.auth.remembered import Remembered
 from cargohold.auth.userfile import check_name
+from cargohold.types.errors import TooManyRequests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +47,9 @@ class Login:
     """Finds out who asks. `anonymous` is what everybody may do; a source is asked before those that come after it.
 
     A password that was right is remembered for `remember` seconds (0: not at all), a token until it expires, both
-    by a keyed hash. A source that has changed is asked whether it still knows the user, and is no longer believed
-    about tokens; so neither costs a check of the password. Of one loop.
+    by a keyed hash: the password for the address that it came from alone, and no longer once that address is refused
+    for its name. Else who is refused could go on guessing it. A source that has changed is asked whether it still
+    knows the user, and is no longer believed about tokens; so neither costs a check of the password. Of one loop.
     """
 
     def __init__(
@@ -69,15 +71,19 @@ class Login:
         self._bearers: Remembered[_Token] = Remembered()
         self._refused: Remembered[list[int]] = Remembered()
 
-    def remembered(self, authorization: str | None) -> Identity | None:
-        """Who asks, where that is known without a look at password or token; None where `identify` must find out."""
+    def remembered(self, authorization: str | None, client: str) -> Identity | None:
+        """Who asks, where that is known without a look at password or token; None where `identify` must find out.
+
+        `client` is the address that it comes from, by which passwords are remembered, and tokens are not: nobody
+        guesses those.
+        """
         if authorization is None:
             return self._nobody
         if len(authorization) > LONGEST_HEADER:
             return None
         if authorization.startswith("Basic "):
             try:
-                login = self._login(_decode(authorization[6:]))
+                login = self._login(_secret(client, _decode(authorization[6:])))
             except ValueError:
                 return None
             return None if login is None else login.identity
@@ -109,26 +115,34 @@ class Login:
             check_name(name)
         except ValueError as error:
             raise Malformed(str(error)) from None
-        secret = f"{name}:{password}".encode("utf-8", "surrogatepass")
+        secret = _secret(client, f"{name}:{password}".encode("utf-8", "surrogatepass"))
         login = self._login(secret)
         if login is not None:
             return login
         versions = self._versions()
         if self._refused.get(secret) == versions:
             raise Unproved  # It was told so a moment ago: to be told again is no guess.
-        if self._attempts is not None:
-            self._attempts.check(client, name)
+        self._check_attempts(client, name)
         login = await self._ask_sources(name, password)
-        if self._attempts is not None:
-            # Others may have failed meanwhile: of what is tried at once, the limit is told right from wrong.
-            self._attempts.check(client, name)
+        # Others may have failed meanwhile: of what is tried at once, the limit is told right from wrong.
+        self._check_attempts(client, name)
         if login is None:
             self._refused.keep(secret, versions, seconds=REFUSED_SECONDS, until=float("inf"))
             if self._attempts is not None:
                 self._attempts.failed(client, name)
             raise Unproved
-        self._logins.keep(secret, login, seconds=self._remember, until=login.proved.until)
+        until = login.proved.until
+        self._logins.keep(secret, login, seconds=self._remember, until=until, whose=(client, name))
         return login
+
+    def _check_attempts(self, client: str, name: str) -> None:
+        if self._attempts is None:
+            return
+        try:
+            self._attempts.check(client, name)
+        except TooManyRequests:
+            self._logins.forget_all((client, name))
+            raise
 
     async def _ask_sources(self, name: str, password: str) -> _Login | None:
         for source in self._passwords:
@@ -139,7 +153,7 @@ class Login:
         return None
 
     def _login(self, secret: bytes) -> _Login | None:
-        """The login that is remembered, with what it may do now; secrets are `name:password`."""
+        """The login that is remembered, with what it may do now."""
         login = self._logins.get(secret)
         if login is None or login.version == login.source.version():
             return login
@@ -180,6 +194,11 @@ class Login:
     def _versions(self) -> list[int]:
         # A token is as good as the key that signed it, and as the user or robot that it was issued to.
         return [version() for version in self._all_versions]
+
+
+def _secret(client: str, credentials: bytes) -> bytes:
+    """What a login is remembered by; credentials are `name:password`. No address holds a NUL."""
+    return client.encode() + b"\0" + credentials
 
 
 def read_basic(authorization: str) -> tuple[str, str]:

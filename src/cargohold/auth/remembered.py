@@ -6,7 +6,10 @@ import os
 import time
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 MOST = 4096
 ROOM = 2 << 20
@@ -22,6 +25,7 @@ class _Entry(NamedTuple, Generic[Found]):
     end: float
     until: float
     size: int
+    whose: Hashable
 
     def is_over(self) -> bool:
         return time.monotonic() >= self.end or time.time() >= self.until
@@ -38,6 +42,7 @@ class Remembered(Generic[Found]):
         self._hash = blake2b(key=os.urandom(_KEY_BYTES), digest_size=_DIGEST_BYTES)
         self._entries: OrderedDict[bytes, _Entry[Found]] = OrderedDict()
         self._size = 0
+        self._names_of: dict[Hashable, set[bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -53,12 +58,15 @@ class Remembered(Generic[Found]):
             return None
         return entry.found
 
-    def keep(self, secret: bytes, found: Found, *, seconds: float, until: float) -> None:
+    def keep(
+        self, secret: bytes, found: Found, *, seconds: float, until: float, whose: Hashable = None
+    ) -> None:
         """Remember it for so many seconds, and not beyond `until` (seconds of the epoch)."""
         name = self._name(secret)
         self._drop(name)
-        self._entries[name] = _Entry(found, time.monotonic() + seconds, until, len(secret))
+        self._entries[name] = _Entry(found, time.monotonic() + seconds, until, len(secret), whose)
         self._size += len(secret)
+        self._names_of.setdefault(whose, set()).add(name)
         # Those that are over are mostly the oldest.
         while self._entries:
             oldest, entry = next(iter(self._entries.items()))
@@ -75,10 +83,20 @@ class Remembered(Generic[Found]):
         """As if it had never been."""
         self._drop(self._name(secret))
 
+    def forget_all(self, whose: Hashable) -> None:
+        """As if nothing of theirs had ever been."""
+        for name in list(self._names_of.get(whose, ())):
+            self._drop(name)
+
     def _drop(self, name: bytes) -> None:
         entry = self._entries.pop(name, None)
-        if entry is not None:
-            self._size -= entry.size
+        if entry is None:
+            return
+        self._size -= entry.size
+        names = self._names_of[entry.whose]
+        names.remove(name)
+        if not names:
+            del self._names_of[entry.whose]
 
     def _name(self, secret: bytes) -> bytes:
         # A copy costs half of what a new hash under the key does.

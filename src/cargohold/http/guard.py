@@ -60,7 +60,7 @@ class Guard:
     async def _identify(self, request: Request, needs: Iterable[Access]) -> Identity:
         first, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
         if lines == [first]:
-            known = self._login.remembered(lines[0])
+            known = self._login.remembered(lines[0], request.client)
             if known is not None:
                 return known
         elif lines or "authorization" in request.headers:

@@ -210,6 +210,30 @@ def test_who_is_refused_cannot_guess_who_is_remembered(start: Start, htpasswd: P
     assert ask(server, home, f"Authorization: Bearer {token}").status == 200
 
 
+def test_nobody_can_lock_a_user_out(start: Start, htpasswd: Path) -> None:
+    """While a name is guessed at from everywhere its owner can log in, though some logins from home do not hold."""
+    server = start(
+        {
+            "workers": 1,
+            "auth.htpasswd": htpasswd,
+            "auth.remember": 0,
+            "limits.failed_logins": "10/day",
+            "server.trusted_proxies": '["127.0.0.1"]',
+        }
+    )
+
+    def guesses(address: str) -> Counter[int]:
+        proxied = f"X-Forwarded-For: {address}"
+        return Counter(ask(server, proxied, login("ann", f"{each}")).status for each in range(12))
+
+    elsewhere = [guesses(f"203.0.113.{number}") for number in range(12)]
+    assert elsewhere == [Counter({401: 10, 429: 2})] * 10 + [Counter({401: 5, 429: 7})] * 2
+    home = "X-Forwarded-For: 192.0.2.1"
+    for name, wrong in (("ann", "rihgt"), *(("bob", f"stale {each}") for each in range(7))):
+        assert ask(server, home, login(name, wrong)).status == 401
+        assert ask(server, home, login("ann", "right")).status == 200
+
+
 def test_guesses_at_once_are_no_more(start: Start, htpasswd: Path) -> None:
     """Of many passwords that are tried at the same moment, no more than the limit are told right from wrong."""
     server = start({"workers": 2, "auth.htpasswd": htpasswd, "limits.failed_logins": "5/day"})

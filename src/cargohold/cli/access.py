@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from cargohold.auth.rules import Decision
+from cargohold.cli.printing import print_line
 from cargohold.cli.settings_options import refuse, with_settings
 from cargohold.config.access import Action
 from cargohold.config.checks import asks_for_login
@@ -98,7 +99,7 @@ def explain(  # noqa: PLR0913 - what is asked, and how
         raise click.UsageError(f"write the repository that {action} is asked for")
     explanation = _explain(settings, user, permission, repository)
     lines = [msgspec.json.encode(explanation).decode()] if as_json else explanation.lines()
-    click.echo("\n".join(lines))
+    print_line("\n".join(lines))
     context.exit(_ALLOWED if explanation.allowed else _DENIED)
 
 

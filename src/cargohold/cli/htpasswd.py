@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cargohold.auth import userfile
+from cargohold.cli.printing import print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.rewriting import rewrite
 
@@ -118,7 +119,7 @@ def list_users(file: str) -> None:
     """Print the names of those who can log in, and on standard error what is odd about other lines."""
     users = userfile.parse(_content(file))
     for name in users.entries:
-        click.echo(name)
+        print_line(name)
     for oddity in users.oddities:
         click.echo(f"cargohold: {oddity}", err=True)
 

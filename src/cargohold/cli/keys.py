@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cargohold.cli.printing import print_table, written_time
+from cargohold.cli.printing import print_line, print_table, written_time
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
 from cargohold.config.kinds import write_json
@@ -44,13 +44,15 @@ def rotate(*, at_once: bool, settings: Settings) -> None:
     now = time.time()
     with _keys(settings) as signing_keys:
         made = signing_keys.rotate(now, at_once=at_once)
-    click.echo(made.kid)
-    click.echo(
-        "it signs from now on; what was signed before is refused, and clients ask for new tokens"
-        if at_once
-        else f"it signs from {written_time(made.since)} on; what was signed before is accepted until it expires",
-        err=True,
-    )
+    try:
+        print_line(made.kid)
+    finally:
+        click.echo(
+            "it signs from now on; what was signed before is refused, and clients ask for new tokens"
+            if at_once
+            else f"it signs from {written_time(made.since)} on; what was signed before is accepted until it expires",
+            err=True,
+        )
 
 
 @keys.command("list")
@@ -68,7 +70,7 @@ def list_(*, as_json: bool, settings: Settings) -> None:
         found = signing_keys.all(now)
         records = [_record(key, signing_keys.signing(now), now) for key in found]
     if as_json:
-        click.echo(write_json(records))
+        print_line(write_json(records))
         return
     print_table(
         ("KEY", "STATE", "SINCE", "UNTIL"),

@@ -8,6 +8,7 @@ from cargohold import __version__
 from cargohold.cli.access import access
 from cargohold.cli.htpasswd import htpasswd
 from cargohold.cli.keys import keys
+from cargohold.cli.printing import print_line
 from cargohold.cli.serve import serve
 from cargohold.cli.token import token
 
@@ -30,7 +31,7 @@ def main(context: click.Context) -> None:
 @main.command()
 def version() -> None:
     """Print the version."""
-    click.echo(f"cargohold {__version__}")
+    print_line(f"cargohold {__version__}")
 
 
 main.add_command(serve)

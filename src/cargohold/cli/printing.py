@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from cargohold.cli.refusal import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+class Unprinted(Refused):
+    """Nobody can have seen what was to be printed."""
+
+
+def print_line(text: str) -> None:
+    """On stdout, and at once. Raises Unprinted where it cannot be written, or is closed."""
+    if sys.stdout is None:
+        raise Unprinted("standard output is closed")
+    try:
+        click.echo(text)
+    except OSError as error:
+        _forget_unwritten(sys.stdout.fileno())
+        raise Unprinted(f"standard output cannot be written: {error.strerror}") from None
+
+
+def _forget_unwritten(stdout: int) -> None:
+    """The interpreter would try once more as it ends, and then end with a code and words of its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, stdout)
+    os.close(nowhere)
+
+
 def print_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """On stdout, in columns that are as wide as they must be; a row has as many cells as the heading."""
+    """In columns that are as wide as they must be; a row has as many cells as the heading. Raises Unprinted."""
     lines = [heading, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+    print_line("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))
 
 
 def written_time(seconds: float) -> str:

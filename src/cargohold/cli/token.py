@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from cargohold.cli.printing import print_table, written_time
+from cargohold.cli.printing import Unprinted, print_line, print_table, written_time
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
 from cargohold.config.access import Action
 from cargohold.config.kinds import Misfit, duration, shown, write_json
+from cargohold.storage.protocols import StoreError
 from cargohold.types.operations import Permission
 
 if TYPE_CHECKING:
@@ -106,7 +107,10 @@ def create(
         raise click.UsageError(str(error)) from None
     with _robots(settings) as robots:
         secret = asyncio.run(robots.create(name, grants, expires))
-    click.echo(secret)
+        try:
+            print_line(secret)
+        except Unprinted as error:
+            raise Refused(f"{error.message}; {_revoked_again(robots, name)}") from None
     click.echo(f"{name}: {_written(grants)}; expires: {_end(expires) or 'never'}", err=True)
 
 
@@ -118,7 +122,7 @@ def list_(*, as_json: bool, settings: Settings) -> None:
     with _robots(settings) as robots:
         found = robots.list()
     if as_json:
-        click.echo(write_json([_record(robot, grants) for robot, grants in found]))
+        print_line(write_json([_record(robot, grants) for robot, grants in found]))
         return
     print_table(
         ("NAME", "CREATED", "EXPIRES", "MAY"),
@@ -149,6 +153,15 @@ def _robots(settings: Settings) -> Iterator[Robots]:
 
     with registry_storage(settings) as layout, closing(State(layout.own)) as state:
         yield Robots(state)
+
+
+def _revoked_again(robots: Robots, name: str) -> str:
+    """Undo the making of a robot whose secret nobody has; what became of it."""
+    try:
+        asyncio.run(robots.revoke(name))
+    except StoreError as error:
+        return f"the robot {name} is there and nobody has its secret; it cannot be revoked now: {error}"
+    return f"the robot {name} is revoked again, as nobody has its secret"
 
 
 def _end(seconds: float) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold import __version__
 from cargohold.app.gate import Gate, prepare
+from cargohold.app.routes import routes
 from cargohold.config import load
 from cargohold.config.checks import sends_passwords_in_the_clear
 from cargohold.http.exchange import answer_faults
@@ -16,24 +17,9 @@ from cargohold.http.middleware import allow_origins, answer_errors, dispatch
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.http.tls import Tls
-from cargohold.registry.blobs import Blobs
-from cargohold.registry.catalog import Catalog
 from cargohold.registry.expiry import Expiry
-from cargohold.registry.manifests import Manifests
-from cargohold.registry.referrers import Referrers
-from cargohold.registry.tags import Tags
-from cargohold.registry.uploads import Uploads
-from cargohold.routes.base import check_support
-from cargohold.routes.blobs import BlobRoutes
-from cargohold.routes.bodies import LONGEST_SECONDS, Bodies
-from cargohold.routes.catalog import CatalogRoutes
-from cargohold.routes.manifests import ManifestRoutes
-from cargohold.routes.referrers import ReferrerRoutes
-from cargohold.routes.tags import TagRoutes
-from cargohold.routes.uploads import UploadRoutes
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.protocols import StoreError, Unavailable
-from cargohold.types import operations as ops
 from cargohold.types.operations import Permission
 
 if TYPE_CHECKING:
@@ -43,7 +29,6 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.http.asgi import AsgiApplication
     from cargohold.http.exchange import Handler
-    from cargohold.http.middleware import Route
     from cargohold.storage.protocols import Store
 
     Hook = Callable[[asyncio.AbstractEventLoop], None]
@@ -55,24 +40,10 @@ _log = logging.getLogger(__name__)
 def serve(settings: Settings) -> int:
     """Serve until a signal ends it; gives the exit code of the program."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    store = FilesystemStore(settings.storage.path)
-    try:
-        store.prepare(read_only=settings.read_only)
-        prepare(settings)
-    except ValueError as error:
-        sys.stderr.write(f"cargohold: {error}\n")
+    problem = _prepared(settings)
+    if problem is not None:
+        sys.stderr.write(f"cargohold: {problem}\n")
         return 1
-    except StoreError as error:
-        sys.stderr.write(
-            f"cargohold: cannot serve {store.layout.root}: {error}; let user {os.getuid()} write there, or choose"
-            " another place with --storage-path\n"
-            if isinstance(error, Unavailable)
-            else f"cargohold: cannot serve {store.layout.root}: {error}\n"
-        )
-        return 1
-    finally:
-        store.close()
-
     if sends_passwords_in_the_clear(settings):
         _log.warning(
             "passwords and tokens cross the network in the clear: set tls.certificate and tls.key, or name the"
@@ -99,6 +70,24 @@ def serve(settings: Settings) -> int:
         public_url=settings.server.public_url,
         ready=ready,
     )
+
+
+def _prepared(settings: Settings) -> str | None:
+    """Make what will be needed on disk, before the fork; what is in the way of that, in words for people."""
+    store = FilesystemStore(settings.storage.path)
+    try:
+        store.prepare(read_only=settings.read_only)
+        prepare(settings)
+    except ValueError as error:
+        return str(error)
+    except StoreError as error:
+        problem = f"cannot serve {store.layout.root}: {error}"
+        if isinstance(error, Unavailable):
+            problem += f"; let user {os.getuid()} write there, or choose another place with --storage-path"
+        return problem
+    finally:
+        store.close()
+    return None
 
 
 def _tls(settings: Settings) -> Tls | None:
@@ -163,41 +152,12 @@ def _background(settings: Settings, store: FilesystemStore, gate: Gate) -> tuple
 
 def handler(settings: Settings, store: Store, gate: Gate) -> Handler:
     """The whole registry as one function from a request to its answer."""
-    prefix = settings.prefix
-    blobs, uploads = Blobs(store), Uploads(store)
-    manifests = Manifests(
-        store,
-        allow_sparse=settings.manifests.allow_sparse,
-        allow_tag_deletion=settings.manifests.allow_tag_deletion,
+    dispatched = dispatch(
+        {**routes(settings, store), **gate.routes},
+        prefix=settings.prefix,
+        closed=frozenset(_closed(settings)),
+        guard=gate.guard,
     )
-    lists = settings.lists
-    tags = Tags(store, max_page=lists.max_page)
-    catalog = Catalog(store, default_page=lists.default_page, max_page=lists.max_page)
-    of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(uploads, blobs, prefix=prefix)
-    bodies = Bodies(
-        settings.manifests.max_bytes, seconds=max(LONGEST_SECONDS, 2 * settings.uploads.stall_timeout)
-    )
-    of_manifests = ManifestRoutes(manifests, bodies, prefix=prefix)
-    routes: dict[type[ops.Operation], Route] = {
-        ops.CheckSupport: check_support,
-        ops.PullManifest: of_manifests.pull,
-        ops.PushManifest: of_manifests.push,
-        ops.DeleteManifest: of_manifests.delete,
-        ops.PullBlob: of_blobs.pull,
-        ops.DeleteBlob: of_blobs.delete,
-        ops.StartUpload: of_uploads.start,
-        ops.MountBlob: of_uploads.mount,
-        ops.CheckUpload: of_uploads.check,
-        ops.AppendUpload: of_uploads.append,
-        ops.FinishUpload: of_uploads.finish,
-        ops.CancelUpload: of_uploads.cancel,
-        ops.ListTags: TagRoutes(tags, prefix=prefix).list,
-        ops.ListRepositories: CatalogRoutes(catalog, prefix=prefix).list,
-        ops.ListReferrers: ReferrerRoutes(Referrers(store), prefix=prefix).list,
-        **gate.routes,
-    }
-    closed = frozenset(_closed(settings))
-    dispatched = dispatch(routes, prefix=prefix, closed=closed, guard=gate.guard)
     handle = answer_faults(answer_errors(gate.limited(dispatched)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)

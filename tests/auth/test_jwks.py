@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +135,16 @@ def _public_pem(key: Any) -> bytes:
     return pem
 
 
+def _of_another_version() -> bytes:
+    """A certificate that says it is one of X.509's version 8."""
+    _, body, _ = re.split(rb"-----[A-Z ]+-----", SigningKey().certificate())
+    content = base64.b64decode(body)
+    version, other = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"
+    assert content.count(version) == 1
+    written = base64.encodebytes(content.replace(version, other))
+    return b"-----BEGIN CERTIFICATE-----\n" + written + b"-----END CERTIFICATE-----\n"
+
+
 def _short_rsa() -> bytes:
     return _public_pem(rsa.generate_private_key(65537, 1024))
 
@@ -149,6 +161,7 @@ def _short_rsa() -> bytes:
         (b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "private key"),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "cannot be read"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
+        (_of_another_version(), "a CERTIFICATE cannot be read"),
         (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "no public key and no certificate"),
         (SigningKey(form="P-521").pem, "neither RSA nor"),
         (SigningKey(form="X25519").pem, "neither RSA nor"),

@@ -40,6 +40,7 @@ DOCUMENTS = {
     "plain HTTP": ({"issuer": "{url}", "jwks_uri": "http://keys.example.com/"}, "not to be fetched by https"),
     "a file": ({"issuer": "{url}", "jwks_uri": "file:///etc/passwd"}, "not to be fetched by https"),
     "no address": ({"issuer": "{url}", "jwks_uri": "https://["}, "not to be fetched by https"),
+    "a line more": ({"issuer": "{url}", "jwks_uri": "https://x\nERROR forged: /"}, "cannot be fetched"),
     "no host": ({"issuer": "{url}", "jwks_uri": "https://"}, "cannot be fetched"),
 }
 
@@ -48,7 +49,10 @@ DOCUMENTS = {
 def test_discovery_that_leads_elsewhere_is_refused(
     idp: Issuer, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The document must be the issuer's own (OpenID Connect Discovery, section 4.3), and its keys safely come by."""
+    """The document must be the issuer's own (OpenID Connect Discovery, section 4.3), and its keys safely come by.
+
+    Nothing of it makes a line in the log of its own.
+    """
     document, complaint = DOCUMENTS[name]
     text = as_json(document).decode().replace("{url}", idp.url).replace("{keys}", idp.keys_url)
     idp.replies[Issuer.DISCOVERY] = Reply(text.encode())
@@ -58,6 +62,7 @@ def test_discovery_that_leads_elsewhere_is_refused(
 
     asyncio.run(run())
     assert complaint in caplog.text
+    assert all(record.getMessage().isprintable() for record in caplog.records)
     assert idp.asked == [Issuer.DISCOVERY]
 
 

@@ -41,7 +41,7 @@ async def fetch(url: str) -> Document:
             ):
                 return await _read(answer)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise FetchError(f"{url}: {error or type(error).__name__}") from error
+            raise FetchError(f"{url!r}: {error or type(error).__name__}") from error
 
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "cargohold"}

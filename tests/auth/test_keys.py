@@ -263,6 +263,21 @@ def test_a_bad_key_beside_a_good_one(folder: Path, caplog: pytest.LogCaptureFixt
     ]
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file(folder: Path, make: Callable[[str], None], caplog: pytest.LogCaptureFixture) -> None:
+    """What has the name of a key and is no file is left out like any other garbage, and hinders no rotation."""
+    kid = prepared(folder).signing(NOW).kid
+    path = folder / "other.jwk"
+    make(str(path))
+    assert [key.kid for key in SigningKeys(str(folder)).all(NOW)] == [kid]
+    message = f"{path} is no key of this registry, or is damaged: restore it or remove it"
+    assert [record.getMessage() for record in caplog.records] == [message]
+    with pytest.raises(Conflict, match=message):
+        SigningKeys(str(folder)).prepare(NOW)
+    new = SigningKeys(str(folder)).rotate(NOW, at_once=True).kid
+    assert [key.kid for key in SigningKeys(str(folder)).all(NOW)] == [new]
+
+
 def test_keys_that_vanish(folder: Path) -> None:
     """Where the folder is removed under a running server, no token is accepted and none issued; a rotation mends it."""
     keys = prepared(folder)

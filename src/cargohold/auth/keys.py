@@ -125,7 +125,8 @@ class SigningKeys:
             made = _make(self._folder, now if at_once else now + PUBLISH_SECONDS)
             for name in old:
                 if name not in keep:
-                    os.unlink(f"{self._folder}/{name}")
+                    with suppress(IsADirectoryError):  # which is no key
+                        os.unlink(f"{self._folder}/{name}")
             _sync_folder(self._folder)
         self._look()
         return made
@@ -251,13 +252,14 @@ def _read(folder: str) -> tuple[list[SigningKey], list[str]]:
 
 def _load(path: str) -> SigningKey:
     """The key in a file. Raises Conflict where it is none, or where others may read it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        content = os.read(descriptor, _LARGEST_FILE)
+        mode = os.fstat(descriptor).st_mode
+        content = os.read(descriptor, _LARGEST_FILE) if stat.S_ISREG(mode) else b""
     finally:
         os.close(descriptor)
-    if mode & _FILE_OPEN_TO_OTHERS:
+    if content and mode & _FILE_OPEN_TO_OTHERS:
+        mode = stat.S_IMODE(mode)
         raise Conflict(
             f"{path} is a private key that others may read (mode {mode:04o}): if nobody can have read it, run chmod"
             f" 600 {path}, otherwise replace all keys with: cargohold keys rotate --now"

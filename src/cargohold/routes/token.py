@@ -217,10 +217,10 @@ def _parsed(text: str) -> Query:
             if text
             else {}
         )
+    except UnicodeDecodeError:
+        raise _refused("invalid_request", "what is percent-encoded must be UTF-8") from None
     except ValueError:
-        raise _refused(
-            "invalid_request", f"send no more than {_MOST_FIELDS} parameters, in UTF-8, percent-encoded"
-        ) from None
+        raise _refused("invalid_request", f"send no more than {_MOST_FIELDS} parameters") from None
 
 
 def _first(asked: Query, key: str) -> str | None:

@@ -147,7 +147,7 @@ def test_what_a_job_may_do_follows_from_its_claims(trusting: Callable[..., Serve
 
 
 def test_id_tokens_that_do_not_hold(trusting: Callable[..., Server], idp: Issuer) -> None:
-    """Expired, for another audience, of another key, of another issuer: the token service gives nothing for them."""
+    """Expired, for another audience, of another key, of another issuer: nothing is given for them, and the words are the same."""
     server, now = trusting(limits__failed_logins=""), int(time.time())
     good = idp.token(AUDIENCE, **JOB)
     with Issuer(SigningKey(number=1)) as evil:
@@ -160,10 +160,15 @@ def test_id_tokens_that_do_not_hold(trusting: Callable[..., Server], idp: Issuer
             good[:-2],
             good + "A" * 2**14,
         ]
+        refusals = set()
         for token in tokens:
-            assert exchanged(server, token, f"repository:{APP}:pull").status_code == 401, token
+            refused = exchanged(server, token, f"repository:{APP}:pull")
+            assert refused.status_code == 401, token
+            as_password = asked(server, "GET", "/auth/token", auth=("ci", token))
+            refusals |= {refused.text, as_password.text}
             assert push(server, APP, auth=("ci", token)) == 401
             assert asked(server, "GET", "/v2/", headers=bearer(token)).status_code == 401
+        assert len(refusals) == 1
         assert evil.asked == []
     assert exchanged(server, good, f"repository:{APP}:pull").status_code == 200
     assert asked(server, "GET", "/v2/", headers=bearer(good)).status_code == 401

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from cargohold.auth.login import read_basic
+from cargohold.auth.login import Malformed, read_basic
 from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.messages import Bytes, encode_json
 from cargohold.routes.answers import json_answer
@@ -104,12 +104,21 @@ class TokenRoutes:
     async def _proved(self, request: Request) -> Proved:
         first, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
         if lines == [first]:
-            return await self._login.prove(*read_basic(lines[0]), request.client)
+            return await self._prove(*read_basic(lines[0]), request.client)
         if lines or "authorization" in request.headers:
             raise Unproved("write one Authorization header, in ASCII")
         if self._anonymous is None:
             raise Unproved("a token is given for a user and password alone: log in first")
         return Proved(Subject("anonymous"), self._anonymous)
+
+    async def _prove(self, name: str, password: str, client: str) -> Proved:
+        """Who this is. Raises as `Login.prove` does, without the reason: it would help whoever tries tokens out."""
+        try:
+            return await self._login.prove(name, password, client)
+        except Malformed:
+            raise
+        except Unproved:
+            raise Unproved from None
 
     async def _post(self, request: Request) -> Answer:
         form = await self._form(request)
@@ -137,7 +146,7 @@ class TokenRoutes:
 
     async def _by_password(self, form: Query, client: str) -> Answer:
         name, password = _needed(form, "username"), _needed(form, "password")
-        proved = await self._login.prove(name, password, client)
+        proved = await self._prove(name, password, client)
         return await self._answer(proved, form, offline=_is_offline(form))
 
     async def _by_refresh(self, form: Query) -> Answer:
@@ -159,7 +168,7 @@ class TokenRoutes:
         # An id token is proved as passwords are, by whatever name: its own, so that the failures of others with
         # theirs do not keep it out.
         name = f"id-token-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
-        proved = await self._login.prove(name, token, client)
+        proved = await self._prove(name, token, client)
         if proved.subject.kind != _WORKLOAD:
             raise Unproved
         refresh = await self._new_refresh(proved) if _is_offline(form) else None

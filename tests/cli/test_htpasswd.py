@@ -315,6 +315,23 @@ def test_a_change_that_fails_leaves_nothing(file: Path, monkeypatch: pytest.Monk
     assert os.listdir(file.parent) == ["users"]
 
 
+def test_what_a_killed_command_leaves(file: Path) -> None:
+    """Whoever is killed before the new file is in its place changes nothing, and the next removes what was left."""
+    code = (
+        "import os, signal, sys; from cargohold.cli import rewriting;"
+        "os.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "rewriting.rewrite(sys.argv[1], lambda: b'x')"
+    )
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", code, str(file)], check=False, timeout=WAIT_SECONDS)
+        assert killed.returncode == -signal.SIGKILL
+        assert file.read_text() == BEFORE
+        assert len(os.listdir(file.parent)) == 2
+    assert run("add", file, "eve", "--cost", "4", password="x").returncode == 0
+    assert os.listdir(file.parent) == ["users"]
+    assert sorted(parse(file.read_bytes()).entries) == ["ann", "eve"]
+
+
 def test_durable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new content is synced before it is renamed into place, and the folder after it."""
     calls: list[tuple[str, str]] = []

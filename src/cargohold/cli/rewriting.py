@@ -2,61 +2,52 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import write_all
+from cargohold.storage.locks import Busy, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOCK_SECONDS = 10.0
-_LOCK_STEP = 0.05
 _NEW_MODE = 0o600
+_ASIDE = ".cargohold-new"
 
 
 def rewrite(path: str, edit: Callable[[], bytes]) -> None:
     """Put what `edit` gives in the place of a file, atomically and durably; links to it stay links.
 
     Mode and owner stay as they were; a new file has the mode 0600. `edit` runs under a lock that whoever changes a
-    file of that folder in this way takes. Raises OSError, TimeoutError where the lock is held for LOCK_SECONDS.
+    file of that folder in this way takes. Whoever is killed while doing this may leave a file beside the target, which
+    the next removes. Raises OSError, TimeoutError where the lock is held for LOCK_SECONDS.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _lock(descriptor)
-        content = edit()
-        with _aside(target) as (aside, file):
-            write_all(file, content)
-            os.fsync(file)
-            os.rename(aside, target)
-        os.fsync(descriptor)
+        with locked(descriptor, time.monotonic() + LOCK_SECONDS):
+            content = edit()
+            with _aside(target) as (aside, file):
+                write_all(file, content)
+                os.fsync(file)
+                os.rename(aside, target)
+            os.fsync(descriptor)
+    except Busy:
+        raise TimeoutError(0, "another program is changing it; try again") from None
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    end = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise TimeoutError(0, "another program is changing it; try again") from None
-            time.sleep(_LOCK_STEP)
-        else:
-            return
 
 
 @contextmanager
 def _aside(target: str) -> Iterator[tuple[str, int]]:
     """A new file beside the target, with its mode and owner; it is removed where it was not renamed."""
-    aside = f"{target}.{uuid.uuid4().hex}"
+    aside = f"{target}{_ASIDE}"
+    with suppress(FileNotFoundError):
+        os.unlink(aside)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _NEW_MODE)
     try:
         with suppress(FileNotFoundError):

@@ -147,7 +147,7 @@ def test_what_a_job_may_do_follows_from_its_claims(trusting: Callable[..., Serve
 
 
 def test_id_tokens_that_do_not_hold(trusting: Callable[..., Server], idp: Issuer) -> None:
-    """Expired, for another audience, of another key, of another issuer: nothing is given for them, and the words are the same."""
+    """Expired, for another audience, of another key, of another issuer: nothing is given for any, in the same words."""
     server, now = trusting(limits__failed_logins=""), int(time.time())
     good = idp.token(AUDIENCE, **JOB)
     with Issuer(SigningKey(number=1)) as evil:

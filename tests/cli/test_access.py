@@ -176,6 +176,39 @@ def test_what_else_stands_in_the_way(action: str, notes: list[str], file: str) -
     assert [line for line in result.stdout.splitlines() if line.startswith("note")] == notes
 
 
+USERS = "ann:$2y$04$abcdefghijklmnopqrstuOJi2w5yMkG4T6U9EGWnkgrSKQmEvGyLy\nbob:{SHA}x\n"
+
+
+def notes(user: str, file: str, users: Path) -> list[str]:
+    """What is noted where the users are those of another file; a note changes nothing of the answer."""
+    result = explain(user, "catalog", "--json", "--config", file, "--set", f"auth.htpasswd={users}")
+    assert result.exit_code == (0 if user == "bob" else 1)
+    found: list[str] = json.loads(result.stdout)["notes"]
+    return found
+
+
+def test_who_cannot_log_in(file: str, tmp_path: Path) -> None:
+    """A name that the file of users lets nobody log in by is told of, though the rules decide as they do."""
+    users = tmp_path / "users"
+    users.write_text(USERS)
+    for user in ("ann", "anonymous"):
+        assert notes(user, file, users) == []
+    for user in ("bob", "zoe"):
+        assert notes(user, file, users) == [f"auth.htpasswd: nobody can log in as {user} by {users}"]
+
+
+def test_file_of_users_that_says_nothing(file: str, tmp_path: Path) -> None:
+    """One that is on another machine is passed over; one that cannot be used is told of, as it was not asked."""
+    users = tmp_path / "users"
+    assert notes("ann", file, users) == []
+    users.write_text("ann\n")
+    told = f"auth.htpasswd: {users} was not asked whether ann is a user: line 1: it has no colon"
+    assert [note.startswith(told) for note in notes("ann", file, users)] == [True]
+    assert notes("ann", file, tmp_path) == [
+        f"auth.htpasswd: {tmp_path} was not asked whether ann is a user: Is a directory"
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -185,6 +218,10 @@ def test_what_else_stands_in_the_way(action: str, notes: list[str], file: str) -
         (["ann", "pull", "Team/app"], "a repository name is made of components of lower-case letters"),
         (["ann", "pull", "app:latest"], "write it without host, tag and digest"),
         (["ann", "pull", "a" * 256], "a repository name has at most 255 characters"),
+        (["", "pull", "a"], "no user can have this name: the name is empty"),
+        (["a:b", "pull", "a"], "no user can have this name: a name holds no colon"),
+        (["#ann", "pull", "a"], "no user can have this name: a name begins with no #"),
+        (["*", "pull", "a"], "* stands for everyone who is logged in; write the name of one of them"),
         (["ann"], "Missing argument"),
         (["ann", "pull", "a", "--set", "auth"], "write SETTING=VALUE"),
         (["ann", "pull", "a", "--set", "auth.rulez=[]"], "command line: auth.rulez: is not a setting"),

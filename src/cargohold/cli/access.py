@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 import msgspec
 
+from cargohold.auth import userfile
 from cargohold.auth.rules import Decision
 from cargohold.cli.printing import print_line
 from cargohold.cli.settings_options import refuse, with_settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
 
 _ANONYMOUS = "anonymous"
+_EVERYONE = "*"
 _ALLOWED, _DENIED = 0, 1
 
 _OPEN = Decision(allowed=True, reason="no login is configured: everyone may do everything", rule=None)
@@ -58,6 +60,18 @@ def access() -> None:
     """See who may do what."""
 
 
+def _user(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    if name == _EVERYONE:
+        raise click.BadParameter(
+            f"{name} stands for everyone who is logged in; write the name of one of them"
+        )
+    try:
+        userfile.check_name(name)
+    except ValueError as error:
+        raise click.BadParameter(f"no user can have this name: {error}") from None
+    return name
+
+
 def _repository(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> RepositoryName | None:
@@ -71,7 +85,7 @@ def _repository(
     epilog="The exit code is 0 where it is allowed, 1 where it is denied, and 2 where the question or the settings"
     " cannot be understood."
 )
-@click.argument("user")
+@click.argument("user", callback=_user)
 @click.argument("action", type=click.Choice(get_args(Action)))
 @click.argument("repository", required=False, callback=_repository)
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as a JSON object.")
@@ -119,7 +133,7 @@ def _explain(
         reason=decision.reason,
         rule=rule,
         groups=tuple(group for group, members in auth.groups.items() if user in members),
-        notes=tuple(_notes(settings, permission)),
+        notes=(*_of_user(settings, user), *_of_settings(settings, permission)),
     )
 
 
@@ -137,7 +151,22 @@ def _decide(
     return rules.explain(None if user == _ANONYMOUS else user, permission, repository)
 
 
-def _notes(settings: Settings, permission: Permission) -> list[str]:
+def _of_user(settings: Settings, user: str) -> list[str]:
+    """What keeps a user from logging in. Nothing is said where the file of users is not on this machine."""
+    file = settings.auth.htpasswd
+    if file is None or user == _ANONYMOUS:
+        return []
+    try:
+        users = userfile.parse(userfile.read_file(file)[0])
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return [f"auth.htpasswd: {file} was not asked whether {user} is a user: {reason}"]
+    return [] if user in users.entries else [f"auth.htpasswd: nobody can log in as {user} by {file}"]
+
+
+def _of_settings(settings: Settings, permission: Permission) -> list[str]:
     """What else stands in the way, whoever asks."""
     notes = []
     if settings.read_only and permission in (Permission.PUSH, Permission.DELETE):

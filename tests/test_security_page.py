@@ -29,7 +29,7 @@ HELD: dict[str, dict[str, str]] = {
         "auth/test_rules_table.py": "test_case",
     },
     "Where no rule decides": {"auth/test_rules.py": "test_reasons_where_no_rule_decides"},
-    "A repository that its asker may not pull": {
+    "A repository in which its asker may do nothing": {
         "e2e/test_leaks.py": "test_what_is_hidden_answers_as_what_is_not_there",
         "e2e/test_foreign_tokens.py": "test_token_for_another_repository_shows_nothing_of_this_one",
     },
@@ -119,6 +119,7 @@ HELD: dict[str, dict[str, str]] = {
     "No value of a claim": {"auth/test_oidc_claims.py": "test_no_value_widens_what_a_rule_gives"},
     "Keys of other issuers": {
         "config/test_checks.py": "test_what_cannot_be_meant",
+        "e2e/test_keyless_push.py": "test_id_token_as_password_by_basic",
         "auth/test_discovery.py": "test_only_certificates_of_the_systems_authorities_are_believed"
         " test_discovery_that_leads_elsewhere_is_refused",
         "auth/test_published_keys.py": "test_slow_issuer_is_given_up_after_a_time test_broken_answer_keeps_the_keys",
@@ -171,6 +172,9 @@ HELD: dict[str, dict[str, str]] = {
     "Content is kept once": {"e2e/test_check_syncs.py": "test_syncs_are_those_of_the_page"},
     "The server checks the certificates of clients": {
         "http/test_tls_server.py": "test_certificates_of_clients"
+    },
+    "Who may push to a repository, or delete in it": {
+        "e2e/test_leaks.py": "test_who_may_push_or_delete_learns_what_is_there"
     },
     "Rules are asked when a request begins": {
         "e2e/test_revoked_download.py": "test_a_download_goes_on_when_its_user_is_gone"

@@ -85,12 +85,16 @@ class Guarded:
 
 @pytest.fixture
 def guarded(start: Start, tmp_path: Path) -> Iterator[Guarded]:
-    """Ann may do everything, eve everything in `eve/**` alone, and anybody may pull what is public."""
+    """Ann may do everything, eve everything in `eve/**`, and anybody may pull what is public.
+
+    Of `drop/**` eve may pull nothing: what is there she may only add to, or delete.
+    """
     users = tmp_path / "users"
     hashes = {name: bcrypt.hashpw(name.encode(), bcrypt.gensalt(4)).decode() for name in ("ann", "eve")}
     users.write_text("".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
     rules = [
         {"repository": "eve/**", "users": ["eve"], "actions": ["pull", "push", "delete"]},
+        {"repository": "drop/**", "users": ["eve"], "actions": ["push", "delete"]},
         {"repository": "public/**", "users": ["*", "anonymous"], "actions": ["pull"]},
         {"users": ["*"], "actions": ["catalog"]},
     ]
@@ -198,6 +202,26 @@ def test_what_is_hidden_answers_as_what_is_not_there(guarded: Guarded) -> None:
                 assert seen(answers[0], HIDDEN) == seen(answers[1], ABSENT_REPOSITORY), (way, method, hidden)
     ann = guarded.client(basic("ann"))
     assert ann.ask("GET", f"/v2/{HIDDEN}/tags/list")[2] == b'{"name":"hidden/app","tags":["v1"]}'
+
+
+def test_who_may_push_or_delete_learns_what_is_there(guarded: Guarded) -> None:
+    """Who may add to a repository hears what is missing, who may delete what was there; its content is not shown."""
+    push(guarded.client(basic("ann")), "drop/app")
+    eve = guarded.client(basic("eve"))
+    image = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": EMPTY_DIGEST, "size": 2},
+        "layers": [],
+    }
+    for repository, status in (("drop/app", 201), ("drop/none", 404)):
+        body = json.dumps(image).encode()
+        put = eve.ask("PUT", f"/v2/{repository}/manifests/mine", body, **{"Content-Type": OCI_MANIFEST})
+        assert put[0] == status
+    assert eve.ask("DELETE", f"/v2/drop/app/blobs/{ABSENT}")[0] == 404
+    assert eve.ask("DELETE", f"/v2/drop/app/blobs/{SECRET_DIGEST}")[0] == 202
+    for path in (f"blobs/{EMPTY_DIGEST}", "manifests/v1", "tags/list"):
+        assert eve.ask("GET", f"/v2/drop/app/{path}")[0] == 403
 
 
 def test_a_mount_does_not_tell_what_is_hidden(guarded: Guarded) -> None:

@@ -24,6 +24,8 @@ FOREVER = float("inf")
 class Known:
     """A source of passwords in memory, which counts what it is asked; `Passwords`."""
 
+    guessable = True
+
     def __init__(self, users: dict[str, str], *, until: float = FOREVER) -> None:
         self.users = users
         self.until = until

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,9 @@ CHALLENGE = 'Basic realm="cargohold", charset="UTF-8"'
 def authorization(name: str, password: str) -> str:
     return "Authorization: Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
+
+NEIGHBOUR = "2001:db8:0:ffff::1"  # of those who guess
+HOME = "192.0.2.1"
 
 ANN = authorization("ann", "s3cret-pässwörd:with:colons")
 
@@ -199,6 +203,46 @@ def test_many_guesses_do_not_hold_up_who_is_known(start: Start, file: Path) -> N
         if answer.status == 429:
             assert answer["retry-after"] == "1"
             assert b'"code":"TOOMANYREQUESTS"' in answer.body
+
+
+def test_a_network_that_guesses_holds_up_nobody_who_comes_anew(start: Start, file: Path) -> None:
+    """While one network sends more guesses than can be checked, from many of its addresses, others log in anew."""
+    file.write_text(line("ann", "right", cost=10))
+    server = start(
+        {
+            "workers": 1,
+            "auth.htpasswd": file,
+            "auth.remember": 0,
+            "server.trusted_proxies": '["127.0.0.1"]',
+        }
+    )
+    over = threading.Event()
+
+    def guess(number: int) -> Counter[int]:
+        answered: Counter[int] = Counter()
+        with Wire(server.url) as wire:
+            for each in range(10_000):
+                if over.is_set():
+                    break
+                network = f"X-Forwarded-For: 2001:db8:0:{(7 * number + each) % 256:x}::1"
+                header = authorization(f"user{number}", f"{each}")
+                answered[wire.ask("GET", "/v2/", header, network).status] += 1
+        return answered
+
+    with ThreadPoolExecutor(100) as guessing:
+        guessers = [guessing.submit(guess, number) for number in range(100)]
+        try:
+            until(
+                lambda: ask(server, authorization("eve", "x"), f"X-Forwarded-For: {NEIGHBOUR}").status == 429
+            )
+            answers = [
+                ask(server, authorization("ann", "right"), f"X-Forwarded-For: {HOME}") for _ in range(5)
+            ]
+        finally:
+            over.set()
+        told = sum((guesser.result() for guesser in guessers), Counter[int]())
+    assert [answer.status for answer in answers] == [200] * 5
+    assert told.keys() == {401, 429}
 
 
 def test_no_password_is_logged(start: Start, file: Path) -> None:

@@ -44,6 +44,8 @@ ANONYMOUS = Scope(parse_scopes(["repository:public:pull"]))
 class Known:
     """Passwords and what each stands for; a test may change them."""
 
+    guessable = True
+
     def __init__(self) -> None:
         pull = Scope(parse_scopes(["repository:org/app:pull repository:public:pull"]))
         push = Scope(parse_scopes(["repository:org/app:pull,push registry:catalog:*"]))

@@ -41,6 +41,8 @@ class HtpasswdUsers:
     raises errors.Unavailable: which users the last good file had is not known here.
     """
 
+    guessable = True
+
     def __init__(self, path: str, authority_of: Callable[[str], Authority], *, later: bool = False) -> None:
         self._path = path
         self._authority_of = authority_of

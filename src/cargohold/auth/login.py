@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.protocols import Passwords, Proved, Unproved
 from cargohold.auth.remembered import Remembered
+from cargohold.auth.turns import Turns
 from cargohold.auth.userfile import check_name
 from cargohold.types.errors import TooManyRequests
 
@@ -67,6 +68,7 @@ class Login:
         self._all_versions = [*(each.version for each in passwords), *(each.version for each in tokens)]
         self._attempts = attempts
         self._remember = remember
+        self._turns = Turns()
         self._logins: Remembered[_Login] = Remembered()
         self._bearers: Remembered[_Token] = Remembered()
         self._refused: Remembered[list[int]] = Remembered()
@@ -116,14 +118,11 @@ class Login:
         except ValueError as error:
             raise Malformed(str(error)) from None
         secret = _secret(client, f"{name}:{password}".encode("utf-8", "surrogatepass"))
-        login = self._login(secret)
+        login = self._known(secret, name, client)
         if login is not None:
             return login
         versions = self._versions()
-        if self._refused.get(secret) == versions:
-            raise Unproved  # It was told so a moment ago: to be told again is no guess.
-        self._check_attempts(client, name)
-        login = await self._ask_sources(name, password)
+        login = await self._ask_sources(secret, name, password, client)
         # Others may have failed meanwhile: of what is tried at once, the limit is told right from wrong.
         self._check_attempts(client, name)
         if login is None:
@@ -144,12 +143,25 @@ class Login:
             self._logins.forget_all((client, name))
             raise
 
-    async def _ask_sources(self, name: str, password: str) -> _Login | None:
+    def _known(self, secret: bytes, name: str, client: str) -> _Login | None:
+        """The login that is remembered. None where sources must be asked; raises as `identify` where they may not."""
+        login = self._login(secret)
+        if login is None:
+            if self._refused.get(secret) == self._versions():
+                raise Unproved  # It was told so a moment ago: to be told again is no guess.
+            self._check_attempts(client, name)
+        return login
+
+    async def _ask_sources(self, secret: bytes, name: str, password: str, client: str) -> _Login | None:
         for source in self._passwords:
-            version = source.version()
-            proved = await source.prove(name, password)
-            if proved is not None:
-                return _Login(proved, source, version, _identity(proved))
+            if source.guessable:
+                async with self._turns.of(client):
+                    # Those who had their turn before may have come with the same, or have failed too often.
+                    login = self._known(secret, name, client) or await _ask(source, name, password)
+            else:
+                login = await _ask(source, name, password)
+            if login is not None:
+                return login
         return None
 
     def _login(self, secret: bytes) -> _Login | None:
@@ -194,6 +206,12 @@ class Login:
     def _versions(self) -> list[int]:
         # A token is as good as the key that signed it, and as the user or robot that it was issued to.
         return [version() for version in self._all_versions]
+
+
+async def _ask(source: Passwords, name: str, password: str) -> _Login | None:
+    version = source.version()
+    proved = await source.prove(name, password)
+    return None if proved is None else _Login(proved, source, version, _identity(proved))
 
 
 def _secret(client: str, credentials: bytes) -> bytes:

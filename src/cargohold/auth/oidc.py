@@ -69,6 +69,8 @@ class IdTokens:
     or a pattern is none.
     """
 
+    guessable = False
+
     def __init__(self, trusts: Sequence[Trust], *, clock: Callable[[], float] = time.time) -> None:
         self._trusts = {trust.issuer: _Trusted(trust, clock) for trust in trusts}
         if len(self._trusts) != len(trusts):

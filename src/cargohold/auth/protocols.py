@@ -39,7 +39,12 @@ class Proved(msgspec.Struct, frozen=True):
 
 
 class Passwords(Protocol):
-    """Something that knows passwords of one sort: an htpasswd file, the robots, the issuers of id tokens."""
+    """Something that knows passwords of one sort: an htpasswd file, the robots, the issuers of id tokens.
+
+    `guessable` where somebody might guess one: then a check is slow on purpose, and networks take turns at it.
+    """
+
+    guessable: bool
 
     async def prove(self, name: str, password: str) -> Proved | None:
         """Who this is; None where the password is not one of this sort, or is wrong.

@@ -32,6 +32,8 @@ class Robots:
     process. Every call but `version` may raise `storage.protocols.Unavailable`.
     """
 
+    guessable = False
+
     def __init__(self, state: State) -> None:
         self._state = state
 

@@ -107,6 +107,35 @@ def test_the_challenge_leads_to_the_service(server: Server) -> None:
         assert status(wire, json.loads(answer.body)["token"]) == 404
 
 
+def test_limits_of_users_hold(start: Start, users: Path) -> None:
+    """Each way to a token counts for its user, over all workers; for a robot of the same name another count is kept."""
+    server = start(
+        {"workers": 2, "auth.htpasswd": users, "limits.user.reads": "3/day", "limits.user.writes": "3/day"}
+    )
+    made = run(SCRIPT, "token", "create", "ann", "--repository", "**", "--storage-path", str(server.storage))
+    assert made.returncode == 0, made.stderr
+    robot = "Authorization: Basic " + base64.b64encode(f"x:{made.stdout.strip()}".encode()).decode()
+    kind = "Content-Type: application/x-www-form-urlencoded"
+    with connections(server) as wires:
+
+        def get(login: str) -> list[int]:
+            return [wire.ask("GET", "/auth/token", login).status for wire in wires[:5]]
+
+        def post(**form: str) -> list[int]:
+            body = urlencode(form).encode()
+            return [wire.ask("POST", "/auth/token", kind, body=body).status for wire in wires[:2]]
+
+        refresh_token = granted(wires[0], offline_token="true")["refresh_token"]
+        assert get(BASIC) == [200, 200, 429, 429, 429]
+        assert get(robot) == [200, 200, 200, 429, 429]
+        assert post(grant_type="password", username="ann", password="secret") == [200, 200]
+        assert post(grant_type="refresh_token", refresh_token=refresh_token) == [200, 429]
+        assert post(grant_type="password", username="ann", password="secret") == [429, 429]
+        refused = wires[0].ask("GET", "/auth/token", BASIC)
+        assert int(refused["retry-after"]) > 0
+        assert wires[0].ask("GET", "/v2/", BASIC).status == 429
+
+
 def test_rotation_at_once(server: Server) -> None:
     """After `keys rotate --now` no worker accepts what was issued before, and each what is issued from then on."""
     with connections(server) as wires:

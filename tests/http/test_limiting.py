@@ -56,7 +56,7 @@ class Limited:
         if asked.query == "nobody":
             raise Unauthorized(headers=[("www-authenticate", "Basic")])
         if asked.query:
-            asked.identity = Identity(Kind.PASSWORD, asked.query, EVERYONE.authority)
+            asked.identity = Identity(Kind.PASSWORD, asked.query, EVERYONE.authority, sort="user")
             self._limiter.by_user(asked)
         return Empty(200, [])
 
@@ -112,7 +112,7 @@ def test_a_refusal_is_told_in_words(limited: Callable[..., Limited]) -> None:
     asked.client = "192.0.2.1"
     with pytest.raises(TooManyRequests, match=r"from this address; try again in \d+ seconds"):
         registry._limiter.by_address(asked)
-    asked.identity = Identity(Kind.TOKEN, "ann", EVERYONE.authority)
+    asked.identity = Identity(Kind.TOKEN, "ann", EVERYONE.authority, sort="user")
     with pytest.raises(TooManyRequests, match=r"from this user; try again in \d+ seconds"):
         registry._limiter.by_user(asked)
 
@@ -161,6 +161,18 @@ def test_a_user_is_limited_from_wherever(limited: Callable[..., Limited]) -> Non
     assert registry.statuses(2, "192.0.2.1", "192.0.2.2", user="ann") == [200] * 3 + [429]
     assert registry.statuses(3, user="bob") == [200] * 3
     assert registry.statuses(9) == [200] * 9
+
+
+def test_names_of_two_sorts_are_counted_apart(limited: Callable[..., Limited]) -> None:
+    """A robot with the name of a user has a count of its own."""
+    registry = limited(user_reads="1/minute")
+    assert registry.statuses(2, user="ann") == [200, 429]
+    asked = request("GET", "/v2/")
+    for sort in ("robot", "workload", ""):
+        asked.identity = Identity(Kind.TOKEN, "ann", EVERYONE.authority, sort=sort)
+        registry._limiter.by_user(asked)
+        with pytest.raises(TooManyRequests):
+            registry._limiter.by_user(asked)
 
 
 def test_the_nearer_limit_is_told(limited: Callable[..., Limited]) -> None:

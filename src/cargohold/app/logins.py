@@ -89,6 +89,7 @@ class Logins:
             anonymous=rules.anonymous if rules.anonymous_may_something else None,
             refresh_lifetime=auth.token.refresh_lifetime,
             workload_lifetime=auth.token.job_lifetime,
+            admitted=admitted,
         )
         self.routes: dict[type[Operation], Route] = {
             RequestToken: token_routes.request,

@@ -38,13 +38,15 @@ class Identity(msgspec.Struct, frozen=True):
     """Who asks.
 
     `name` is the user's, the robot's or the workload's, empty for anonymous. `scope` narrows the authority to what
-    a token was issued for; None where nothing does.
+    a token was issued for; None where nothing does. `sort` is the subject's kind (see `protocols.Subject`), since a
+    robot may have the name of a user; empty where another token service says the name.
     """
 
     kind: Kind
     name: str
     authority: Authority
     scope: Scope | None = None
+    sort: str = ""
 
     def may(self, permission: Permission, repository: RepositoryName | None = None) -> bool:
         """Whether this request may do it."""

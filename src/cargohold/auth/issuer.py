@@ -130,7 +130,7 @@ class Issuer:
             raise Unproved
         proved = self.proved(claims.subject)
         scope = Scope(read_access_claim(claims.access))
-        identity = Identity(Kind.TOKEN, proved.subject.name, proved.authority, scope)
+        identity = Identity(Kind.TOKEN, proved.subject.name, proved.authority, scope, proved.subject.kind)
         return identity, min(claims.exp, proved.until)
 
     def proved(self, subject: Subject) -> Proved:

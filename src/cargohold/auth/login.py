@@ -259,4 +259,4 @@ def _decode(text: str) -> bytes:
 
 
 def _identity(proved: Proved) -> Identity:
-    return Identity(Kind.PASSWORD, proved.subject.name, proved.authority)
+    return Identity(Kind.PASSWORD, proved.subject.name, proved.authority, sort=proved.subject.kind)

@@ -56,7 +56,7 @@ class Limiter:
         """Count a request for its user, if it has one, once that is known. Raises TooManyRequests."""
         rate = self._of_users[request.method not in _READS]
         if rate is not None and request.identity.name and not self._is_free(request):
-            _count(rate, request.identity.name, "this user")
+            _count(rate, _user(request), "this user")
 
     def headers(self, request: Request) -> Headers:
         """How a request that was counted stands with the limit that is nearest to refusing the next one."""
@@ -75,10 +75,15 @@ class Limiter:
         if (rate := self._of_addresses[writes]) is not None:
             yield rate.standing(counted_as(request.client))
         if (rate := self._of_users[writes]) is not None and request.identity.name:
-            yield rate.standing(request.identity.name)
+            yield rate.standing(_user(request))
 
     def _is_free(self, request: Request) -> bool:
         return request.client in self._allowed or request.path.removeprefix(self._prefix) in _EXEMPT
+
+
+def _user(request: Request) -> str:
+    """What a user is counted as. No sort has a colon."""
+    return f"{request.identity.sort}:{request.identity.name}"
 
 
 def _count(rate: Rate, who: str, whose: str) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.login import Malformed, read_basic
 from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.messages import Bytes, encode_json
@@ -23,6 +24,8 @@ from cargohold.types.errors import Unauthorized, Unsupported
 from cargohold.types.scopes import format_scope, parse_scopes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cargohold.auth.identity import Authority
     from cargohold.auth.issuer import Issuer
     from cargohold.auth.login import Login
@@ -53,7 +56,7 @@ class TokenRoutes:
 
     `anonymous` is what anybody may do, None where nobody gets a token without a login. `refresh`, where given, makes
     the refresh tokens, each valid for `refresh_lifetime` seconds after its last use; that of a workload for
-    `workload_lifetime` seconds, since its id token ends sooner than a long push.
+    `workload_lifetime` seconds, since its id token ends sooner than a long push. `admitted` is called as by the guard.
     """
 
     def __init__(  # noqa: PLR0913 - each is another thing
@@ -66,6 +69,7 @@ class TokenRoutes:
         anonymous: Authority | None,
         refresh_lifetime: float,
         workload_lifetime: float,
+        admitted: Callable[[Request], None] | None = None,
     ) -> None:
         self._login = login
         self._issuer = issuer
@@ -74,6 +78,7 @@ class TokenRoutes:
         self._anonymous = anonymous
         self._refresh_lifetime = refresh_lifetime
         self._workload_lifetime = workload_lifetime
+        self._admitted = admitted
         self._bodies = Bodies(LONGEST_FORM, seconds=_FORM_SECONDS)
 
     async def request(self, _asked: RequestToken, request: Request) -> Answer:
@@ -104,32 +109,41 @@ class TokenRoutes:
     async def _proved(self, request: Request) -> Proved:
         first, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
         if lines == [first]:
-            return await self._prove(*read_basic(lines[0]), request.client)
+            return await self._prove(*read_basic(lines[0]), request)
         if lines or "authorization" in request.headers:
             raise Unproved("write one Authorization header, in ASCII")
         if self._anonymous is None:
             raise Unproved("a token is given for a user and password alone: log in first")
         return Proved(Subject("anonymous"), self._anonymous)
 
-    async def _prove(self, name: str, password: str, client: str) -> Proved:
+    async def _prove(self, name: str, password: str, request: Request) -> Proved:
         """Who this is. Raises as `Login.prove` does, without the reason: it would help whoever tries tokens out."""
         try:
-            return await self._login.prove(name, password, client)
+            proved = await self._login.prove(name, password, request.client)
         except Malformed:
             raise
         except Unproved:
             raise Unproved from None
+        self._admit(proved, request)
+        return proved
+
+    def _admit(self, proved: Proved, request: Request) -> None:
+        """Note on the request who asks. Raises TooManyRequests."""
+        subject = proved.subject
+        request.identity = Identity(Kind.PASSWORD, subject.name, proved.authority, sort=subject.kind)
+        if self._admitted is not None and subject.name:
+            self._admitted(request)
 
     async def _post(self, request: Request) -> Answer:
         form = await self._form(request)
         self._check_service(form)
         grant = _first(form, "grant_type")
         if grant == "password":
-            return await self._by_password(form, request.client)
+            return await self._by_password(form, request)
         if grant == "refresh_token":
-            return await self._by_refresh(form)
+            return await self._by_refresh(form, request)
         if grant == _EXCHANGE:
-            return await self._by_exchange(form, request.client)
+            return await self._by_exchange(form, request)
         raise _refused("unsupported_grant_type", f"grant_type must be password, refresh_token or {_EXCHANGE}")
 
     async def _form(self, request: Request) -> Query:
@@ -144,12 +158,12 @@ class TokenRoutes:
                     "invalid_request", "what is not ASCII in a form must be percent-encoded"
                 ) from None
 
-    async def _by_password(self, form: Query, client: str) -> Answer:
+    async def _by_password(self, form: Query, request: Request) -> Answer:
         name, password = _needed(form, "username"), _needed(form, "password")
-        proved = await self._prove(name, password, client)
+        proved = await self._prove(name, password, request)
         return await self._answer(proved, form, offline=_is_offline(form))
 
-    async def _by_refresh(self, form: Query) -> Answer:
+    async def _by_refresh(self, form: Query, request: Request) -> Answer:
         token = _needed(form, "refresh_token")
         found = await self._refresh.prove(token) if self._refresh is not None else None
         if found is None:
@@ -157,9 +171,10 @@ class TokenRoutes:
         subject, until = found
         proved = self._issuer.proved(subject)
         proved = Proved(subject, proved.authority, min(proved.until, until))
+        self._admit(proved, request)
         return await self._answer(proved, form, refresh=token if _is_offline(form) else None)
 
-    async def _by_exchange(self, form: Query, client: str) -> Answer:
+    async def _by_exchange(self, form: Query, request: Request) -> Answer:
         token = _needed(form, "subject_token")
         if _first(form, "subject_token_type") not in _ID_TOKENS or token.count(".") != _JWT_DOTS:
             raise _refused(
@@ -168,7 +183,7 @@ class TokenRoutes:
         # An id token is proved as passwords are, by whatever name: its own, so that the failures of others with
         # theirs do not keep it out.
         name = f"id-token-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
-        proved = await self._prove(name, token, client)
+        proved = await self._prove(name, token, request)
         if proved.subject.kind != _WORKLOAD:
             raise Unproved
         refresh = await self._new_refresh(proved) if _is_offline(form) else None

@@ -171,6 +171,34 @@ def test_refusal_is_logged_with_its_reason(idp: Issuer, caplog: pytest.LogCaptur
     assert not any(part in caplog.text for part in token.split("."))
 
 
+def test_refusals_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Each reason is said once in ten seconds for each issuer, then with how many there were besides."""
+    now = 2_000_000_000.0
+    issuers = ["https://one.example.com", "https://two.example.com"]
+    trusts = [Trust(issuer, AUDIENCE, FixedKeys(), (RULE,)) for issuer in issuers]
+    tokens = IdTokens(trusts, clock=lambda: now)
+
+    def refused(number: int, issuer: str, audience: str, lines: int) -> str:
+        caplog.clear()
+        token = compact({"alg": "RS256"}, {"iss": issuer, "aud": audience}, lambda _: b"")
+        for _ in range(number):
+            assert proved(tokens, token) is None
+        assert len(caplog.records) == lines
+        return caplog.text
+
+    with caplog.at_level(logging.INFO):
+        for issuer in issuers:
+            assert "more" not in refused(500, issuer, "other", 1)
+            assert "more" not in refused(500, issuer, AUDIENCE, 1)
+        now += 9.9
+        refused(3, issuers[0], "other", 0)
+        now += 0.1
+        said = f"an id token of {issuers[0]} was refused: the token is for another audience"
+        assert f"{said} (and 502 more since this was last said)" in refused(1, issuers[0], "other", 1)
+        now -= 3600  # a clock that was set back keeps nothing from being said
+        assert "more" not in refused(1, issuers[0], "other", 1)
+
+
 def test_rules_that_match_are_added_up(idp: Issuer) -> None:
     """Each rule whose claims all match gives its grants, whatever the others say."""
     tokens = trusting(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 LEEWAY = 30.0
 """How many seconds the clock of an issuer may be apart from ours."""
+QUIET_SECONDS = 10.0
+"""For how long the log does not say the same again: who knows the name of an issuer can have any number refused."""
 
 _TYPES = ("jwt",)
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
@@ -72,7 +75,8 @@ class IdTokens:
     guessable = False
 
     def __init__(self, trusts: Sequence[Trust], *, clock: Callable[[], float] = time.time) -> None:
-        self._trusts = {trust.issuer: _Trusted(trust, clock) for trust in trusts}
+        self._refusals = _Refusals(clock)
+        self._trusts = {trust.issuer: _Trusted(trust, clock, self._refusals) for trust in trusts}
         if len(self._trusts) != len(trusts):
             raise ValueError("an issuer of id tokens is there twice: put its rules together")
         self._stamps = frozenset(trusted.stamp for trusted in self._trusts.values())
@@ -90,7 +94,7 @@ class IdTokens:
             until = await trusted.verifier.verify(token)
             return trusted.proved(token.claims, until)
         except Unproved as error:
-            _log.info("an id token of %s was refused: %s", token.issuer, error)
+            self._refusals.tell(f"an id token of {token.issuer} was refused: {error}")
             raise
 
     def authority(self, subject: Subject) -> Authority | None:
@@ -107,10 +111,30 @@ class IdTokens:
         return sum(trusted.verifier.keys.version() for trusted in self._trusts.values())
 
 
+class _Refusals:
+    """What the log is told of refusals: the same once in QUIET_SECONDS, and how many there were besides.
+
+    There are as many texts as the settings and the reasons of a refusal make, and nothing of a token is in them.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def tell(self, text: str) -> None:
+        now = self._clock()
+        told, left_out = self._told.get(text, (-math.inf, 0))
+        if told <= now < told + QUIET_SECONDS:
+            self._told[text] = told, left_out + 1
+            return
+        self._told[text] = now, 0
+        _log.info("%s%s", text, f" (and {left_out} more since this was last said)" if left_out else "")
+
+
 class _Trusted:
     """A trust, compiled."""
 
-    def __init__(self, trust: Trust, clock: Callable[[], float]) -> None:
+    def __init__(self, trust: Trust, clock: Callable[[], float], refusals: _Refusals) -> None:
         self.verifier = Verifier(
             trust.keys,
             issuer=trust.issuer,
@@ -121,7 +145,7 @@ class _Trusted:
             clock=clock,
         )
         self.stamp = _stamp(trust)
-        self._rules = [_Rule(rule) for rule in trust.rules]
+        self._rules = [_Rule(rule, refusals) for rule in trust.rules]
 
     def proved(self, claims: dict[str, Any], until: float) -> Proved:
         """Who bears a verified token with these claims. Raises Unproved where no rule gives them anything."""
@@ -149,11 +173,12 @@ def _stamp(trust: Trust) -> str:
 class _Rule:
     """A rule, compiled. Raises ValueError where one of its patterns is none."""
 
-    def __init__(self, rule: ClaimRule) -> None:
+    def __init__(self, rule: ClaimRule, refusals: _Refusals) -> None:
         if not rule.claims:
             raise ValueError("a rule names no claims: it would let in everybody whom the issuer knows")
         self._matches = {path: compile_claim_pattern(pattern) for path, pattern in rule.claims.items()}
         self._rule = rule
+        self._refusals = refusals
         Grant(_PLACEHOLDER.sub("x", rule.repository), rule.permissions)
 
     def grant(self, claims: dict[str, Any]) -> Grant | None:
@@ -164,7 +189,7 @@ class _Rule:
         try:
             pattern = _PLACEHOLDER.sub(lambda found: self._segment(claims, found[1]), self._rule.repository)
         except NameInvalid as error:
-            _log.info("a rule for %s gives nothing to an id token: %s", self._rule.repository, error)
+            self._refusals.tell(f"a rule for {self._rule.repository} gives nothing to an id token: {error}")
             return None
         return Grant(pattern, self._rule.permissions)
 

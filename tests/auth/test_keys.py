@@ -195,6 +195,28 @@ def test_others_may_read(folder: Path, bits: int) -> None:
     assert [each.name for each in files(folder)] == [f"{kid}.jwk"]
 
 
+@pytest.mark.parametrize("trouble", ["mode", "damage"])
+def test_a_key_that_is_spoiled_while_it_is_used(folder: Path, trouble: str) -> None:
+    """A server that has long stood leaves out a key that others may read by now, or that is none any more."""
+    keys = prepared(folder)
+    (path,) = files(folder)
+    old = time.time() - 60
+    for place in (path, folder):
+        os.utime(place, (old, old))
+    keys._look()
+    assert keys.signing(NOW).kid == path.stem
+    if trouble == "mode":
+        path.chmod(0o644)
+    else:
+        with path.open("r+b") as file:
+            file.write(b"?")
+        os.utime(path, (old, old))
+    keys._look()
+    with pytest.raises(Unavailable, match="no key to sign tokens with"):
+        keys.signing(NOW)
+    assert keys.verifying(path.stem, NOW) is None
+
+
 def test_others_may_write_the_folder(folder: Path) -> None:
     """A folder that others may write, and so put a key into, is refused."""
     prepared(folder)

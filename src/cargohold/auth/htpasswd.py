@@ -130,11 +130,14 @@ class HtpasswdUsers:
         """Take the file's users. One that is faulty is not read again until it has changed from these marks."""
         try:
             content, found = read_file(self._path)
+            version = self._version
             self._take(content)
         except (OSError, ValueError) as error:
             self._complain(error)
             self._seen = marks
             return
+        if self._version != version:
+            _log.info("%s: %d users", self._path, len(self._users.entries))
         self._seen = _marks(found) if _settled(found) else ()
 
     def _complain(self, error: OSError | ValueError) -> None:
@@ -147,7 +150,6 @@ class HtpasswdUsers:
         if digest != self._digest:
             self._users, self._digest = users, digest
             self._version += 1
-            _log.info("%s: %d users", self._path, len(users.entries))
 
     def _tell(self, words: Sequence[str]) -> None:
         """Warn of each thing once, and again only when it had been mended meanwhile."""

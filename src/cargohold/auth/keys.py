@@ -13,7 +13,7 @@ import stat
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 import msgspec
 from joserfc.errors import JoseError
@@ -85,6 +85,19 @@ class SigningKey(msgspec.Struct, frozen=True):
         return self.until is None or now < self.until
 
 
+class _Mark(NamedTuple):
+    """What differs once a file, or the mode of one, has been changed."""
+
+    name: str
+    inode: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, name: str, found: os.stat_result) -> _Mark:
+        return cls(name, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+
 class SigningKeys:
     """The keys in a folder that any number of processes and commands share.
 
@@ -96,7 +109,7 @@ class SigningKeys:
         self._keys: dict[str, SigningKey] = {}
         self._problems: frozenset[str] = frozenset()
         self._version = 0
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[_Mark, ...] | None = None
         self._looked = float("-inf")
 
     def prepare(self, now: float) -> None:
@@ -184,17 +197,17 @@ class SigningKeys:
         """
         self._looked, now = time.monotonic(), time.time_ns()
         try:
-            found = os.stat(self._folder)
-            seen = (found.st_ino, found.st_mtime_ns)
+            seen = _marks(self._folder)
             if seen == self._seen:
                 return
             keys, problems = _read(self._folder)
         except FileNotFoundError:
-            seen, keys, problems = (0, 0), [], []
+            seen, keys, problems = (), [], []
         except OSError as error:
             _log.warning("cannot read the keys for tokens in %s: %s", self._folder, error.strerror)
             return
-        self._seen = seen if abs(now - seen[1]) > _SETTLED_NANOSECONDS else None
+        changed = max((mark.changed for mark in seen), default=0)
+        self._seen = seen if abs(now - changed) > _SETTLED_NANOSECONDS else None
         for problem in problems:
             if problem not in self._problems:
                 _log.error("%s", problem)
@@ -202,6 +215,15 @@ class SigningKeys:
         if [*map(_known_by, keys)] != [*map(_known_by, self._keys.values())]:
             self._keys = {key.kid: key for key in keys}
             self._version += 1
+
+
+def _marks(folder: str) -> tuple[_Mark, ...]:
+    """Of the folder and of what is in it, in the order of names. Raises FileNotFoundError where there is none."""
+    marks = [_Mark.of("", os.stat(folder))]
+    for name in sorted(os.listdir(folder)):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            marks.append(_Mark.of(name, os.lstat(f"{folder}/{name}")))
+    return tuple(marks)
 
 
 def _known_by(key: SigningKey) -> tuple[str, float, float | None]:

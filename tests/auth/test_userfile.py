@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cargohold.auth import userfile
-from cargohold.auth.userfile import Entry, check_name, parse, read_file, read_lines, with_user, without_user
+from cargohold.auth.userfile import Entry, parse, read_file, read_lines, with_user, without_user
+from cargohold.types.names import LONGEST_USER, check_user_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ OTHER = f"$2b$07${SALT}{'y' * 31}"
 
 def _is_name(name: str) -> bool:
     try:
-        check_name(name)
+        check_user_name(name)
     except ValueError:
         return False
     return True
@@ -145,18 +146,11 @@ def test_stamps() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a:b", "#ann", " ann", "ann ", "a\tb", "a\nb", "\u2028", "\udcff", "\ufeffa"]
+    "name", ["a", "Ann Lee", "ann@example.com", "jürgen", "a#b", "a,b", "*", "x" * LONGEST_USER]
 )
-def test_what_is_no_name(name: str) -> None:
-    """A name that would not be read back from its line is refused."""
-    with pytest.raises(ValueError, match="name"):
-        check_name(name)
-
-
-@pytest.mark.parametrize("name", ["a", "Ann Lee", "ann@example.com", "jürgen", "a#b", "*", "x" * 255])
 def test_names(name: str) -> None:
-    """A name is anything else that can be printed."""
-    check_name(name)
+    """A name that a user may have is read back from its line."""
+    check_user_name(name)
     assert [line.name for line in read_lines(with_user(b"", name, HASH))] == [name]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cargohold.config import SettingsError, load
 from cargohold.config.checks import asks_for_login, sends_passwords_in_the_clear
+from cargohold.types.names import LONGEST_USER, check_user_name
 
 RULE = '[{"users": ["ann"], "actions": ["pull"]}]'
 ANONYMOUS = '[{"users": ["anonymous"], "actions": ["pull"]}]'
@@ -132,6 +135,18 @@ def test_logins_cross_a_network_in_the_clear() -> None:
 def test_what_does_not_go_together(settings: dict[str, str], begins: str) -> None:
     """Each contradiction is one line that names the setting to change."""
     assert problem(settings).startswith(begins)
+
+
+def test_users_are_named_as_in_their_file() -> None:
+    """Whoever can stand in the file of users can be named in the settings, and nobody else."""
+    for name in ("Ann Lee", "a,b", "j\u00fcrgen", "x" * LONGEST_USER):
+        check_user_name(name)
+        settings = load({"auth.required": "true", "auth.administrators": json.dumps([name])}, {})
+        assert settings.auth.administrators == (name,)
+    for name in ("", "a:b", "#a", " a", "a ", "a\tb", "\u2028", "x" * (LONGEST_USER + 1)):
+        with pytest.raises(ValueError, match="name"):
+            check_user_name(name)
+        assert "is no name" in problem({"auth.administrators": json.dumps([name])})
 
 
 @pytest.mark.parametrize(

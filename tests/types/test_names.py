@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from cargohold.types.digest import Digest
 from cargohold.types.errors import BlobUploadUnknown, DigestInvalid, NameInvalid, TagInvalid
-from cargohold.types.names import RepositoryName, Tag, UploadId, parse_reference
+from cargohold.types.names import (
+    LONGEST_USER,
+    RepositoryName,
+    Tag,
+    UploadId,
+    check_user_name,
+    parse_reference,
+)
 
 # As the specification writes them.
 NAME = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
@@ -144,3 +151,16 @@ def test_what_is_no_upload_id_is_unknown(text: str) -> None:
     """A name that was never given out is BLOB_UPLOAD_UNKNOWN, whatever is wrong with it."""
     with pytest.raises(BlobUploadUnknown):
         UploadId(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "a:b", "#ann", " ann", "ann ", "a\tb", "a\nb", "\u2028", "\udcff", "\ufeffa"),
+        "x" * (LONGEST_USER + 1),
+    ],
+)
+def test_what_is_no_name_of_a_user(name: str) -> None:
+    """A name that would not be read back from its line in a file of users is refused."""
+    with pytest.raises(ValueError, match="name"):
+        check_user_name(name)

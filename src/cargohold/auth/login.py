@@ -9,8 +9,8 @@ from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.protocols import Passwords, Proved, Unproved
 from cargohold.auth.remembered import Remembered
 from cargohold.auth.turns import Turns
-from cargohold.auth.userfile import check_name
 from cargohold.types.errors import TooManyRequests
+from cargohold.types.names import check_user_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ class Login:
 
     async def _prove(self, name: str, password: str, client: str) -> _Login:
         try:
-            check_name(name)
+            check_user_name(name)
         except ValueError as error:
             raise Malformed(str(error)) from None
         secret = _secret(client, f"{name}:{password}".encode("utf-8", "surrogatepass"))

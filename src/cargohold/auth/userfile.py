@@ -14,6 +14,8 @@ import stat
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from cargohold.types.names import check_user_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,7 +23,6 @@ MAX_BYTES = 16 * 2**20
 COSTS = range(4, 18)
 """The costs of bcrypt that are taken, as those that Apache's program writes: one more doubles the time."""
 DEFAULT_COST = 10
-MAX_NAME = 255
 
 # The 22nd character of a salt holds two bits of it: with another one bcrypt refuses the hash.
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
@@ -66,20 +67,6 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
     return content, found
 
 
-def check_name(name: str) -> None:
-    """Raises ValueError where no user can have the name."""
-    if not name:
-        raise ValueError("the name is empty")
-    if ":" in name:
-        raise ValueError("a name holds no colon")
-    if not name.isprintable():
-        raise ValueError("a name holds no control characters, and of white space the space alone")
-    if name.startswith("#") or name != name.strip():
-        raise ValueError("a name begins with no #, and neither begins nor ends with white space")
-    if len(name) > MAX_NAME:
-        raise ValueError(f"a name has at most {MAX_NAME} characters")
-
-
 def cost_of(text: str) -> int | None:
     """What a hash costs, as a power of two; None where no password can be checked against it."""
     match = _BCRYPT.fullmatch(text)
@@ -94,7 +81,7 @@ def read_line(text: str) -> tuple[str, str] | None:
     name, colon, rest = line.partition(":")
     if not colon:
         raise ValueError("it has no colon between a name and a hash")
-    check_name(name)
+    check_user_name(name)
     return name, rest.partition(":")[0].strip()
 
 

@@ -14,7 +14,7 @@ from cargohold.cli.settings_options import refuse, with_settings
 from cargohold.config.access import Action
 from cargohold.config.checks import asks_for_login
 from cargohold.types.errors import NameInvalid
-from cargohold.types.names import RepositoryName
+from cargohold.types.names import RepositoryName, check_user_name
 from cargohold.types.operations import Permission
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _user(_context: click.Context, _parameter: click.Parameter, name: str) -> st
             f"{name} stands for everyone who is logged in; write the name of one of them"
         )
     try:
-        userfile.check_name(name)
+        check_user_name(name)
     except ValueError as error:
         raise click.BadParameter(f"no user can have this name: {error}") from None
     return name

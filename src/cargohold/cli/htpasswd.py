@@ -13,6 +13,7 @@ from cargohold.auth import userfile
 from cargohold.cli.printing import print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.rewriting import rewrite
+from cargohold.types.names import check_user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ _LONGEST_INPUT = 4096
 
 def _name(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
     try:
-        userfile.check_name(name)
+        check_user_name(name)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     return name

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cargohold.config.kinds import Kind, Misfit, decoded, shown, whole, write_json
+from cargohold.types.names import check_user_name
 
 Action = Literal["pull", "push", "delete", "catalog"]
 
@@ -25,7 +26,6 @@ _ALGORITHMS = (
 )
 _SEGMENT = re.compile(r"\*\*|[a-z0-9._*-]+")
 _RATE = re.compile(r"([0-9]{1,9}) ?(?:/|per) ?([0-9]{0,6}) ?(second|minute|hour|day)s?")
-_NAME = re.compile(r"[^\s:,\x00-\x1f\x7f][^:,\x00-\x1f\x7f]{0,254}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -162,8 +162,10 @@ def _strings(value: object) -> tuple[str, ...]:
 
 def _check_names(names: tuple[str, ...]) -> None:
     for name in names:
-        if not _NAME.fullmatch(name):
-            raise Misfit(f"{shown(name)} is no name: it has no colon, comma or control character")
+        try:
+            check_user_name(name)
+        except ValueError as error:
+            raise Misfit(f"{shown(name)} is no name: {error}") from None
 
 
 def _read_names(value: object) -> tuple[str, ...]:

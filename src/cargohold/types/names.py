@@ -1,4 +1,4 @@
-r"""Names: repositories, tags and references, each valid from the moment it exists.
+r"""Names: repositories, tags and references, each valid from the moment it exists, and what users may be called.
 
 The grammars are those of the OCI Distribution Specification, "Pulling manifests", matched whole: a trailing newline
 is no match.
@@ -14,6 +14,7 @@ from cargohold.types.digest import Digest
 from cargohold.types.errors import BlobUploadUnknown, NameInvalid, TagInvalid
 
 LONGEST_REPOSITORY = 255
+LONGEST_USER = 255
 
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -76,3 +77,17 @@ class UploadId(str):
     def new(cls) -> UploadId:
         """A name that no one can guess, and that was not given out before."""
         return str.__new__(cls, str(uuid.uuid4()))
+
+
+def check_user_name(name: str) -> None:
+    """Raises ValueError where no user can have the name, since it would not be read back from where it is written."""
+    if not name:
+        raise ValueError("the name is empty")
+    if ":" in name:
+        raise ValueError("a name holds no colon")
+    if not name.isprintable():
+        raise ValueError("a name holds no control characters, and of white space the space alone")
+    if name.startswith("#") or name != name.strip():
+        raise ValueError("a name begins with no #, and neither begins nor ends with white space")
+    if len(name) > LONGEST_USER:
+        raise ValueError(f"a name has at most {LONGEST_USER} characters")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.http.tls import Renewal, Tls, TlsError, load
+from cargohold.http.tls import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Renewal, Tls, TlsError, load
 from tests.certificates import CLIENT, Authority, Pair
 
 if TYPE_CHECKING:
@@ -175,6 +175,51 @@ def test_what_is_no_good_is_said_once(
     assert renewal.look(at_once=True) is None
     assert len(caplog.records) == 2
     put(authority.issue(), tls, tmp_path)
+    assert renewal.look(at_once=True) is not None
+
+
+def test_what_could_not_be_put_to_use_is_offered_again(
+    authority: Authority, tls: Tls, tmp_path: Path
+) -> None:
+    """After a pause that doubles each time, up to an hour; at once where that is asked, or the files are others."""
+    put(authority.issue(), tls, tmp_path)
+    now = 0.0
+    renewal = Renewal(load(tls), uptime=lambda: now)
+    put(authority.issue(), tls, tmp_path)
+    assert renewal.look() is None
+    pause = FIRST_PAUSE_SECONDS
+    for _ in range(20):
+        assert renewal.look() is not None
+        renewal.put_off("a worker was killed")
+        now += pause - 1
+        assert renewal.look() is None
+        now += 1
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    assert renewal.look() is not None
+    renewal.put_off("a worker was killed")
+    assert renewal.look() is None
+    assert renewal.look(at_once=True) is not None
+    renewal.put_off("a worker was killed")
+    put(authority.issue(), tls, tmp_path)
+    assert renewal.look() is None
+    assert renewal.look() is not None
+    renewal.put_off("a worker was killed")
+    now += FIRST_PAUSE_SECONDS
+    assert renewal.look() is not None
+
+
+def test_what_is_refused_for_good_is_not_offered_again(
+    authority: Authority, tls: Tls, tmp_path: Path
+) -> None:
+    """However long it stays, unless that is asked for."""
+    put(authority.issue(), tls, tmp_path)
+    now = 0.0
+    renewal = Renewal(load(tls), uptime=lambda: now)
+    put(authority.issue(), tls, tmp_path)
+    assert renewal.look(at_once=True) is not None
+    renewal.refuse("its key is of an unknown kind")
+    now += 1e9
+    assert renewal.look() is None
     assert renewal.look(at_once=True) is not None
 
 

@@ -180,6 +180,23 @@ def test_a_pair_that_only_the_server_cannot_use_is_left_alone(running: Secured) 
     until_served(running, running.renew().fingerprint)
 
 
+def test_a_new_worker_that_dies_for_a_reason_of_its_own_costs_only_time(running: Secured) -> None:
+    """What killed it is said, and nothing of the certificate, which is tried again, and taken in the end."""
+    old = running.fingerprint()
+    processes = running.server.processes()
+    outcomes = running.folder / "outcomes"
+    outcomes.unlink()
+    outcomes.mkdir()  # new workers cannot write there, and die
+    new = running.renew()
+    until(lambda: "trying again in 10 seconds" in running.server.stderr())
+    assert "could not be put to use: a worker ended with exit code 1" in running.server.stderr()
+    assert "keys" not in running.server.stderr()
+    until(lambda: running.server.processes() == processes)
+    assert running.fingerprint() == old
+    outcomes.rmdir()
+    until_served(running, new.fingerprint)
+
+
 def test_a_worker_that_dies_is_replaced_by_one_with_the_new_certificate(running: Secured) -> None:
     """A renewal outlives the workers that it came to."""
     new = running.renew()

@@ -52,8 +52,9 @@ class Supervisor:
     called once, when all workers take requests.
 
     A certificate is renewed on SIGHUP, or when its files are seen to have changed: heirs are started beside
-    the workers, which retire when all heirs are ready. An heir that does not become so shows that the new
-    certificate is no good, and all stays as it was.
+    the workers, which retire when all heirs are ready. Where one does not become so all stays as it was: an
+    abort, granian's own, shows that the new certificate is no good; whatever else ends an heir, or holds it
+    up, says nothing about the certificate, which is tried again later.
     """
 
     def __init__(self, task: Work, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
@@ -114,7 +115,7 @@ class Supervisor:
         """Start heirs where there is a new certificate, and give up those that take too long."""
         now = time.monotonic()
         if now >= self._give_up_at:
-            self._disinherit(f"no worker was ready with it after {_START_SECONDS:g} seconds")
+            self._disinherit(f"not all workers were ready with it after {_START_SECONDS:g} seconds")
         busy = self._kill_at is not None or self._unready > 0 or self._heirs
         if self._renewal is None or busy or (now < self._look_at and not at_once):
             return
@@ -139,12 +140,15 @@ class Supervisor:
         assert self._task.credentials is not None
         self._renewal.accept(self._task.credentials)
 
-    def _disinherit(self, reason: str) -> None:
+    def _disinherit(self, reason: str, *, for_good: bool = False) -> None:
         for pid in self._heirs:
             self._retire(pid)
         self._end_succession()
         assert self._renewal is not None
-        self._renewal.refuse(reason)
+        if for_good:
+            self._renewal.refuse(f"{reason}; {USABLE_KEYS}")
+        else:
+            self._renewal.put_off(reason)
 
     def _retire(self, pid: int) -> None:
         os.kill(pid, RETIRE)
@@ -201,7 +205,8 @@ class Supervisor:
 
     def _bury(self, pid: int, code: int) -> None:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if code and self._kill_at is None:
+        told_to = pid in self._retired and code == -RETIRE  # that early that it could not listen
+        if code and not told_to and self._kill_at is None:
             _log.error("worker %d ended with %s", pid, how)
         for seat in self._seats:
             if seat.pid == pid:
@@ -209,7 +214,7 @@ class Supervisor:
                 self._mourn(seat, code)
         self._retired.discard(pid)
         if self._heirs.pop(pid, None) and self._kill_at is None:
-            self._disinherit(f"a worker ended with {how} as it started; {USABLE_KEYS}")
+            self._disinherit(f"a worker ended with {how} as it started", for_good=code == -signal.SIGABRT)
 
     def _mourn(self, seat: _Seat, code: int) -> None:
         """Decide what becomes of the place of a worker that ended."""

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Found = tuple[bytes, bytes, bytes | None] | str  # contents, or why they cannot be had
+
 WARN_SECONDS: Final = 14 * 86400
+FIRST_PAUSE_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 3600.0
 USABLE_KEYS: Final = (
     "RSA keys of 2048 to 4096 bits, ECDSA keys on P-256 or P-384, and Ed25519 keys can be used"
 )
@@ -83,11 +87,19 @@ def load(tls: Tls) -> Credentials:
 class Renewal:
     """Looks whether the files of `current`, the credentials in use, were replaced, and by what."""
 
-    def __init__(self, current: Credentials, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        current: Credentials,
+        clock: Callable[[], float] = time.time,
+        uptime: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.current = current
-        self._seen: tuple[bytes, bytes, bytes | None] | str | None = None
-        self._refused: tuple[bytes, bytes, bytes | None] | str | None = None
+        self._seen: Found | None = None
+        self._held_back: Found | None = None
+        self._until = math.inf
+        self._pause = FIRST_PAUSE_SECONDS
         self._clock = clock
+        self._uptime = uptime
         self._warned = -math.inf
 
     def look(self, *, at_once: bool = False) -> Credentials | None:
@@ -99,13 +111,12 @@ class Renewal:
         self._warn()
         current = self.current
         try:
-            found: tuple[bytes, bytes, bytes | None] | str = _read(current.tls)
+            found: Found = _read(current.tls)
         except TlsError as error:
             found = str(error)
         settled = at_once or found == self._seen
-        known = found == (current.certificate, current.key, current.client_ca) or (
-            found == self._refused and not at_once
-        )
+        held_back = found == self._held_back and self._uptime() < self._until
+        known = found == (current.certificate, current.key, current.client_ca) or (held_back and not at_once)
         self._seen = found
         if known and at_once:
             _log.info("the files of the certificate have not changed")
@@ -121,12 +132,31 @@ class Renewal:
 
     def refuse(self, reason: str) -> None:
         """Log why what was seen last is not used; it is offered again only where it is asked for `at_once`."""
-        self._refused = self._seen
+        self._hold_back(math.inf)
         _log.error("the certificate in use stays, as the new one cannot be used: %s", reason)
+
+    def put_off(self, reason: str) -> None:
+        """Log what kept the workers from taking what was seen last; it is offered again after a pause.
+
+        The pause is longer each time that the same contents are put off, up to LONGEST_PAUSE_SECONDS.
+        """
+        again = self._held_back == self._seen and self._until < math.inf
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS) if again else FIRST_PAUSE_SECONDS
+        self._hold_back(self._uptime() + self._pause)
+        _log.error(
+            "the certificate in use stays for now, as the new one could not be put to use: %s;"
+            " trying again in %g seconds, or at a SIGHUP",
+            reason,
+            self._pause,
+        )
+
+    def _hold_back(self, until: float) -> None:
+        self._held_back, self._until = self._seen, until
 
     def accept(self, credentials: Credentials) -> None:
         """Log that these are in use now."""
         self.current = credentials
+        self._held_back = None
         _log.info(
             "new connections get the new certificate, which is valid until %s", _date(credentials.expires)
         )

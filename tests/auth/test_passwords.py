@@ -109,12 +109,13 @@ def test_right_costs_its_own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("", "the password is empty"),
         ("a\0b", "a password holds no NUL"),
+        (f"chd_{'a_-0' * 10}abc", "a password does not look like the secret of a robot"),
         ("a" * 73, "a password has at most 72 bytes in UTF-8, this one has 73"),
         ("\u00fc" * 37, "a password has at most 72 bytes in UTF-8, this one has 74"),
     ],
 )
 def test_passwords_that_cannot_be_hashed(password: str, message: str) -> None:
-    """What bcrypt would not hash whole is refused where it is set."""
+    """What nobody could log in by is refused where it is set."""
     with pytest.raises(ValueError, match=message):
         check_password(password)
     with pytest.raises(ValueError, match=message):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 
+from cargohold.auth.robots import SECRET
 from cargohold.types.errors import TooManyRequests
 
 if TYPE_CHECKING:
@@ -53,11 +54,13 @@ class PasswordChecks:
 
 
 def check_password(password: str) -> None:
-    """Raises ValueError where bcrypt cannot hash the whole of a password."""
+    """Raises ValueError where nobody could log in by it: bcrypt cannot hash the whole, or it looks like a secret."""
     if not password:
         raise ValueError("the password is empty")
     if "\0" in password:
         raise ValueError("a password holds no NUL")
+    if SECRET.fullmatch(password):
+        raise ValueError("a password does not look like the secret of a robot: chd_ and 43 letters")
     length = len(password.encode())
     if length > LONGEST_PASSWORD:
         raise ValueError(f"a password has at most {LONGEST_PASSWORD} bytes in UTF-8, this one has {length}")

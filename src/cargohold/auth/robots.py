@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from cargohold.storage.state import State
 
 _KIND = "robot"
-_SECRET = re.compile(r"chd_[A-Za-z0-9_-]{43}")
+SECRET = re.compile(r"chd_[A-Za-z0-9_-]{43}")
+"""What a secret looks like, and so no password may."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/-]{0,127}")
 _SECRET_BYTES = 32
 
@@ -39,7 +41,7 @@ class Robots:
 
     async def prove(self, name: str, password: str) -> Proved | None:
         """See `Passwords`."""
-        if not name or _SECRET.fullmatch(password) is None:
+        if not name or SECRET.fullmatch(password) is None:
             return None
         hashed = _hash(password)
         robot = self._state.find_robot_by_hash(hashed)

@@ -86,6 +86,22 @@ def test_a_certificate_that_is_not_pem(
     assert "holds no certificate in PEM, or a damaged one" in refusal(tls)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_comments_in_any_encoding(authority: Authority, tls: Tls, tmp_path: Path, encoding: str) -> None:
+    """Names beside certificates, as bundles of authorities have them, are no damage; within one they are."""
+    pair = authority.issue()
+    comment = "# Fréjus, Fundación\n".encode(encoding)
+    (tmp_path / "certificate").write_bytes(comment + pair.pem + comment)
+    (tmp_path / "key").write_bytes(comment + pair.key_pem())
+    authority.write(tmp_path / "clients")
+    clients = (tmp_path / "clients").read_bytes()
+    (tmp_path / "clients").write_bytes(comment + clients + comment + pair.pem)
+    asking = Tls(tls.certificate, tls.key, client_ca=str(tmp_path / "clients"))
+    assert load(asking).certificate == comment + pair.pem + comment
+    (tmp_path / "clients").write_bytes(clients.replace(b"\nM", b"\n\xe9M", 1))
+    assert "tls.client_ca" in refusal(asking)
+
+
 def test_a_key_that_is_not_pem(authority: Authority, tls: Tls, tmp_path: Path) -> None:
     """A certificate in the place of the key, or a key that is damaged, is told apart from a key."""
     pair = authority.issue()

@@ -147,6 +147,8 @@ def greets(secure: Secured, context: ssl.SSLContext) -> bool:
 def test_certificates_of_clients(tmp_path: Path, rule: str, version: ssl.TLSVersion) -> None:
     """A client's certificate is one of the authority's, valid and for clients; where it is required there is one."""
     mine, other = Authority("mine").write(tmp_path / "clients"), Authority("other")
+    comment = "# Főtanúsítvány\n".encode()
+    (tmp_path / "clients").write_bytes(comment + (tmp_path / "clients").read_bytes() + comment)
     rules = {"client_ca": str(tmp_path / "clients"), "client_certificates": rule}
     with secured(tmp_path, rules=rules) as secure:
         cases = {

@@ -202,7 +202,7 @@ def _checked(tls: Tls, certificate: bytes, key: bytes, client_ca: bytes | None) 
 
 def _check_certificates(setting: str, path: str, content: bytes) -> None:
     try:
-        text = content.decode("ascii")
+        text = _text(content)
         if _END not in text:
             raise ValueError("no certificate")  # noqa: TRY301 - the message is the same
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
@@ -211,6 +211,11 @@ def _check_certificates(setting: str, path: str, content: bytes) -> None:
             f"{setting}: {path} holds no certificate in PEM, or a damaged one; give a file that begins with"
             " -----BEGIN CERTIFICATE-----"
         ) from error
+
+
+def _text(content: bytes) -> str:
+    """Certificates in ASCII; what stands between them may be in any encoding, and what they hold may not."""
+    return content.decode("ascii", "backslashreplace")
 
 
 def _check_key(context: ssl.SSLContext, tls: Tls, certificate: bytes, key: bytes) -> None:
@@ -243,7 +248,7 @@ def _expiry(context: ssl.SSLContext, tls: Tls, certificate: bytes) -> float:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(cadata=certificate.decode("ascii").partition(_END)[0] + _END)
+    client.load_verify_locations(cadata=_text(certificate).partition(_END)[0] + _END)
     requests, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = client.wrap_bio(answers, requests), context.wrap_bio(requests, answers, server_side=True)
     try:

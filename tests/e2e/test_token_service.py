@@ -215,5 +215,5 @@ def test_key_that_others_may_read(start: Start, users: Path, tmp_path: Path) -> 
     assert server.stop() == 0
     (path,) = (tmp_path / "data" / "cargohold" / "keys").glob("*.jwk")
     path.chmod(0o644)
-    with pytest.raises(AssertionError, match=rf"\ncargohold: .*{path.name} is a private key that others"):
+    with pytest.raises(AssertionError, match=rf"cargohold: .*{path.name} is a private key that others"):
         start(settings, storage=tmp_path / "data")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cargohold.http.tls import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Renewal, Tls, TlsError, load
 from tests.certificates import CLIENT, Authority, Pair
@@ -100,6 +104,31 @@ def test_comments_in_any_encoding(authority: Authority, tls: Tls, tmp_path: Path
     assert load(asking).certificate == comment + pair.pem + comment
     (tmp_path / "clients").write_bytes(clients.replace(b"\nM", b"\n\xe9M", 1))
     assert "tls.client_ca" in refusal(asking)
+
+
+FORMS = {
+    "PKCS #8": "pkcs8 -topk8 -nocrypt",
+    "SEC 1": "ec",
+    "with its parameters": "ecparam -name prime256v1 -genkey",
+    "PKCS #1": "genrsa -traditional 2048",
+    "newer PKCS #8": "genrsa 2048",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("lines", [b"\n", b"\r\n"])
+def test_forms_of_keys(authority: Authority, tls: Tls, tmp_path: Path, form: str, lines: bytes) -> None:
+    """Every form of a key that openssl writes is taken, also in the file of its certificate."""
+    given = authority.issue().key_pem()
+    written = subprocess.run(
+        ["openssl", *FORMS[form].split()], input=given, capture_output=True, timeout=30, check=True
+    ).stdout
+    key = load_pem_private_key(written, None)
+    assert isinstance(key, EllipticCurvePrivateKey | RSAPrivateKey)
+    both = authority.issue(key=key).pem + written
+    for path in (tmp_path / "certificate", tmp_path / "key"):
+        path.write_bytes(both.replace(b"\n", lines))
+    assert load(tls).key == both.replace(b"\n", lines)
 
 
 def test_a_key_that_is_not_pem(authority: Authority, tls: Tls, tmp_path: Path) -> None:

@@ -20,9 +20,12 @@ WARN_SECONDS: Final = 14 * 86400
 FIRST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 3600.0
 USABLE_KEYS: Final = (
-    "RSA keys of 2048 to 4096 bits, ECDSA keys on P-256 or P-384, and Ed25519 keys can be used"
+    "RSA keys of 2048, 3072 or 4096 bits, ECDSA keys on P-256 or P-384, and Ed25519 keys can be used"
 )
 
+_RSA_BITS: Final = 2048, 3072, 4096
+_LEAST_EXPONENT: Final = 65537
+_CURVES: Final = "secp256r1", "secp384r1"
 _DAY: Final = 86400
 _HAS_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 _NOT_YET_VALID: Final = 9  # X509_V_ERR_CERT_NOT_YET_VALID
@@ -195,6 +198,8 @@ def _checked(tls: Tls, certificate: bytes, key: bytes, client_ca: bytes | None) 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _check_certificates("tls.certificate", tls.certificate, certificate)
     _check_key(context, tls, certificate, key)
+    if not _is_served(key):
+        raise TlsError(f"tls.key: {tls.key} is of a kind that cannot be served; {USABLE_KEYS}")
     if client_ca is not None:
         _check_certificates("tls.client_ca", str(tls.client_ca), client_ca)
     return Credentials(tls, certificate, key, client_ca, _expiry(context, tls, certificate))
@@ -241,6 +246,26 @@ def _check_key(context: ssl.SSLContext, tls: Tls, certificate: bytes, key: bytes
     finally:
         for descriptor in files:
             os.close(descriptor)
+
+
+def _is_served(key: bytes) -> bool:
+    """Whether granian's TLS library takes such a key: where it does not, it would take the process down."""
+    # Half as much again as the rest of the program's memory at the start: not wanted where no certificate is.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        found = load_pem_private_key(key, None)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    if isinstance(found, RSAPrivateKey):
+        return found.key_size in _RSA_BITS and found.public_key().public_numbers().e >= _LEAST_EXPONENT
+    if isinstance(found, EllipticCurvePrivateKey):
+        return found.curve.name in _CURVES
+    return isinstance(found, Ed25519PrivateKey)
 
 
 def _expiry(context: ssl.SSLContext, tls: Tls, certificate: bytes) -> float:

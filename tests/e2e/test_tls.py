@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import signal
 import ssl
 import subprocess
@@ -176,6 +177,18 @@ def test_what_cannot_be_served_is_said(
     assert done.returncode == 1
     assert done.stderr.startswith(f"cargohold: {words}")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_redirect_says_where_it_is(
+    start: Start, settings: dict[str, object], trust: ssl.SSLContext
+) -> None:
+    """The log names its address, also where the kernel chose the port, and it leads to the registry."""
+    server = start({**settings, "tls.redirect_port": 0})
+    found = re.search(rf"(http://127\.0\.0\.1:\d+) is sent to {server.url}\n", server.log)
+    assert found is not None, server.log
+    with httpx2.Client(verify=trust, follow_redirects=True) as session:
+        answer = session.get(f"{found[1]}/v2/")
+    assert (str(answer.url), answer.status_code) == (f"{server.url}/v2/", 200)
 
 
 def test_memory_when_idle(start: Start, settings: dict[str, object], trust: ssl.SSLContext) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cargohold.http.redirect import HEAD_BYTES, MOST_CONNECTIONS, answer_to
 from tests.http.securing import secured
-from tests.http.serving import until
+from tests.http.serving import ECHO, PROJECT, until
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
@@ -160,6 +163,18 @@ def test_the_public_address(tmp_path: Path) -> None:
         with Wire(f"http://127.0.0.1:{port}") as wire:
             assert wire.ask("GET", "/v2/")["location"] == "https://registry.example.com/v2/"
         assert secure.server.stop() == 0
+
+
+def test_a_port_in_use_is_refused(running: Secured, plain: int, tmp_path: Path) -> None:
+    """It is said which setting has to change, in one line."""
+    tls = {"certificate": str(running.folder / "certificate"), "key": str(running.folder / "key")}
+    command = [sys.executable, "-m", ECHO, str(tmp_path), json.dumps({"tls": tls, "redirect_port": plain})]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"cargohold: tls.redirect_port: cannot listen on 127.0.0.1:{plain}: Address already in use;"
+        " choose another port\n"
+    )
 
 
 def test_it_outlives_a_renewal(tmp_path: Path) -> None:

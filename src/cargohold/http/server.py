@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import resource
 import sys
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Tls", "serve"]
 
 _ENOUGH_DESCRIPTORS = 65536
+
+_log = logging.getLogger(__name__)
 
 
 def serve(  # noqa: PLR0913 - each is a switch of the command line
@@ -63,10 +66,10 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
             listeners = _listen(socket, lambda: listen_unix(socket, workers))
         else:
             listeners = _listen(f"{host}:{port}", lambda: listen_tcp(host, port, workers, share=share_port))
-        plain = None
+        redirect = None
         if tls and redirect_port is not None and not socket:
-            where = f"{host}:{redirect_port}"
-            (plain,) = _listen(where, lambda: listen_tcp(host, redirect_port, 1, share=share_port))
+            plain = _listen_plain(host, redirect_port, share=share_port)
+            redirect = Redirect(plain, listeners[0].getsockname()[1], _authority(public_url))
     except (TlsError, _CannotListenError) as error:
         sys.stderr.write(f"cargohold: {error}\n")
         return 1
@@ -76,10 +79,11 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     gc.freeze()  # what is loaded stays in pages that the workers share
 
     def announce() -> None:
+        if redirect is not None:
+            _log.info("%s is sent to %s", address_of(redirect.listener), address)
         if ready is not None:
             ready(address)
 
-    redirect = Redirect(plain, listeners[0].getsockname()[1], _authority(public_url)) if plain else None
     task = Work(application_factory, http2, stop_timeout, credentials, redirect)
     try:
         return _run(task, listeners, announce)
@@ -99,6 +103,15 @@ def _listen(where: str, listen: Callable[[], list[sockets.socket]]) -> list[sock
     except OSError as error:
         raise _CannotListenError(
             f"cannot listen on {where}: {error.strerror}; choose another address"
+        ) from error
+
+
+def _listen_plain(host: str, port: int, *, share: bool) -> sockets.socket:
+    try:
+        return listen_tcp(host, port, 1, share=share)[0]
+    except OSError as error:
+        raise _CannotListenError(
+            f"tls.redirect_port: cannot listen on {host}:{port}: {error.strerror}; choose another port"
         ) from error
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.http.worker import MAX_CONNECTIONS
 from tests.http.serving import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.http.serving import Serving
@@ -84,7 +87,39 @@ def test_connections_leave_descriptors_for_files(tmp_path: Path) -> None:
         assert [wire.response().status for wire in others] == [200] * 300
 
 
-@pytest.mark.slow
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """As many of them in this process as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("descriptors")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_silent_connections_block_nobody(tmp_path: Path, workers: int) -> None:
+    """While those that send nothing, or half of something, are fewer than a worker takes, others are answered."""
+    halves = [b"", b"GET /v2/ HTTP/1.1\r\nHost: regi", b"PUT /hash HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+    with serving(tmp_path, workers=workers) as server:
+        for number in range(MAX_CONNECTIONS - 1):
+            server.connect().send(halves[number % len(halves)])
+        for _ in range(20):
+            with server.connect() as wire:
+                assert wire.ask("GET", "/v2/").status == 200
+
+
+def test_silent_connections_give_way(tmp_path: Path) -> None:
+    """Where they are more than a worker takes, those that wait are answered once the silent ones have been let go."""
+    with serving(tmp_path, descriptors=200) as server:
+        silent = [server.connect() for _ in range(100)]
+        for wire in silent[::2]:
+            wire.send(b"GET /v2/ HTTP/1.1\r\nHost: regi")
+        late = server.connect()
+        late.socket.settimeout(60)
+        assert late.ask("GET", "/v2/").status == 200
+
+
 def test_silent_clients_are_let_go(tmp_path: Path) -> None:
     """Over HTTP/1 a client that sends nothing, half a head, or no second request, loses its connection."""
     with serving(tmp_path) as server:

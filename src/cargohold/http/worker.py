@@ -32,15 +32,18 @@ if TYPE_CHECKING:
     from cargohold.http.tls import Credentials
     from cargohold.messages import Headers
 
-# Of one worker; more wait until one of these ends. Idle ones count, so there are many.
+# Of one worker; more wait until one of these ends. Idle ones count, so there are many; each may hold buffers without
+# a login, so there are no more.
 MAX_CONNECTIONS = 1024
+# For a request's head, from the connection or the answer before it: who is silent gives way to those that wait.
+HEAD_MILLISECONDS = 10_000
 # Of one connection: what a stalled transfer may hold. Uploads are no faster with more.
 BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
 HTTP2_PING_MILLISECONDS = 30_000
 RETIRE = signal.SIGUSR1
-# What granian gives a handshake (10) and then the head of a request (30): a connection has been used by then.
-RETIREMENT_SECONDS = 45.0
+# What granian gives a handshake (10) and then the head of a request (10): a connection has been used by then.
+RETIREMENT_SECONDS = 25.0
 _CLOSE = ("connection", "close")
 _LAST_REQUESTS_SECONDS = 2.0
 _OVERTIME_SECONDS = 5
@@ -76,7 +79,7 @@ class _Granian(Server):
             websockets=False,
             backpressure=_most_connections(),
             runtime_blocking_threads=FILE_THREADS,
-            http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES),
+            http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES, header_read_timeout=HEAD_MILLISECONDS),
             http2_settings=HTTP2Settings(
                 max_frame_size=BUFFER_BYTES,
                 max_headers_size=BUFFER_BYTES,

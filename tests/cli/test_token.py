@@ -172,7 +172,6 @@ def test_name_that_is_taken(storage: Path) -> None:
     ("words", "message"),
     [
         (["create", "ci"], "Missing option '--repository'"),
-        (["create", "--repository", "a"], "Missing argument 'NAME'"),
         (["create", "a b", "--repository", "a"], "'a b' is no name for a robot: write up to 128 letters"),
         (["create", "ci", "--repository", "A/*"], "'A/*' is no pattern of repositories: write segments"),
         (["create", "ci", "--repository", ""], "is no pattern of repositories"),

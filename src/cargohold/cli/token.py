@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, get_args
@@ -60,7 +61,7 @@ def token() -> None:
 
 
 @token.command()
-@click.argument("name")
+@click.argument("name", default=lambda: f"robot-{secrets.token_hex(4)}", required=False)
 @click.option(
     "--repository",
     "patterns",
@@ -94,7 +95,7 @@ def create(
 ) -> None:
     """Make the robot NAME and print its secret, which is never shown again.
 
-    It is used as a password; any user name goes with it.
+    It is used as a password; any user name goes with it. Without a NAME one is made up, and told on standard error.
     """
     from cargohold.auth.grants import Grant, Grants  # noqa: PLC0415 - see `_robots`
     from cargohold.auth.robots import check_name  # noqa: PLC0415

@@ -7,6 +7,7 @@ them may live. Nothing else is written down: the loss of a command at any moment
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -83,6 +84,10 @@ class SigningKey(msgspec.Struct, frozen=True):
     def lasts(self, now: float) -> bool:
         """Whether what it signed is still to be accepted."""
         return self.until is None or now < self.until
+
+
+# What is wrong with one file, and not with the disk.
+_OF_THIS_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP})
 
 
 class _Mark(NamedTuple):
@@ -260,7 +265,9 @@ def _read(folder: str) -> tuple[list[SigningKey], list[str]]:
             keys.append(_load(f"{folder}/{name}"))
         except FileNotFoundError:
             continue  # removed meanwhile
-        except PermissionError as error:
+        except OSError as error:
+            if error.errno not in _OF_THIS_FILE:
+                raise
             problems.append(
                 f"{folder}/{name} cannot be read: {error.strerror}; give it to the user that serves"
             )

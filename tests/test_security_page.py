@@ -107,7 +107,7 @@ HELD: dict[str, dict[str, str]] = {
         "auth/test_issuer_attacks.py": "test_another_repository",
         "auth/test_bearer_claims.py": "test_token_for_another_repository",
         "e2e/test_foreign_tokens.py": "test_token_opens_what_it_names",
-        "e2e/test_leaks.py": "test_a_token_mounts_what_it_names",
+        "e2e/test_leaks.py": "test_a_token_mounts_what_its_user_may_pull",
     },
     "With `cargohold keys rotate --now`": {"e2e/test_token_service.py": "test_rotation_at_once"},
     "Secrets of robots and refresh tokens": {

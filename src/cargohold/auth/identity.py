@@ -57,28 +57,28 @@ class Identity(msgspec.Struct, frozen=True):
         return self.authority.allows(permission, repository)
 
     def view(self) -> Sight | None:
-        """Which repositories exist for it, where content is looked for: those that it may pull from; None: all."""
-        return None if self is EVERYONE else Sight(self.authority, self.scope)
+        """Which repositories exist for it, where content is looked for; None: all.
+
+        They are those that its user may pull from, whatever a token was issued for.
+        """
+        return None if self is EVERYONE else Sight(self.authority)
 
     def catalog_view(self) -> Sight | None:
         """Which repositories the catalog shows it; None: all.
 
-        They are those that its user may pull from, whatever a token was issued for. All to the token of a foreign
-        service that grants the catalog: no other place of such a token could say which repositories its user may pull.
+        All to the token of a foreign service that grants the catalog: no other place of such a token could say which
+        repositories its user may pull.
         """
-        return None if self is EVERYONE or isinstance(self.authority, Scope) else Sight(self.authority)
+        return None if isinstance(self.authority, Scope) else self.view()
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """See `storage.protocols.View`: what an authority, and a token's scope where there is one, let pull."""
+    """See `storage.protocols.View`: what an authority lets pull."""
 
     authority: Authority
-    scope: Scope | None = None
 
     def __call__(self, repository: RepositoryName) -> bool:
         """Whether it may be pulled from."""
-        if self.scope is not None and not self.scope.allows(Permission.PULL, repository):
-            return False
         return self.authority.allows(Permission.PULL, repository)
 
 

@@ -71,14 +71,12 @@ class Logins:
         tokens: list[Tokens] = [issuer]
         if has_keys(settings):
             tokens.append(_foreign_tokens(settings, later=later))
-        limit = settings.limits
-        attempts = (
-            FailedLogins(limit.failed_logins, counters, allow=limit.allow)
-            if limit.failed_logins and counters is not None
-            else None
-        )
         login = Login(
-            [robots, *others], tokens, anonymous=rules.anonymous, attempts=attempts, remember=auth.remember
+            [robots, *others],
+            tokens,
+            anonymous=rules.anonymous,
+            attempts=_attempts(settings, counters),
+            remember=auth.remember,
         )
         self.guard = Guard(login, _challenge(settings), admitted=admitted)
         token_routes = TokenRoutes(
@@ -124,6 +122,13 @@ def rules_of(settings: Settings) -> Rules:
         administrators=auth.administrators,
         default=None if auth.default is None else permissions(auth.default),
     )
+
+
+def _attempts(settings: Settings, counters: Counters | None) -> FailedLogins | None:
+    rate = settings.limits.failed_logins
+    if not rate or counters is None:
+        return None
+    return FailedLogins(rate, counters, allow=settings.limits.allow)
 
 
 def permissions(actions: Iterable[str]) -> frozenset[Permission]:

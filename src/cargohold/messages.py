@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from cargohold.auth.identity import Identity
+    from cargohold.types.operations import Operation
 
 Headers = list[tuple[str, str]]
 
@@ -43,7 +44,9 @@ class RequestHeaders(Protocol):
 
 
 class Body(Protocol):
-    """A request's body, to be read once."""
+    """A request's body, to be read once; `received` is how many bytes of it have come."""
+
+    received: int
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The pieces as they arrive, none of them empty.
@@ -60,6 +63,7 @@ class Request:
     `path` is percent-decoded, `query` is not; `client` is an address or empty (Unix socket); `length` is the
     announced length of the body in bytes, None where it was not announced (chunked). `host` is what the client
     calls the server, with the port, or empty. `identity` is who asks: everyone, until the guard has found out.
+    `operation` is what is asked: None, until the router has found out. `id` is what logs and traces call the request.
     """
 
     __slots__ = (
@@ -67,9 +71,11 @@ class Request:
         "client",
         "headers",
         "host",
+        "id",
         "identity",
         "length",
         "method",
+        "operation",
         "path",
         "query",
         "scheme",
@@ -98,6 +104,8 @@ class Request:
         self.scheme = scheme
         self.host = host
         self.identity: Identity = EVERYONE
+        self.operation: Operation | None = None
+        self.id = ""
 
 
 class Empty(msgspec.Struct, frozen=True):

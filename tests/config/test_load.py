@@ -30,7 +30,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "http2": ("true", True),
     "read_only": ("true", True),
     "deletion": ("false", False),
-    "log_level": ("debug", "debug"),
+    "log.level": ("debug", "debug"),
     "storage.path": ("/srv/registry", "/srv/registry"),
     "manifests.allow_tag_deletion": ("true", True),
     "manifests.allow_sparse": ("true", True),
@@ -42,6 +42,16 @@ OTHERS: dict[str, tuple[str, object]] = {
     "http.headers": ('{"X-A": "b"}', {"x-a": "b"}),
     "http.cors.origins": ('["https://a.example"]', ("https://a.example",)),
     "server.public_url": ("https://registry.example/", "https://registry.example"),
+    "server.drain": ("5s", 5.0),
+    "server.stop_timeout": ("1m", 60.0),
+    "server.reuse_port": ("true", True),
+    "log.format": ("json", "json"),
+    "log.requests": ("false", False),
+    "metrics.access": ("everyone", "everyone"),
+    "metrics.recount": ("1h", 3600.0),
+    "tracing.endpoint": ("http://127.0.0.1:4318/v1/traces", "http://127.0.0.1:4318/v1/traces"),
+    "tracing.sample": ("0.1", 0.1),
+    "tracing.service": ("images", "images"),
     "server.trusted_proxies": ('["10.0.0.0/8", "unix"]', ("10.0.0.0/8", "unix")),
     "auth.htpasswd": ("/etc/users", "/etc/users"),
     "auth.required": ("true", True),
@@ -123,7 +133,7 @@ def test_defaults() -> None:
     assert settings.manifests.max_bytes == 4194304
     assert (settings.uploads.timeout, settings.uploads.stall_timeout) == (3600, 60)
     assert (settings.lists.default_page, settings.lists.max_page) == (100, 1000)
-    assert (settings.http.headers, settings.http.cors.origins, settings.log_level) == ({}, (), "info")
+    assert (settings.http.headers, settings.http.cors.origins, settings.log.level) == ({}, (), "info")
 
 
 def test_every_setting_is_tried() -> None:

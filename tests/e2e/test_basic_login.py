@@ -247,7 +247,7 @@ def test_a_network_that_guesses_holds_up_nobody_who_comes_anew(start: Start, fil
 
 def test_no_password_is_logged(start: Start, file: Path) -> None:
     """Whatever becomes of a login, the log at its most talkative holds neither password nor header nor hash."""
-    server = start({"auth.htpasswd": file, "log_level": "debug"})
+    server = start({"auth.htpasswd": file, "log.level": "debug"})
     for header in (
         ANN,
         authorization("ann", "gue55"),

@@ -195,7 +195,7 @@ def test_restart(start: Start, users: Path, tmp_path: Path) -> None:
     with Wire(first.url) as wire:
         body = granted(wire, offline_token="true")
     assert first.stop() == 0
-    second = start({**settings, "log_level": "debug"}, storage=tmp_path / "data")
+    second = start({**settings, "log.level": "debug"}, storage=tmp_path / "data")
     with Wire(second.url) as wire:
         assert status(wire, body["token"]) == 404
         form = urlencode({"grant_type": "refresh_token", "refresh_token": body["refresh_token"]}).encode()

@@ -26,6 +26,7 @@ START = "/v2/team/app/blobs/uploads/"
 # Every request that is an operation, with the permission that the story of each method asks for.
 REQUESTS: list[tuple[str, str, Permission]] = [
     *((method, "/v2/", Permission.ENTER) for method in ("GET", "HEAD")),
+    *((method, "/metrics", Permission.ENTER) for method in ("GET", "HEAD")),
     *((method, "/v2/_catalog", Permission.CATALOG) for method in ("GET", "HEAD")),
     *(
         (method, path, Permission.PULL)
@@ -48,8 +49,8 @@ REQUESTS: list[tuple[str, str, Permission]] = [
     ("PUT", f"{UPLOAD}?digest={ABSENT}", Permission.PUSH),
     ("DELETE", UPLOAD, Permission.PUSH),
 ]
-OPEN = {operations.RequestToken, operations.PublishKeys}
-"""What is asked by those who want to know how to log in, and by those who verify what we have signed."""
+OPEN = {operations.RequestToken, operations.PublishKeys, operations.CheckHealth, operations.CheckReady}
+"""Asked by who wants to know how to log in, by who verifies what we have signed, and by load balancers."""
 
 
 def kinds() -> set[type[Operation]]:
@@ -84,7 +85,7 @@ def guarded(htpasswd: Path, tmp_path: Path, **others: object) -> Registry:
 
 
 def test_every_operation_is_guarded() -> None:
-    """Each operation needs a permission, but for the two that hand out tokens and keys; the table has each of them."""
+    """Each operation needs a permission, but for those that are open on purpose; the table has each of them."""
     asked = {type(route(method, *_split(target))) for method, target, _ in REQUESTS}
     assert asked == kinds() - OPEN
     for method, target, permission in REQUESTS:

@@ -10,7 +10,7 @@ import pytest
 
 from cargohold.auth.identity import EVERYONE, Identity, Kind
 from cargohold.config import Settings, load
-from cargohold.config.settings import Rates
+from cargohold.config.sections import Rates
 from cargohold.http.limiting import Limiter, limit
 from cargohold.http.middleware import answer_errors
 from cargohold.messages import Empty

@@ -50,11 +50,14 @@ class Pieces:
 
     def __init__(self, pieces: Sequence[bytes], error: BaseException | None = None) -> None:
         self.pieces = list(pieces)
+        self.received = 0
         self._error = error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while self.pieces:
-            yield self.pieces.pop(0)
+            piece = self.pieces.pop(0)
+            self.received += len(piece)
+            yield piece
         if self._error is not None:
             raise self._error
 
@@ -76,6 +79,11 @@ class Reply:
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
+
+    @property
+    def lasting(self) -> list[tuple[str, str]]:
+        """The headers that another answer of the same kind has too: all but the request's id."""
+        return [line for line in self.headers if line[0] != "x-request-id"]
 
     @property
     def json(self) -> Any:

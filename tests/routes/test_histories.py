@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cargohold.config import Settings
-from cargohold.config.settings import Manifests
+from cargohold.config.sections import Manifests
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.types.oci import OCI_INDEX
 from tests.e2e.strays import strays

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cargohold.config import Settings
-from cargohold.config.settings import Manifests
+from cargohold.config.sections import Manifests
 from cargohold.types.oci import OCI_MANIFEST
 from tests.registry.documents import (
     ABSENT,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cargohold.config import Settings
-from cargohold.config.settings import Manifests
+from cargohold.config.sections import Manifests
 from cargohold.types.oci import OCI_INDEX, OCI_MANIFEST
 from tests.registry.documents import (
     ABSENT,

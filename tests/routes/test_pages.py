@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cargohold.config import Settings
-from cargohold.config.settings import Lists
+from cargohold.config.sections import Lists
 from tests.registry.documents import index, sha256
 from tests.routes.caller import Registry, Reply
 

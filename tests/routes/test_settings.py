@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cargohold.config import Settings
-from cargohold.config.settings import Cors, Http, Manifests
+from cargohold.config.sections import Cors, Http, Manifests
 from cargohold.types.oci import OCI_MANIFEST
 from tests.registry.documents import ABSENT, ABSENT_CONTENT, LAYER, image, index, sha256
 from tests.routes.caller import Registry

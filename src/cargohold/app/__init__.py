@@ -14,6 +14,7 @@ from cargohold.config import load
 from cargohold.config.checks import sends_passwords_in_the_clear
 from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
+from cargohold.http.observing import observe
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.http.tls import Tls
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.http.asgi import AsgiApplication
     from cargohold.http.exchange import Handler
+    from cargohold.http.observing import Observer
     from cargohold.storage.protocols import Store
 
     Hook = Callable[[asyncio.AbstractEventLoop], None]
@@ -39,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: Settings) -> int:
     """Serve until a signal ends it; gives the exit code of the program."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s")
     problem = _prepared(settings)
     if problem is not None:
         sys.stderr.write(f"cargohold: {problem}\n")
@@ -59,7 +61,7 @@ def serve(settings: Settings) -> int:
         sys.stderr.flush()
 
     return serve_http(
-        lambda: application(settings),
+        lambda _place: application(settings),
         host=settings.host,
         port=settings.port,
         socket=settings.socket,
@@ -68,6 +70,8 @@ def serve(settings: Settings) -> int:
         tls=_tls(settings),
         redirect_port=settings.tls.redirect_port,
         public_url=settings.server.public_url,
+        share_port=settings.server.reuse_port,
+        stop_timeout=settings.server.stop_timeout,
         ready=ready,
     )
 
@@ -161,7 +165,11 @@ def handler(settings: Settings, store: Store, gate: Gate) -> Handler:
     handle = answer_faults(answer_errors(gate.limited(dispatched)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
-    return gate.believed(handle)
+    return gate.believed(observe(handle, _observers()))
+
+
+def _observers() -> list[Observer]:
+    return []
 
 
 def _closed(settings: Settings) -> set[Permission]:

@@ -10,10 +10,11 @@ from cargohold.registry.manifests import Manifests
 from cargohold.registry.referrers import Referrers
 from cargohold.registry.tags import Tags
 from cargohold.registry.uploads import Uploads
-from cargohold.routes.base import check_support
+from cargohold.routes.base import check_support, no_metrics
 from cargohold.routes.blobs import BlobRoutes
 from cargohold.routes.bodies import LONGEST_SECONDS, Bodies
 from cargohold.routes.catalog import CatalogRoutes
+from cargohold.routes.health import check_health, check_ready
 from cargohold.routes.manifests import ManifestRoutes
 from cargohold.routes.referrers import ReferrerRoutes
 from cargohold.routes.tags import TagRoutes
@@ -35,6 +36,9 @@ def routes(settings: Settings, store: Store) -> dict[type[ops.Operation], Route]
     catalog = Catalog(store, default_page=settings.lists.default_page, max_page=settings.lists.max_page)
     return {
         ops.CheckSupport: check_support,
+        ops.CheckHealth: check_health,
+        ops.CheckReady: check_ready,
+        ops.ReadMetrics: no_metrics,
         ops.PullManifest: of_manifests.pull,
         ops.PushManifest: of_manifests.push,
         ops.DeleteManifest: of_manifests.delete,

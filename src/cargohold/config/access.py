@@ -269,6 +269,7 @@ PUBLIC_URL = Kind(
 KEY_URL = Kind(
     "an https address such as https://login.example.com/jwks, or nothing", _read_key_url, _or_nothing
 )
+COLLECTOR_URL = Kind("an address such as http://127.0.0.1:4318/v1/traces, or nothing", _read_url, _or_nothing)
 OPTIONAL_PATH = Kind("a path, or nothing", _read_optional_path, _or_nothing)
 OPTIONAL_PORT = Kind("a whole number from 0 to 65535, or nothing", _read_optional_port, _or_nothing)
 WORDS = Kind("a line of ASCII without quotation marks", _read_words, str)

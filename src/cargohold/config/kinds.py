@@ -175,6 +175,24 @@ def write_duration(seconds: float) -> str:
     return f"{int(seconds) // _SECONDS[unit]}{unit}" if unit else repr(seconds)
 
 
+def fraction() -> Kind:
+    """A part of a whole, from 0 to 1."""
+
+    def read(value: object) -> float:
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            value = float(value)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise Misfit
+        return round(float(value), 18)
+
+    return Kind("a number from 0 to 1, such as 0.1", read, _write_fraction)
+
+
+def _write_fraction(part: float) -> str:
+    """In digits alone: with an exponent it would not be read back."""
+    return f"{part:.18f}".rstrip("0").rstrip(".")
+
+
 def choice(*words: str) -> Kind:
     """One of some words, in any letter case."""
 

@@ -8,7 +8,8 @@ import msgspec
 
 from cargohold.config.checks import check
 from cargohold.config.kinds import Misfit
-from cargohold.config.settings import SETTINGS, Section, Settings
+from cargohold.config.section import Section
+from cargohold.config.settings import SETTINGS, Settings
 from cargohold.config.sources import CONFIG_VARIABLE, Source, read_environment, read_file, read_options
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ def dispatch(
             if not path.startswith(f"{prefix}/"):
                 raise EndpointUnknown
             path = path[len(prefix) :]
-        operation = route(request.method, path, request.query)
+        operation = request.operation = route(request.method, path, request.query)
         if closed:
             for access in operation.needs():
                 if access.permission in closed:

@@ -1,6 +1,7 @@
 """From an address to an operation. Pure: a method, a path and a query go in; a typed operation comes out.
 
-The endpoints are those of the OCI Distribution Specification, "Endpoints", and the token service's. A repository's
+The endpoints are those of the OCI Distribution Specification, "Endpoints", the token service's, and those for whoever
+runs the registry. A repository's
 name may itself contain words like `manifests`, so an address is read from its end.
 """
 
@@ -23,6 +24,8 @@ from cargohold.types.names import Reference, RepositoryName, Tag, UploadId, pars
 from cargohold.types.operations import (
     AppendUpload,
     CancelUpload,
+    CheckHealth,
+    CheckReady,
     CheckSupport,
     CheckUpload,
     DeleteBlob,
@@ -37,6 +40,7 @@ from cargohold.types.operations import (
     PullBlob,
     PullManifest,
     PushManifest,
+    ReadMetrics,
     RequestToken,
     StartUpload,
 )
@@ -46,6 +50,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UPLOADS = "/blobs/uploads"
+_PLAIN: dict[str, type[Operation]] = {
+    "/auth/keys": PublishKeys,
+    "/health": CheckHealth,
+    "/health/ready": CheckReady,
+    "/metrics": ReadMetrics,
+}
 
 
 def route(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - one for each kind of address
@@ -73,16 +83,18 @@ def route(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - o
             return _read_only(method, lambda: ListRepositories(_page(query)))
     if path in ("/v2/", "/v2"):
         return _read_only(method, CheckSupport)
-    return _auth(method, path)
+    return _beside(method, path)
 
 
-def _auth(method: str, path: str) -> Operation:
+def _beside(method: str, path: str) -> Operation:
+    """What is no part of the specification: tokens, and what whoever runs the registry asks."""
     if path == "/auth/token":
         if method not in ("GET", "POST"):
             raise _not_allowed(method, "GET, POST")
         return RequestToken()
-    if path == "/auth/keys":
-        return _read_only(method, PublishKeys)
+    plain = _PLAIN.get(path)
+    if plain is not None:
+        return _read_only(method, plain)
     raise EndpointUnknown
 
 

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def serve(  # noqa: PLR0913 - each is a switch of the command line
-    application_factory: Callable[[], RsgiApplication],
+    application_factory: Callable[[int], RsgiApplication],
     *,
     host: str = "127.0.0.1",
     port: int = 5000,
@@ -46,9 +46,10 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
 ) -> int:
     """Serve until a SIGTERM or SIGINT; gives the exit code of the program.
 
-    `application_factory` is called once in each worker's process: what must not be shared (locks, threads) is
-    made there, and modules are best imported before. With one worker the calling process serves by itself;
-    with more, or with `tls`, it watches over them and replaces those that die. `socket` is the path of a Unix
+    `application_factory` is called once in each worker's process, with a small number that no other worker has
+    meanwhile: what must not be shared (locks, threads) is made there, and modules are best imported before.
+    With one worker the calling process serves by itself; with more, or with `tls`, it watches over them and
+    replaces those that die. `socket` is the path of a Unix
     socket, instead of host and port; port 0 lets the kernel choose. `http2` adds HTTP/2, with prior knowledge
     or by ALPN. `share_port` lets another server that does so too listen on the port. `ready` is called with
     the address (`http://127.0.0.1:5000`) when all workers take requests. After the first signal no connection

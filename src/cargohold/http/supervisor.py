@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -72,6 +73,7 @@ class Supervisor:
         self._ready_heirs: set[int] = set()
         self._give_up_at = math.inf
         self._retired: set[int] = set()
+        self._places: dict[int, int] = {}
         self._told_to_stop = False
         self._kill_at: float | None = None
         self._code = 0
@@ -213,6 +215,7 @@ class Supervisor:
                 seat.pid = None
                 self._mourn(seat, code)
         self._retired.discard(pid)
+        del self._places[pid]
         if self._heirs.pop(pid, None) and self._kill_at is None:
             self._disinherit(f"a worker ended with {how} as it started", for_good=code == -signal.SIGABRT)
 
@@ -252,13 +255,15 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, held)  # a child is not to lose one in the parent's handlers
         sys.stdout.flush()
         sys.stderr.flush()
+        place = next(number for number in itertools.count() if number not in self._places.values())
         pid = os.fork()
         if pid == 0:
-            self._be_worker(seat, task, held)
+            self._be_worker(seat, task, place, held)
+        self._places[pid] = place
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         return pid
 
-    def _be_worker(self, seat: _Seat, task: Work, held: set[signal.Signals]) -> None:
+    def _be_worker(self, seat: _Seat, task: Work, place: int, held: set[signal.Signals]) -> None:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -271,7 +276,7 @@ class Supervisor:
                     other.listener.close()
             for descriptor in (self._wakeup, self._wakeup_end, self._announced, self._lifeline_end):
                 os.close(descriptor)
-            code = work(task, seat.listener, self._announce, self._lifeline)
+            code = work(task, seat.listener, self._announce, place, self._lifeline)
         except BaseException:  # noqa: BLE001 - the end of the process, whatever it is
             traceback.print_exc()
         finally:

@@ -58,11 +58,11 @@ _log = logging.getLogger(__name__)
 class Work:
     """What a worker is to serve, and how.
 
-    `application_factory` is called in the worker's own process. `stop_timeout` (seconds) bounds how long
-    requests may go on after the stop. With `credentials` the connections are secured with TLS.
+    `application_factory` is called in the worker's own process, with the worker's place. `stop_timeout` (seconds)
+    bounds how long requests may go on after the stop. With `credentials` the connections are secured with TLS.
     """
 
-    application_factory: Callable[[], RsgiApplication]
+    application_factory: Callable[[int], RsgiApplication]
     http2: bool
     stop_timeout: float
     credentials: Credentials | None = None
@@ -120,24 +120,33 @@ class _Granian(Server):
                     return
 
 
-def work(task: Work, listener: socket.socket, ready: Callable[[], None], lifeline: int | None = None) -> int:
+def work(
+    task: Work,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    place: int = 0,
+    lifeline: int | None = None,
+) -> int:
     """Serve on `listener` until a SIGTERM, then let what runs come to its end; gives the process's exit code.
 
-    `ready` is called when requests are taken. Where there is a supervisor, `lifeline` is a descriptor that
-    becomes readable when it dies, which stops the worker too, and a SIGINT is left to the supervisor, which
-    sends RETIRE when another worker listens on the socket: then this one takes no more connections, and ends
-    with those that it has. Without a supervisor a SIGINT stops like a SIGTERM, and a second signal ends the
-    process at once.
+    `place` is a small number that no other worker of the server has meanwhile; who follows a worker that ended
+    may have the same. `ready` is called when requests are taken. Where there is a supervisor, `lifeline` is a
+    descriptor that becomes readable when it dies, which stops the worker too, and a SIGINT is left to the
+    supervisor, which sends RETIRE when another worker listens on the socket: then this one takes no more
+    connections, and ends with those that it has. Without a supervisor a SIGINT stops like a SIGTERM, and a
+    second signal ends the process at once.
     """
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        return runner.run(_work(task, listener, ready, lifeline))
+        return runner.run(_work(task, listener, ready, place, lifeline))
 
 
-async def _work(task: Work, listener: socket.socket, ready: Callable[[], None], lifeline: int | None) -> int:
+async def _work(
+    task: Work, listener: socket.socket, ready: Callable[[], None], place: int, lifeline: int | None
+) -> int:
     loop = asyncio.get_running_loop()
     stop, retire = asyncio.Event(), asyncio.Event()
     _watch(loop, stop, retire, lifeline)
-    application = task.application_factory()
+    application = task.application_factory(place)
     others: set[asyncio.Task[Any]] = set()  # than those of requests
 
     def started(loop: asyncio.AbstractEventLoop) -> None:

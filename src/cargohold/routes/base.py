@@ -9,12 +9,17 @@ from cargohold.types.errors import EndpointUnknown
 
 if TYPE_CHECKING:
     from cargohold.messages import Answer, Request
-    from cargohold.types.operations import CheckSupport, PublishKeys, RequestToken
+    from cargohold.types.operations import CheckSupport, PublishKeys, ReadMetrics, RequestToken
 
 
 async def check_support(_asked: CheckSupport, _request: Request) -> Answer:
     """200 with an empty object."""
     return Bytes(200, [("content-type", "application/json")], b"{}")
+
+
+async def no_metrics(_asked: ReadMetrics, _request: Request) -> Answer:
+    """404: the settings show them to nobody."""
+    raise EndpointUnknown("this registry counts nothing: metrics.access is nobody")
 
 
 async def no_token_service(_asked: RequestToken | PublishKeys, _request: Request) -> Answer:

@@ -65,6 +65,22 @@ class PublishKeys(Operation, frozen=True):
     """`GET /auth/keys`: the public keys that tokens of this registry are signed with (RFC 7517, a JWK set)."""
 
 
+class CheckHealth(Operation, frozen=True):
+    """`GET /health`: is this process alive. Everyone may ask, a load balancer has no login."""
+
+
+class CheckReady(Operation, frozen=True):
+    """`GET /health/ready`: can requests be sent here now."""
+
+
+class ReadMetrics(Operation, frozen=True):
+    """`GET /metrics`: what was counted, for Prometheus."""
+
+    def needs(self) -> tuple[Access, ...]:
+        """No more than a login that is valid, unless the settings show the metrics to everyone."""
+        return (Access(Permission.ENTER, None),)
+
+
 class ListRepositories(Operation, frozen=True):
     """`GET /v2/_catalog`."""
 

@@ -152,7 +152,7 @@ def marked(root: str, name: str) -> Callable[[asyncio.AbstractEventLoop], None]:
 def main(root: str, arguments: str = "{}") -> int:
     """Serve; the address goes to stderr when it is ready."""
 
-    def application() -> RsgiApplication:
+    def application(_place: int) -> RsgiApplication:
         return RsgiApplication(
             answer_faults(Echo(root)),
             headers=[("x-extra", "1")],

@@ -1,0 +1,63 @@
+"""What is noted of each request once it has its answer, and the id by which logs, traces and clients call it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from cargohold.messages import Answer, Bytes, File, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cargohold.http.exchange import Handler
+
+# Called with a request, its answer, and the seconds from the one to the other. Quick, and never raises.
+Observer = Callable[[Request, Answer, float], None]
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being answered; empty outside of requests."""
+
+_HEADER = "x-request-id"
+_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+def observe(handler: Handler, observers: Sequence[Observer]) -> Handler:
+    """Give each request an id, its client's own where that is a plain word, and tell observers how it went.
+
+    The answer bears the id as `X-Request-ID`. For a file that the server sends by itself, what is observed is the time
+    to the answer, and the bytes that were promised. A request whose handling is cancelled is not observed: it has no
+    answer.
+    """
+    start, numbers = os.urandom(8).hex(), itertools.count(1)
+
+    async def handle(request: Request) -> Answer:
+        began = time.perf_counter()
+        given = request.headers.get(_HEADER)
+        request.id = given if given and _ID.fullmatch(given) else f"{start}-{next(numbers):x}"
+        REQUEST_ID.set(request.id)
+        answer = await handler(request)
+        answer.headers.append((_HEADER, request.id))
+        seconds = time.perf_counter() - began
+        for observer in observers:
+            observer(request, answer, seconds)
+        return answer
+
+    return handle
+
+
+def promised_bytes(request: Request, answer: Answer) -> int:
+    """How long the body is that an answer announces; 0 for one to a HEAD."""
+    if request.method == "HEAD":
+        return 0
+    match answer:
+        case Bytes():
+            return len(answer.body)
+        case File():
+            return int(next(value for name, value in answer.headers if name == "content-length"))
+    return 0

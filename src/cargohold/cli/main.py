@@ -5,17 +5,22 @@ from __future__ import annotations
 import click
 
 from cargohold import __version__
-from cargohold.cli.access import access
-from cargohold.cli.htpasswd import htpasswd
-from cargohold.cli.keys import keys
-from cargohold.cli.printing import print_line
-from cargohold.cli.serve import serve
-from cargohold.cli.token import token
+from cargohold.cli.commands import Commands
+
+SECTIONS = {
+    "Serving": ("serve",),
+    "Who may do what": ("htpasswd", "token", "keys", "access"),
+    "About the program": ("version",),
+}
+"""The modules of the commands below `cargohold.cli`, by the headings that `--help` puts above them."""
 
 
 @click.group(
+    cls=Commands,
+    sections=SECTIONS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='"cargohold COMMAND --help" says more about each.',
 )
 @click.version_option(__version__, message="cargohold %(version)s")
 @click.pass_context
@@ -26,16 +31,3 @@ def main(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-@main.command()
-def version() -> None:
-    """Print the version."""
-    print_line(f"cargohold {__version__}")
-
-
-main.add_command(serve)
-main.add_command(token)
-main.add_command(keys)
-main.add_command(access)
-main.add_command(htpasswd)

@@ -8,7 +8,7 @@ from cargohold import __version__
 from cargohold.cli.commands import Commands
 
 SECTIONS = {
-    "Serving": ("serve",),
+    "Serving": ("serve", "health"),
     "Who may do what": ("htpasswd", "token", "keys", "access"),
     "About the program": ("version",),
 }

@@ -21,10 +21,19 @@ class Unprinted(Refused):
 
 def print_line(text: str) -> None:
     """On stdout, and at once. Raises Unprinted where it cannot be written, or is closed."""
+    _print(text, newline=True)
+
+
+def print_bytes(content: bytes) -> None:
+    """The same for bytes, which stay as they are."""
+    _print(content, newline=False)
+
+
+def _print(content: str | bytes, *, newline: bool) -> None:
     if sys.stdout is None:
         raise Unprinted("standard output is closed")
     try:
-        click.echo(text)
+        click.echo(content, nl=newline)
     except OSError as error:
         _forget_unwritten(sys.stdout.fileno())
         raise Unprinted(f"standard output cannot be written: {error.strerror}") from None
@@ -35,6 +44,15 @@ def _forget_unwritten(stdout: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(nowhere, stdout)
     os.close(nowhere)
+
+
+def printable(text: str) -> str:
+    """What others have written, without what would command a terminal: such characters as Python writes them."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
 
 
 def print_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

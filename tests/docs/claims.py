@@ -1,0 +1,42 @@
+"""Which test runs which of the commands in the documentation.
+
+Pages in `TYPED` are typed whole, by `test_typed.py`. The blocks of all others are claimed in `CLAIMED`: a page, the
+beginning of a block (or of several; `*` is every block of the page that no other claim of it is for), and a test that
+runs it, as `file below tests/::name`.
+"""
+
+from __future__ import annotations
+
+TYPED: dict[str, str] = {}
+
+CLAIMED: dict[str, dict[str, str]] = {
+    "README.md": {
+        "make serve": "e2e/test_readme.py::made",
+        "docker ": "e2e/test_readme.py::test_docker",
+        "podman ": "e2e/test_readme.py::test_podman",
+        "skopeo ": "e2e/test_readme.py::test_skopeo",
+        "curl ": "e2e/test_readme.py::check_pushed",
+        "cargohold serve --host": "e2e/test_readme.py::test_installed",
+        "REGISTRY_HOST=": "e2e/test_readme.py::test_installed",
+        "cargohold htpasswd create": "e2e/test_readme.py::test_login",
+    },
+    "access.md": {"cargohold access explain": "auth/test_access_page.py::test_command"},
+    "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
+    "login.md": {"*": "e2e/clients/test_login_commands.py::test_every_line_of_the_page_is_typed"},
+    "settings.md": {"REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal"},
+    "storage.md": {
+        "copy() {": "interop/test_backup.py::test_copy_while_pushed_to",
+    },
+    "tokens.md": {"cargohold token": "cli/test_token_page.py::test_commands"},
+    "users.md": {
+        "cargohold ": "cli/test_users_page.py::test_commands",
+        "chmod 700": "cli/test_users_page.py::test_a_volume_that_was_opened_to_a_group",
+    },
+}
+
+
+def claim_of(page: str, first: str) -> str | None:
+    """The beginning in `CLAIMED` that is for a block of this page; None where there is none."""
+    begins = [each for each in CLAIMED.get(page, {}) if first.startswith(each)]
+    found = max(begins, key=len, default="*")
+    return found if found in CLAIMED.get(page, {}) else None

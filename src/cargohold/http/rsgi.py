@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers
 
 STALL_SECONDS = 60.0
+_CLOSE = ("connection", "close")  # over HTTP/2, which knows no such header, it is left out
 
 # Granian gives one empty piece for the end of a body. Over HTTP/1 it gives another for the error that cut it
 # off (or for trailers, which no client of a registry sends). Over HTTP/2 the error comes again and again,
@@ -69,23 +70,26 @@ class RsgiApplication:
 
     The handler must have an answer to everything (`answer_faults`).
     `start` and `stop` begin and end the application's background tasks on the worker's loop, before the first
-    request and after the last; a worker that is killed skips `stop`. `stall_timeout` (seconds) is how long a
-    body may send nothing; every answer bears `headers`.
+    request and after the last; a worker that is killed skips `stop`. `leave` is called when the server has been
+    told to stop, and still takes requests. `stall_timeout` (seconds) is how long a body may send nothing; every
+    answer bears `headers`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first may be left out
         self,
         handler: Handler,
         *,
         headers: Headers | None = None,
         start: Callable[[AbstractEventLoop], None] | None = None,
         stop: Callable[[AbstractEventLoop], None] | None = None,
+        leave: Callable[[], None] | None = None,
         stall_timeout: float = STALL_SECONDS,
     ) -> None:
         self._handler = handler
         self._headers = headers or []
         self._start = start
         self._stop = stop
+        self._leave = leave
         self._stall_timeout = stall_timeout
 
     def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
@@ -97,6 +101,17 @@ class RsgiApplication:
         """Granian calls it in each worker, after the last request."""
         if self._stop is not None:
             self._stop(loop)
+
+    def leave(self) -> None:
+        """Tell the application that the server is about to stop, and clients to go."""
+        if self._leave is not None:
+            self._leave()
+        self.end_connections()
+
+    def end_connections(self) -> None:
+        """Ask clients, with each answer from now on, to come back on a new connection."""
+        if _CLOSE not in self._headers:
+            self._headers = [*self._headers, _CLOSE]
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request, then read what its client may still be sending."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
-import os
 import resource
 import sys
 from typing import TYPE_CHECKING
 
+from cargohold.http.closing import SocketFile
 from cargohold.http.listen import address_of, listen_tcp, listen_unix
+from cargohold.http.notify import notify
 from cargohold.http.redirect import Redirect
 from cargohold.http.supervisor import Supervisor
 from cargohold.http.tls import Tls, TlsError, load
@@ -41,6 +41,7 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     redirect_port: int | None = None,
     public_url: str | None = None,
     share_port: bool = False,
+    drain: float = 0.0,
     stop_timeout: float = 30.0,
     ready: Callable[[str], None] | None = None,
 ) -> int:
@@ -52,8 +53,10 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     replaces those that die. `socket` is the path of a Unix
     socket, instead of host and port; port 0 lets the kernel choose. `http2` adds HTTP/2, with prior knowledge
     or by ALPN. `share_port` lets another server that does so too listen on the port. `ready` is called with
-    the address (`http://127.0.0.1:5000`) when all workers take requests. After the first signal no connection
-    is taken and requests may go on for `stop_timeout` seconds; a second signal ends them.
+    the address (`http://127.0.0.1:5000`) when all workers take requests; a service manager is told as well (`notify`).
+
+    With the first signal the application is told to `leave`, and clients to end their connections; `drain` seconds
+    later no more are taken, and requests may go on for `stop_timeout` seconds. A second signal ends them.
 
     With `tls`, a SIGHUP or new contents of its files renew the certificate: new connections get the new one,
     and what runs goes on. With `tls` on host and port, plain HTTP on `redirect_port` is sent to HTTPS: at the
@@ -84,14 +87,15 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
             _log.info("%s is sent to %s", address_of(redirect.listener), address)
         if ready is not None:
             ready(address)
+        notify("READY=1")
 
-    task = Work(application_factory, http2, stop_timeout, credentials, redirect)
+    file = SocketFile.at(socket) if socket else None
+    task = Work(application_factory, http2, drain, stop_timeout, credentials, redirect, file)
     try:
         return _run(task, listeners, announce)
     finally:
-        if socket:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(socket)
+        if file is not None:
+            file.remove()
 
 
 class _CannotListenError(Exception):

@@ -15,14 +15,14 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cargohold.http.notify import notify_stop
 from cargohold.http.tls import USABLE_KEYS, Renewal
-from cargohold.http.worker import RETIRE, Work, work
+from cargohold.http.worker import END, RETIRE, Work, work
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-_KILL_AFTER_SECONDS: Final = 5.0
 _LONG_LIFE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -49,8 +49,8 @@ class Supervisor:
 
     A worker that dies is replaced: at once the first time, then after pauses that double up to five seconds,
     for as long as it takes; only one that dies before all were ready for the first time ends the service. One
-    that ends in peace was told to, as all will be, and so the stop begins. The second signal kills. `ready` is
-    called once, when all workers take requests.
+    that ends in peace was told to, and is replaced too. The second signal kills. `ready` is called once, when all
+    workers take requests.
 
     A certificate is renewed on SIGHUP, or when its files are seen to have changed: heirs are started beside
     the workers, which retire when all heirs are ready. Where one does not become so all stays as it was: an
@@ -75,6 +75,7 @@ class Supervisor:
         self._retired: set[int] = set()
         self._places: dict[int, int] = {}
         self._told_to_stop = False
+        self._end_at = math.inf
         self._kill_at: float | None = None
         self._code = 0
 
@@ -94,6 +95,8 @@ class Supervisor:
                     self._heed(os.read(self._wakeup, 64))
                 else:
                     self._count_ready(os.read(self._announced, 16 * _PID.size))
+            if time.monotonic() >= self._end_at:
+                self._end()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._signal_all(signal.SIGKILL)
         return self._code
@@ -165,7 +168,7 @@ class Supervisor:
         """Milliseconds until there is something to do that no descriptor tells of."""
         now = time.monotonic()
         if self._kill_at is not None:
-            due = self._kill_at
+            due = min(self._end_at, self._kill_at)
         else:
             empty = [seat.due for seat in self._seats if seat.pid is None]
             due = min(*empty, self._look_at, self._give_up_at)
@@ -187,13 +190,21 @@ class Supervisor:
                     self._stop(0)
 
     def _stop(self, code: int) -> None:
-        self._code = code
-        self._kill_at = time.monotonic() + self._task.stop_timeout + _KILL_AFTER_SECONDS
+        """Let the workers say that the server goes, and serve on for as long as is set."""
+        self._code, now = code, time.monotonic()
+        self._end_at, self._kill_at = now + self._task.drain, now + self._task.longest_stop
+        notify_stop(self._task.longest_stop)
+        self._signal_all(signal.SIGTERM)
+
+    def _end(self) -> None:
+        """Let no more connections come, and then the workers end with those that they have."""
+        self._end_at = math.inf
+        self._task.refuse(*(seat.listener for seat in self._seats if seat.listener.fileno() >= 0))
         for seat in self._seats:
             seat.listener.close()  # or the kernel would go on taking connections for nobody
         if self._task.redirect is not None:
             self._task.redirect.close()
-        self._signal_all(signal.SIGTERM)
+        self._signal_all(END)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._children():
@@ -222,6 +233,7 @@ class Supervisor:
     def _mourn(self, seat: _Seat, code: int) -> None:
         """Decide what becomes of the place of a worker that ended."""
         if self._kill_at is not None:
+            seat.listener.close()  # the others' are left
             return
         now = time.monotonic()
         if code == 0:

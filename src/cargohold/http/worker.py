@@ -22,15 +22,17 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from cargohold.http.closing import LONGEST_SECONDS, last_connections, refuse
 from cargohold.http.listen import BACKLOG
+from cargohold.http.notify import notify, notify_stop, watchdog_pause
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Callable
 
+    from cargohold.http.closing import SocketFile
     from cargohold.http.redirect import Redirect
-    from cargohold.http.rsgi import HTTPProtocol, RsgiApplication, Scope
+    from cargohold.http.rsgi import RsgiApplication
     from cargohold.http.tls import Credentials
-    from cargohold.messages import Headers
 
 # Of one worker; more wait until one of these ends. Idle ones count, so there are many; each may hold buffers without
 # a login, so there are no more.
@@ -42,11 +44,14 @@ BUFFER_BYTES = 128 * 1024
 FILE_THREADS = 16
 HTTP2_PING_MILLISECONDS = 30_000
 RETIRE = signal.SIGUSR1
+END = signal.SIGUSR2
 # What granian gives a handshake (10) and then the head of a request (10): a connection has been used by then.
 RETIREMENT_SECONDS = 25.0
-_CLOSE = ("connection", "close")
+KILL_AFTER_SECONDS = 5.0
 _LAST_REQUESTS_SECONDS = 2.0
 _OVERTIME_SECONDS = 5
+# How long a supervised worker that was told to stop waits for word that all are to: it may have been told alone.
+_WORD_SECONDS = 1.0
 
 # Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.
 _open_socket = cast("Callable[[int, bool, int], Any]", SocketHolder)
@@ -58,15 +63,33 @@ _log = logging.getLogger(__name__)
 class Work:
     """What a worker is to serve, and how.
 
-    `application_factory` is called in the worker's own process, with the worker's place. `stop_timeout` (seconds)
-    bounds how long requests may go on after the stop. With `credentials` the connections are secured with TLS.
+    `application_factory` is called in the worker's own process, with the worker's place. For `drain` seconds after
+    a stop was asked for connections are still taken; `stop_timeout` (seconds) bounds how long requests may go on
+    after that. With `credentials` the connections are secured with TLS. `socket_file` is the name of the listener,
+    if it is a Unix socket.
     """
 
     application_factory: Callable[[int], RsgiApplication]
     http2: bool
+    drain: float
     stop_timeout: float
     credentials: Credentials | None = None
     redirect: Redirect | None = None
+    socket_file: SocketFile | None = None
+
+    @property
+    def longest_stop(self) -> float:
+        """Seconds after which nothing is left of a server that was told to stop."""
+        return self.drain + self.stop_timeout + KILL_AFTER_SECONDS
+
+    def refuse(self, *listeners: socket.socket) -> None:
+        """Let no more connections begin, in any process that shares these sockets."""
+        if self.socket_file is not None:
+            self.socket_file.remove()
+        if self.redirect is not None:
+            refuse(self.redirect.listener)
+        for listener in listeners:
+            refuse(listener)
 
 
 class _Granian(Server):
@@ -105,6 +128,10 @@ class _Granian(Server):
     def _init_shared_socket(self) -> None:
         self._shd: Any = _open_socket(self._descriptor, self._is_unix, BACKLOG)
 
+    def listener(self) -> socket.socket:
+        """Another handle of the socket, to be closed; not to be had once the server has ended."""
+        return socket.socket(fileno=os.dup(self._descriptor))
+
     def take_no_more(self) -> None:
         """Leave new connections to other processes that listen; those that are open go on.
 
@@ -132,9 +159,9 @@ def work(
     `place` is a small number that no other worker of the server has meanwhile; who follows a worker that ended
     may have the same. `ready` is called when requests are taken. Where there is a supervisor, `lifeline` is a
     descriptor that becomes readable when it dies, which stops the worker too, and a SIGINT is left to the
-    supervisor, which sends RETIRE when another worker listens on the socket: then this one takes no more
-    connections, and ends with those that it has. Without a supervisor a SIGINT stops like a SIGTERM, and a
-    second signal ends the process at once.
+    supervisor. That one sends END, after a SIGTERM, when no more connections come; and it sends RETIRE when another
+    worker listens on the socket: then this one takes no more connections, and ends with those that it has. Without
+    a supervisor a SIGINT stops like a SIGTERM, and a second signal ends the process at once.
     """
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         return runner.run(_work(task, listener, ready, place, lifeline))
@@ -144,54 +171,82 @@ async def _work(
     task: Work, listener: socket.socket, ready: Callable[[], None], place: int, lifeline: int | None
 ) -> int:
     loop = asyncio.get_running_loop()
-    stop, retire = asyncio.Event(), asyncio.Event()
-    _watch(loop, stop, retire, lifeline)
+    told = _Told()
+    told.listen(loop, lifeline)
     application = task.application_factory(place)
     others: set[asyncio.Task[Any]] = set()  # than those of requests
 
     def started(loop: asyncio.AbstractEventLoop) -> None:
         application.__rsgi_init__(loop)
+        if lifeline is None:
+            loop.create_task(_feed_watchdog())
         others.update(asyncio.all_tasks(loop))
         loop.call_soon(ready)
 
     # Granian's own end comes before that of requests whose client has gone: the application's is called after both.
     target = SimpleNamespace(
-        __rsgi__=_last_answers(application, retire) if task.credentials else application.__rsgi__,
-        __rsgi_init__=started,
-        __rsgi_del__=lambda _loop: None,
+        __rsgi__=application.__rsgi__, __rsgi_init__=started, __rsgi_del__=lambda _loop: None
     )
     logging.getLogger("_granian").addFilter(_is_news)
     server = _Granian(target, listener, task)
     if task.redirect is not None:
         await task.redirect.start()
     serving = asyncio.create_task(server.serve())
-    await _first(serving, stop, retire)
-    if task.redirect is not None:
-        task.redirect.close()
-    if retire.is_set():
-        await _retire(server, serving, stop)
+    await _first(serving, told.leave, told.retire)
+    if told.retire.is_set():
+        await _retire(task, application, server, serving, told)
+    elif told.leave.is_set():
+        await _leave(task, application, serving, told, alone=lifeline is None)
+    end = loop.time() + task.stop_timeout
     # Whatever hangs past the time limit, a thread on a dead disk perhaps, ends with the process.
-    signal.signal(signal.SIGALRM, lambda *_: _leave(0))
+    signal.signal(signal.SIGALRM, lambda *_: _exit(0))
     signal.alarm(math.ceil(task.stop_timeout) + _OVERTIME_SECONDS)
+    if not (serving.done() or told.retire.is_set()):
+        await _take_the_last(task, server, alone=lifeline is None)
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
-    await asyncio.wait({serving}, timeout=task.stop_timeout)
+    await asyncio.wait({serving}, timeout=max(0.0, end - loop.time()))
     if serving.done():
         await _end_of(asyncio.all_tasks() - others)
         application.__rsgi_del__(loop)
         serving.result()
-        return 0 if stop.is_set() or retire.is_set() else 1
+        return 0 if told.leave.is_set() or told.retire.is_set() else 1
     _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)
     application.__rsgi_del__(loop)
-    _leave(0)
+    _exit(0)
     return 0
 
 
-async def _retire(server: _Granian, serving: asyncio.Task[None], stop: asyncio.Event) -> None:
+async def _leave(
+    task: Work, application: RsgiApplication, serving: asyncio.Task[None], told: _Told, *, alone: bool
+) -> None:
+    """Say that the server goes, and serve on until no more connections come."""
+    application.leave()
+    if alone:
+        notify_stop(task.longest_stop)
+    await _first(serving, told.end, timeout=task.drain if alone else task.drain + _WORD_SECONDS)
+
+
+async def _take_the_last(task: Work, server: _Granian, *, alone: bool) -> None:
+    """Serve those who were about to come; a supervisor has seen to it that nobody else does."""
+    with server.listener() as listener:
+        if alone:
+            task.refuse(listener)
+        await last_connections(listener, min(LONGEST_SECONDS, task.stop_timeout))
+    if task.redirect is not None:
+        task.redirect.close()
+
+
+async def _retire(
+    task: Work, application: RsgiApplication, server: _Granian, serving: asyncio.Task[None], told: _Told
+) -> None:
     """Let connections end: first as their clients like, then the idle ones; a request takes the time it takes."""
+    if task.redirect is not None:
+        task.redirect.close()
+    application.end_connections()
     server.take_no_more()
-    await _first(serving, stop, timeout=RETIREMENT_SECONDS)
+    await _first(serving, told.leave, timeout=RETIREMENT_SECONDS)
     server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
-    await _first(serving, stop)
+    await _first(serving, told.leave)
 
 
 async def _first(serving: asyncio.Task[None], *events: asyncio.Event, timeout: float | None = None) -> None:  # noqa: ASYNC109 - what it bounds does not fail
@@ -202,35 +257,12 @@ async def _first(serving: asyncio.Task[None], *events: asyncio.Event, timeout: f
         wait.cancel()
 
 
-def _last_answers(application: RsgiApplication, retire: asyncio.Event) -> Callable[..., Awaitable[None]]:
-    """The application, but that clients are asked to come back on a new connection once `retire` is set."""
-
-    def answer(scope: Scope, protocol: HTTPProtocol) -> Awaitable[None]:
-        return application.__rsgi__(scope, _Farewell(protocol) if retire.is_set() else protocol)
-
-    return answer
-
-
-class _Farewell:
-    """Answers that ask their clients to come back on a new connection."""
-
-    def __init__(self, protocol: HTTPProtocol) -> None:
-        self._protocol = protocol
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._protocol)
-
-    def response_empty(self, status: int, headers: Headers) -> None:
-        self._protocol.response_empty(status, [*headers, _CLOSE])
-
-    def response_bytes(self, status: int, headers: Headers, body: bytes) -> None:
-        self._protocol.response_bytes(status, [*headers, _CLOSE], body)
-
-    def response_file(self, status: int, headers: Headers, file: str) -> None:
-        self._protocol.response_file(status, [*headers, _CLOSE], file)
-
-    def response_file_range(self, status: int, headers: Headers, file: str, start: int, end: int) -> None:
-        self._protocol.response_file_range(status, [*headers, _CLOSE], file, start, end)
+async def _feed_watchdog() -> None:
+    """Tell the service manager, if it wants to know, that this loop turns."""
+    pause = watchdog_pause()
+    while pause is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(pause)
 
 
 async def _end_of(requests: set[asyncio.Task[Any]]) -> None:
@@ -239,26 +271,35 @@ async def _end_of(requests: set[asyncio.Task[Any]]) -> None:
         await asyncio.wait(requests, timeout=_LAST_REQUESTS_SECONDS)
 
 
-def _watch(
-    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, retire: asyncio.Event, lifeline: int | None
-) -> None:
-    if lifeline is not None:
+class _Told:
+    """What signals have told this process: to leave, to end, to retire."""
+
+    def __init__(self) -> None:
+        self.leave, self.end, self.retire = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def listen(self, loop: asyncio.AbstractEventLoop, lifeline: int | None) -> None:
+        """Heed signals from now on; under a supervisor, only what it says."""
+        if lifeline is None:
+            loop.add_signal_handler(signal.SIGTERM, self._interrupt)
+            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+            return
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        loop.add_signal_handler(RETIRE, retire.set)
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_reader(lifeline, stop.set)
-        return
+        loop.add_signal_handler(RETIRE, self.retire.set)
+        loop.add_signal_handler(signal.SIGTERM, self.leave.set)
+        loop.add_signal_handler(END, self._end)
+        loop.add_reader(lifeline, self._end)
 
-    def interrupted() -> None:
-        if stop.is_set():
-            _leave(1)
-        stop.set()
+    def _interrupt(self) -> None:
+        if self.leave.is_set():
+            _exit(1)
+        self.leave.set()
 
-    loop.add_signal_handler(signal.SIGTERM, interrupted)
-    loop.add_signal_handler(signal.SIGINT, interrupted)
+    def _end(self) -> None:
+        self.leave.set()
+        self.end.set()
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> None:
     """End the process without waiting for granian's threads, which may be in the middle of a transfer."""
     logging.shutdown()
     sys.stdout.flush()

@@ -19,6 +19,7 @@ from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.http.tls import Tls
 from cargohold.registry.expiry import Expiry
+from cargohold.registry.readiness import Readiness
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.protocols import StoreError, Unavailable
 from cargohold.types.operations import Permission
@@ -71,6 +72,7 @@ def serve(settings: Settings) -> int:
         redirect_port=settings.tls.redirect_port,
         public_url=settings.server.public_url,
         share_port=settings.server.reuse_port,
+        drain=settings.server.drain,
         stop_timeout=settings.server.stop_timeout,
         ready=ready,
     )
@@ -105,11 +107,13 @@ def application(settings: Settings) -> RsgiApplication:
     """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared."""
     store, gate = FilesystemStore(settings.storage.path), Gate(settings)
     start, stop = _background(settings, store, gate)
+    readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(
-        handler(settings, store, gate),
+        handler(settings, store, gate, readiness),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
+        leave=readiness.leave,
         stall_timeout=settings.uploads.stall_timeout,
     )
 
@@ -154,10 +158,11 @@ def _background(settings: Settings, store: FilesystemStore, gate: Gate) -> tuple
     return start, stop
 
 
-def handler(settings: Settings, store: Store, gate: Gate) -> Handler:
+def handler(settings: Settings, store: Store, gate: Gate, readiness: Readiness | None = None) -> Handler:
     """The whole registry as one function from a request to its answer."""
+    readiness = readiness or Readiness(store, writes=not settings.read_only)
     dispatched = dispatch(
-        {**routes(settings, store), **gate.routes},
+        {**routes(settings, store, readiness), **gate.routes},
         prefix=settings.prefix,
         closed=frozenset(_closed(settings)),
         guard=gate.guard,

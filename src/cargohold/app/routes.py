@@ -14,7 +14,7 @@ from cargohold.routes.base import check_support, no_metrics
 from cargohold.routes.blobs import BlobRoutes
 from cargohold.routes.bodies import LONGEST_SECONDS, Bodies
 from cargohold.routes.catalog import CatalogRoutes
-from cargohold.routes.health import check_health, check_ready
+from cargohold.routes.health import HealthRoutes
 from cargohold.routes.manifests import ManifestRoutes
 from cargohold.routes.referrers import ReferrerRoutes
 from cargohold.routes.tags import TagRoutes
@@ -24,20 +24,21 @@ from cargohold.types import operations as ops
 if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.http.middleware import Route
+    from cargohold.registry.readiness import Readiness
     from cargohold.storage.protocols import Store
 
 
-def routes(settings: Settings, store: Store) -> dict[type[ops.Operation], Route]:
+def routes(settings: Settings, store: Store, readiness: Readiness) -> dict[type[ops.Operation], Route]:
     """The route of each operation, those of the token service apart."""
     blobs, prefix = Blobs(store), settings.prefix
-    of_manifests = _manifest_routes(settings, store)
+    of_manifests, of_health = _manifest_routes(settings, store), HealthRoutes(readiness)
     of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(Uploads(store), blobs, prefix=prefix)
     tags = Tags(store, max_page=settings.lists.max_page)
     catalog = Catalog(store, default_page=settings.lists.default_page, max_page=settings.lists.max_page)
     return {
         ops.CheckSupport: check_support,
-        ops.CheckHealth: check_health,
-        ops.CheckReady: check_ready,
+        ops.CheckHealth: of_health.check_health,
+        ops.CheckReady: of_health.check_ready,
         ops.ReadMetrics: no_metrics,
         ops.PullManifest: of_manifests.pull,
         ops.PushManifest: of_manifests.push,

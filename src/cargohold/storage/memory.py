@@ -33,6 +33,12 @@ class MemoryStore:
         self._repositories: dict[RepositoryName, _Repository] = {}
         self._sessions: dict[tuple[RepositoryName, UploadId], _Session] = {}
 
+    async def try_reading(self) -> None:
+        """See `Trial`."""
+
+    async def try_writing(self) -> None:
+        """See `Trial`."""
+
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> Content:
         """See `BlobStore`."""
         if digest not in self._repository(repository).blobs:

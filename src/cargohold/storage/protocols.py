@@ -238,5 +238,17 @@ class MetadataStore(Protocol):
         ...
 
 
-class Store(BlobStore, UploadStore, MetadataStore, Protocol):
+class Trial(Protocol):
+    """Whether the store can be used, found out by using it. Neither call changes what others see."""
+
+    async def try_reading(self) -> None:
+        """Read something. Raises Unavailable; on a disk that hangs, does not return."""
+        ...
+
+    async def try_writing(self) -> None:
+        """Write something small, read it back and remove it. It need not be durable. Raises as `try_reading`; Full."""
+        ...
+
+
+class Store(BlobStore, UploadStore, MetadataStore, Trial, Protocol):
     """All that the registry needs."""

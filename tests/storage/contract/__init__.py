@@ -10,6 +10,7 @@ from .lists import ListContract
 from .manifest_races import ManifestRaceContract
 from .manifests import ManifestContract, ReferrerContract
 from .model import ModelContract
+from .trials import TrialContract
 from .uploads import UploadContract
 
 __all__ = ["Pair", "StoreContract"]
@@ -21,6 +22,7 @@ class StoreContract(
     ManifestContract,
     ReferrerContract,
     ListContract,
+    TrialContract,
     BlobRaceContract,
     ManifestRaceContract,
     ModelContract,

@@ -10,11 +10,12 @@ from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.tree import UNWRITABLE, told
+from cargohold.storage.filesystem.trial import FileTrial
 from cargohold.storage.filesystem.uploads import FileUploads
 from cargohold.storage.protocols import Conflict
 
 
-class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers):
+class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers, FileTrial):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 
     def prepare(self, *, read_only: bool = False) -> None:

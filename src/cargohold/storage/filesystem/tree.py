@@ -60,6 +60,7 @@ class Tree:
         self._bulk = ThreadPoolExecutor(_BULK_THREADS, "bulk")
         self._metadata = ThreadPoolExecutor(_METADATA_THREADS, "metadata")
         self.background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
+        self._trials = ThreadPoolExecutor(1, "trial")
 
     def away(self, folder: str) -> str:
         """Take a folder out of the tree in one step; where it is now. Raises FileNotFoundError."""
@@ -133,6 +134,7 @@ class Tree:
         for pool in (self._bulk, self._metadata):
             pool.shutdown()
         self.background.shutdown(cancel_futures=True)
+        self._trials.shutdown(wait=False)
         self.disk.close()
         self.locks.close()
         self._make_threads()

@@ -1,0 +1,50 @@
+"""Trying whether the disk can be used, for whoever asks after the server's health."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+
+from cargohold.storage.durable import write_all
+from cargohold.storage.filesystem.tree import Tree
+from cargohold.storage.protocols import Unavailable
+
+_CONTENT = bytes(range(256)) * 16  # a whole block: smaller ones may find a place on a disk that is full
+
+
+class FileTrial(Tree):
+    """The part of the store that is tried, in a thread of its own: on a disk that hangs it holds up nobody else."""
+
+    async def try_reading(self) -> None:
+        await self._run(self._trials, self._try_reading)
+
+    async def try_writing(self) -> None:
+        await self._run(self._trials, self._try_writing)
+
+    def _try_reading(self) -> None:
+        with os.scandir(self.layout.root) as entries:
+            next(entries, None)
+
+    def _try_writing(self) -> None:
+        os.stat(
+            self.layout.blobs
+        )  # gone with the disk, it must not be made anew below where that was mounted
+        path = f"{self.layout.new}/{uuid.uuid4().hex}"
+        try:
+            descriptor = _create(path)
+        except FileNotFoundError:
+            self.disk.make_folders(self.layout.new)
+            descriptor = _create(path)
+        try:
+            write_all(descriptor, _CONTENT)
+            if os.pread(descriptor, len(_CONTENT), 0) != _CONTENT:
+                raise Unavailable(f"{path}: what was written is not what is read")
+        finally:
+            os.close(descriptor)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -39,7 +39,7 @@ SHELL_SECONDS = 120
 
 _COMMAND = re.compile(r"^\$ (?P<command>.*(?:\\\n.*)*)\n?(?P<output>(?:(?!\$ ).*\n?)*)", re.MULTILINE)
 _SERVE = re.compile(r"^(?:[A-Z_]+=\S+ )*cargohold serve\b")
-_SERVING = re.compile(r"serving on https?://(127\.0\.0\.1:\d+)")
+_SERVING = re.compile(r"serving on https?://(127\.0\.0\.1:\d+).*\n")
 _ADDRESS = re.compile(r"\b(localhost|127\.0\.0\.1):5000\b")
 _CHANGING = (
     (r"\x1b\[[0-9;?]*[A-Za-z]", ""),
@@ -49,6 +49,7 @@ _CHANGING = (
     (r"^[A-Za-z0-9_-]{43}(?=\s|$)", "KEY"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
     (r"\b[0-9a-f]{32}\b", "ID"),
+    (r"\bcargohold \d+(\.\d+)+\S*", "cargohold VERSION"),
     (r" {2,}", "  "),
     (r"[ \r]+$", ""),
 )
@@ -113,11 +114,12 @@ class Session:
             self._run(block)
             return
         for each in _COMMAND.finditer(block.text):
-            command, expected = self._here(each["command"]), self._here(each["output"])
+            command = self._here(each["command"])
             if _SERVE.match(command):
                 self.serve(command)
-                expected, printed = f"{self._here(expected)}\n...", self.log
+                expected, printed = f"...\n{self._here(each['output'])}...", self.log
             else:
+                expected = self._here(each["output"])
                 printed = on_terminal(f"set +eu\n{command}\n:", self.folder, self._answers, self.environment)
             assert shows(printed, expected), f"{block}\n--- on the page\n{expected}\n--- printed\n{printed}"
 

@@ -4,9 +4,7 @@ Its lines are read out of it and given to a shell, unchanged but for those of "I
 replaced: 5001 by 0, for which the kernel picks a port, and /srv/registry by a folder of the test's own. Those of "Ask
 for a login" are typed on a terminal, with such a port, too.
 
-The images come from the world outside, which a test cannot rely on. So Docker's registry is stood in for by another
-server of ours, which the clients are told of in their own configuration, as is done for a mirror: registries.conf
-for podman and skopeo, `--registry-mirror` for docker.
+The images come from a server of ours that stands in for Docker's registry.
 """
 
 from __future__ import annotations
@@ -30,12 +28,13 @@ from tests.cli.test_users_page import LOGIN, PROMPTS, on_terminal
 from tests.config.test_pages import README, blocks
 from tests.e2e.clients.absence import require, require_root, unavailable
 from tests.e2e.clients.engine import clear, docker_engine
-from tests.e2e.clients.images import Layout, make_image
+from tests.e2e.clients.mirror import mirrored, stock
 from tests.e2e.clients.repository import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from tests.e2e.clients.images import Layout
     from tests.e2e.server import Server
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
@@ -158,25 +157,16 @@ def made(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 @pytest.fixture(scope="module")
 def outside(registry: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Server, Layout]:
     """What stands for Docker's registry, and the image that is its busybox."""
-    image = make_image(tmp_path_factory.mktemp("busybox"), [{"bin/busybox": b"the program"}])
-    with httpx2.Client(base_url=registry.url) as session:
-        Repository(session, "library/busybox").push(image, "latest")
-    return registry, image
+    return registry, stock(registry.url, tmp_path_factory.mktemp("busybox"))
 
 
 @pytest.fixture
-def mirrored(
+def beside(
     outside: tuple[Server, Layout], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """The environment in which podman and skopeo keep to a folder, and find Docker's registry with us."""
     home = tmp_path_factory.mktemp("home")  # its name must be short, for podman
-    configuration = home / ".config/containers"
-    configuration.mkdir(parents=True)
-    registries = f'[[registry]]\nprefix = "docker.io"\nlocation = "{outside[0].host}"\ninsecure = true\n'
-    (configuration / "registries.conf").write_text(registries)
-    storage = f'[storage]\ndriver = "vfs"\ngraphroot = "{home}/root"\nrunroot = "{home}/run"\n'
-    (home / "storage.conf").write_text(storage)
-    yield {"HOME": str(home), "CONTAINERS_STORAGE_CONF": f"{home}/storage.conf"}
+    yield mirrored(home, outside[0].host)
     clear(home)
 
 
@@ -204,18 +194,18 @@ def test_docker(made: Path, outside: tuple[Server, Layout], tmp_path_factory: py
         check_pushed(made, image)
 
 
-def test_podman(made: Path, outside: tuple[Server, Layout], mirrored: Mapping[str, str]) -> None:
+def test_podman(made: Path, outside: tuple[Server, Layout], beside: Mapping[str, str]) -> None:
     """Podman's lines push an image."""
     require("podman")
     require_root()
-    typed(block("podman"), made, PUSH_SECONDS, **mirrored)
+    typed(block("podman"), made, PUSH_SECONDS, **beside)
     check_pushed(made, outside[1])
 
 
-def test_skopeo(made: Path, outside: tuple[Server, Layout], mirrored: Mapping[str, str]) -> None:
+def test_skopeo(made: Path, outside: tuple[Server, Layout], beside: Mapping[str, str]) -> None:
     """Skopeo's line copies an image from another registry."""
     require("skopeo")
-    typed(block("skopeo"), made, PUSH_SECONDS, **mirrored)
+    typed(block("skopeo"), made, PUSH_SECONDS, **beside)
     check_pushed(made, outside[1])
 
 

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench lock clean
+.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -60,6 +60,14 @@ conformance: $(VENV)/runtime.stamp ## the official OCI suite, without a login an
 
 bench: $(VENV)/dev.stamp ## measure; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks
+
+build/docs/stamp: requirements/docs.txt
+	@$(PYTHON) -m venv build/docs
+	@build/docs/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/docs.txt
+	@touch $@
+
+docs: build/docs/stamp ## build the documentation into build/site; a link that leads nowhere fails it
+	@NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet --strict
 
 lock: ## pin the dependencies anew (needs uv)
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -33,14 +34,14 @@ def run(*command: str, environ: dict[str, str] | None = None) -> subprocess.Comp
 
 @contextmanager
 def serving(directory: Path, *arguments: str, **environ: str) -> Iterator[str]:
-    """A server that works in the directory, by the first line of its stderr; a SIGTERM must end it with 0."""
+    """A server that works in the directory, by the first message of its log; a SIGTERM must end it with 0."""
     errors = directory / "stderr"
     with errors.open("wb") as stderr:
         command = [SCRIPT, "serve", *arguments]
         process = subprocess.Popen(command, stderr=stderr, cwd=directory, env=CLEAN | environ)
     try:
         until(lambda: errors.read_text().endswith("\n") or process.poll() is not None)
-        yield errors.read_text().splitlines()[0]
+        yield json.loads(errors.read_text().splitlines()[0])["message"]
         process.terminate()
         assert process.wait(WAIT_SECONDS) == 0
     finally:
@@ -168,7 +169,8 @@ def test_a_login_without_tls_is_warned_of(tmp_path: Path) -> None:
     loopback = "0x7f000001"  # which the system takes for 127.0.0.1, and the settings for a name
     arguments = ["--host", loopback, "--port", "0", "--set", "auth.required=true"]
     with serving(tmp_path, *arguments) as first:
-        assert first.startswith("WARNING cargohold.app: passwords and tokens cross the network in the clear")
+        assert first.startswith("passwords and tokens cross the network in the clear")
+        assert '"level":"WARNING"' in (tmp_path / "stderr").read_text()
         until(lambda: " serving on http://127.0.0.1:" in (tmp_path / "stderr").read_text())
 
 

@@ -155,6 +155,10 @@ def test_refusal_is_in_the_log(start: Start, idp: JobServer) -> None:
     token = idp.token("other", sub="a job", **PUSHED["gitlab"])
     assert httpx2.get(f"{server.url}/v2/", auth=("ci", token), timeout=30).status_code == 401
     assert server.stop() == 0
-    (line,) = re.findall(r"^INFO cargohold\.auth\.oidc: .*$", PAGE, re.MULTILINE)
-    assert line.replace("https://gitlab.example.com", idp.url) in server.log.splitlines()
+    (said,) = re.findall(r"^INFO cargohold\.auth\.oidc: (.*)$", PAGE, re.MULTILINE)
+    said = said.replace("https://gitlab.example.com", idp.url)
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    assert ("cargohold.auth.oidc", "INFO", said) in [
+        (line["logger"], line["level"], line["message"]) for line in lines
+    ]
     assert token not in server.log

@@ -184,7 +184,7 @@ def test_the_redirect_says_where_it_is(
 ) -> None:
     """The log names its address, also where the kernel chose the port, and it leads to the registry."""
     server = start({**settings, "tls.redirect_port": 0})
-    found = re.search(rf"(http://127\.0\.0\.1:\d+) is sent to {server.url}\n", server.log)
+    found = re.search(rf"(http://127\.0\.0\.1:\d+) is sent to {server.url}", server.log)
     assert found is not None, server.log
     with httpx2.Client(verify=trust, follow_redirects=True) as session:
         answer = session.get(f"{found[1]}/v2/")

@@ -12,12 +12,14 @@ from cargohold.app.gate import Gate, prepare
 from cargohold.app.routes import routes
 from cargohold.config import load
 from cargohold.config.checks import sends_passwords_in_the_clear
+from cargohold.http.access_log import access_log
 from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
-from cargohold.http.observing import observe
+from cargohold.http.observing import REQUEST_ID, TRACE_ID, observe
 from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.http.tls import Tls
+from cargohold.observe import logs
 from cargohold.registry.expiry import Expiry
 from cargohold.registry.readiness import Readiness
 from cargohold.storage.filesystem import FilesystemStore
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from cargohold.http.asgi import AsgiApplication
     from cargohold.http.exchange import Handler
     from cargohold.http.observing import Observer
+    from cargohold.observe.logs import Log
     from cargohold.storage.protocols import Store
 
     Hook = Callable[[asyncio.AbstractEventLoop], None]
@@ -42,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: Settings) -> int:
     """Serve until a signal ends it; gives the exit code of the program."""
-    logging.basicConfig(level=settings.log.level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    log = logs.set_up(settings.log.level, settings.log.format, _ids)
     problem = _prepared(settings)
     if problem is not None:
         sys.stderr.write(f"cargohold: {problem}\n")
@@ -56,13 +59,12 @@ def serve(settings: Settings) -> int:
     def ready(address: str) -> None:
         workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
         where = f"{address}{settings.prefix}"
-        sys.stderr.write(
-            f"cargohold {__version__} serving on {where}, storage {settings.storage.path}, {workers}\n"
+        logs.tell(
+            _log, f"cargohold {__version__} serving on {where}, storage {settings.storage.path}, {workers}"
         )
-        sys.stderr.flush()
 
     return serve_http(
-        lambda _place: application(settings),
+        lambda _place: application(settings, log),
         host=settings.host,
         port=settings.port,
         socket=settings.socket,
@@ -103,13 +105,13 @@ def _tls(settings: Settings) -> Tls | None:
     return Tls(tls.certificate, tls.key, tls.minimum, tls.client_ca, tls.client_certificates)
 
 
-def application(settings: Settings) -> RsgiApplication:
+def application(settings: Settings, log: Log) -> RsgiApplication:
     """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared."""
     store, gate = FilesystemStore(settings.storage.path), Gate(settings)
-    start, stop = _background(settings, store, gate)
+    start, stop = _background(settings, store, gate, log)
     readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(
-        handler(settings, store, gate, readiness),
+        handler(settings, store, gate, log, readiness),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -128,13 +130,14 @@ def asgi() -> AsgiApplication:
     from cargohold.http.asgi import AsgiApplication  # noqa: PLC0415
 
     settings = load({}, os.environ)
+    log = logs.set_up_as_guest(settings.log.level, settings.log.format, _ids)
     store = FilesystemStore(settings.storage.path)
     store.prepare(read_only=settings.read_only)
     prepare(settings)
     gate = Gate(settings)
-    start, stop = _background(settings, store, gate)
+    start, stop = _background(settings, store, gate, log)
     return AsgiApplication(
-        handler(settings, store, gate),
+        handler(settings, store, gate, log),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -142,11 +145,13 @@ def asgi() -> AsgiApplication:
     )
 
 
-def _background(settings: Settings, store: FilesystemStore, gate: Gate) -> tuple[Hook, Hook]:
+def _background(settings: Settings, store: FilesystemStore, gate: Gate, log: Log | None) -> tuple[Hook, Hook]:
     """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
 
     def start(loop: asyncio.AbstractEventLoop) -> None:
+        if log is not None:
+            log.start(loop)
         if not settings.read_only:
             expiry.start(loop)
 
@@ -154,12 +159,16 @@ def _background(settings: Settings, store: FilesystemStore, gate: Gate) -> tuple
         expiry.stop()
         gate.close()
         store.close()
+        if log is not None:
+            log.stop()
 
     return start, stop
 
 
-def handler(settings: Settings, store: Store, gate: Gate, readiness: Readiness | None = None) -> Handler:
-    """The whole registry as one function from a request to its answer."""
+def handler(
+    settings: Settings, store: Store, gate: Gate, log: Log | None = None, readiness: Readiness | None = None
+) -> Handler:
+    """The whole registry as one function from a request to its answer; without a log of its own it uses the host's."""
     readiness = readiness or Readiness(store, writes=not settings.read_only)
     dispatched = dispatch(
         {**routes(settings, store, readiness), **gate.routes},
@@ -170,11 +179,18 @@ def handler(settings: Settings, store: Store, gate: Gate, readiness: Readiness |
     handle = answer_faults(answer_errors(gate.limited(dispatched)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
-    return gate.believed(observe(handle, _observers()))
+    return gate.believed(observe(handle, _observers(settings, log)))
 
 
-def _observers() -> list[Observer]:
-    return []
+def _observers(settings: Settings, log: Log | None) -> list[Observer]:
+    observers: list[Observer] = []
+    if settings.log.requests:
+        observers.append(access_log(logs.hand_on if log is None else log.request, settings.log.level))
+    return observers
+
+
+def _ids() -> tuple[str, str]:
+    return REQUEST_ID.get(), TRACE_ID.get()
 
 
 def _closed(settings: Settings) -> set[Permission]:

@@ -23,6 +23,9 @@ Observer = Callable[[Request, Answer, float], None]
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being answered; empty outside of requests."""
 
+TRACE_ID: ContextVar[str] = ContextVar("trace_id", default="")
+"""The id of the trace that the request belongs to, in hex; empty where none is made."""
+
 _HEADER = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 

@@ -1,0 +1,193 @@
+"""What a line of the log looks like: as JSON, or for people. Whatever a client sends, a line stays one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import traceback
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from cargohold.observe.writer import PIECE_BYTES
+
+if TYPE_CHECKING:
+    import logging
+
+REQUESTS: Final = "cargohold.requests"
+"""The logger of the lines that tell of requests."""
+
+_UNUSUAL: Final = re.compile(r"[^ -~]")
+_COLOURS: Final = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
+
+
+class RequestLine(msgspec.Struct, omit_defaults=True):
+    """What is told of a request once it has its answer; what does not apply is empty and is left out of JSON.
+
+    `bytes` is the promised length of the answer's body, `received` what came of the request's body before the answer.
+    `user` and `user_sort` are of an identity that was proved.
+    """
+
+    time: str
+    level: str
+    logger: str
+    message: str
+    request_id: str
+    client: str
+    method: str
+    path: str
+    status: int
+    bytes: int
+    received: int
+    duration_ms: float
+    query: str = ""
+    repository: str = ""
+    user: str = ""
+    user_sort: str = ""
+    user_agent: str = ""
+    trace_id: str = ""
+
+
+class RecordLine(msgspec.Struct, omit_defaults=True):
+    """Whatever else is told; the ids are of the request in which it was."""
+
+    time: str
+    level: str
+    logger: str
+    message: str
+    exception: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+
+
+class Style(Protocol):
+    """How lines are written: at most PIECE_BYTES in UTF-8, with the line feed."""
+
+    def request(self, line: RequestLine) -> bytes:
+        """The line of a request."""
+        ...
+
+    def record(self, line: RecordLine) -> bytes:
+        """The line of whatever else."""
+        ...
+
+
+class Json:
+    """An object a line. What terminals might take for orders is written as an escape of JSON."""
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+
+    def request(self, line: RequestLine) -> bytes:
+        """The line of a request."""
+        encoded = self._encode(line)
+        if len(encoded) < PIECE_BYTES and encoded.isascii() and b"\x7f" not in encoded:
+            return encoded + b"\n"
+        return self._careful(line)
+
+    def record(self, line: RecordLine) -> bytes:
+        """The line of whatever else; a long text lacks its middle."""
+        return self._careful(line)
+
+    def _careful(self, line: RequestLine | RecordLine) -> bytes:
+        texts = {
+            name: value for name, value in msgspec.structs.asdict(line).items() if isinstance(value, str)
+        }
+        for name, value in texts.items():
+            # What stands for bytes that are no UTF-8, in names of files, has no form in UTF-8 itself.
+            setattr(line, name, cut(value, PIECE_BYTES).encode("utf-8", "backslashreplace").decode())
+        while len(encoded := self._escaped(line)) >= PIECE_BYTES:
+            longest = max(texts, key=lambda name: len(getattr(line, name)))
+            text = getattr(line, longest)
+            setattr(line, longest, cut(text, len(text) * 3 // 4))
+        return encoded + b"\n"
+
+    def _escaped(self, line: RequestLine | RecordLine) -> bytes:
+        # Outside of texts JSON has nothing beyond ASCII, and in them any character may be an escape.
+        return _UNUSUAL.sub(_json_escape, self._encode(line).decode()).encode()
+
+
+class Human:
+    """Time, level and text, the level in colour where `colour` is set. What cannot be printed is escaped."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._levels = {
+            name: f"\x1b[{code}m{name}\x1b[0m" if colour else name for name, code in _COLOURS.items()
+        }
+
+    def request(self, line: RequestLine) -> bytes:
+        """The line of a request."""
+        target = f"{line.path}?{line.query}" if line.query else line.path
+        text = (
+            f"{line.client or '-'} {line.user or '-'} {line.method} {target} {line.status},"
+            f" {line.bytes} bytes in {line.duration_ms:g} ms"
+        )
+        if line.received:
+            text += f", {line.received} bytes received"
+        if line.user_agent:
+            text += f", {line.user_agent}"
+        return self._line(line, text)
+
+    def record(self, line: RecordLine) -> bytes:
+        """The line of whatever else, with an exception's lines below it, indented."""
+        return self._line(line, f"{line.logger}: {line.message}", line.exception)
+
+    def _line(self, line: RequestLine | RecordLine, text: str, below: str = "") -> bytes:
+        ids = "".join(f" {word}" for word in (line.request_id, line.trace_id) if word)
+        level = self._levels.get(line.level, printable(line.level))
+        head = f"{line.time} {level} {_fitted(printable(text), PIECE_BYTES // 2)}{ids}\n"
+        below = "".join(f"    {printable(each)}\n" for each in below.splitlines())
+        return (head + _fitted(below, PIECE_BYTES - len(head.encode()))).encode()
+
+
+def timestamp(seconds: float) -> str:
+    """A moment (of the epoch) in UTC, with milliseconds: `2024-01-02T15:04:05.678Z` (RFC 3339)."""
+    global _second  # noqa: PLW0603 - most lines are of the second of the line before
+    whole = int(seconds)
+    known, text = _second
+    if known != whole:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole))
+        _second = whole, text
+    return f"{text}{int((seconds - whole) * 1000):03}Z"
+
+
+_second = (0, "1970-01-01T00:00:00.")
+
+
+def line_of(record: logging.LogRecord, request_id: str, trace_id: str) -> RecordLine:
+    """What a record of the standard library tells, cut to what a line can hold."""
+    exception = ""
+    if record.exc_info and record.exc_info[0] is not None:
+        exception = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+    message = record.getMessage()
+    return RecordLine(
+        timestamp(record.created), record.levelname, record.name, message, exception, request_id, trace_id
+    )
+
+
+def cut(text: str, length: int) -> str:
+    """The text, without its middle where it is longer: what matters in a path or a traceback stands at its ends."""
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[:half]}…{text[len(text) - half :]}"
+
+
+def printable(text: str) -> str:
+    """The text with an escape in the place of each character that does not show, or that moves others."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _fitted(text: str, size: int) -> str:
+    """The text, cut so that it has at most so many bytes."""
+    while len(text.encode()) > size:
+        text = cut(text, min(size, len(text) * 3 // 4))
+    return text
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    character = found[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]

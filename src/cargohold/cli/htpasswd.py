@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from cargohold.auth import userfile
+from cargohold.cli.password import read_password
 from cargohold.cli.printing import print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.rewriting import rewrite
@@ -17,8 +17,6 @@ from cargohold.types.names import check_user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_LONGEST_INPUT = 4096
 
 
 def _name(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
@@ -109,7 +107,8 @@ def verify(file: str, user: str, *, stdin: bool) -> None:
 
     users = userfile.parse(_content(file))
     entry = users.entries.get(user)
-    if not is_right(_password(stdin=stdin, again=False).encode(), entry and entry.hash, users.cost):
+    password = read_password(stdin=stdin, again=False, option="--stdin")
+    if not is_right(password.encode(), entry and entry.hash, users.cost):
         raise Refused("the password is wrong, or there is no such user")
     click.echo("the password is right", err=True)
 
@@ -155,29 +154,8 @@ def _hash(cost: int, *, stdin: bool) -> str:
     """The hash of a new password."""
     from cargohold.auth.passwords import hash_password  # noqa: PLC0415 - as above
 
-    password = _password(stdin=stdin, again=True)
+    password = read_password(stdin=stdin, again=True, option="--stdin")
     try:
         return hash_password(password, cost)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _password(*, stdin: bool, again: bool) -> str:
-    """A password from who types it, or from standard input without the end of its line."""
-    if not stdin:
-        if not sys.stdin.isatty():
-            raise click.UsageError("there is no terminal to ask for the password; use --stdin")
-        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=again, err=True)
-        return _decoded(os.fsencode(typed))
-    given = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
-    line = given.removesuffix(b"\n").removesuffix(b"\r")
-    if len(given) > _LONGEST_INPUT or b"\n" in line:
-        raise click.UsageError("standard input must hold the password alone, in one line")
-    return _decoded(line)
-
-
-def _decoded(password: bytes) -> str:
-    try:
-        return password.decode()
-    except UnicodeDecodeError:
-        raise click.UsageError("the password is not UTF-8") from None

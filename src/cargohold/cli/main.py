@@ -9,6 +9,7 @@ from cargohold.cli.commands import Commands
 
 SECTIONS = {
     "Serving": ("serve", "health"),
+    "Content of a running registry": ("remote.ls", "remote.tags", "remote.inspect", "remote.rm"),
     "Who may do what": ("htpasswd", "token", "keys", "access"),
     "About the program": ("version",),
 }

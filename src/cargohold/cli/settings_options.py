@@ -12,7 +12,7 @@ from cargohold.config import SettingsError, load
 from cargohold.config.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cargohold.config import Settings
 
@@ -46,10 +46,10 @@ def with_settings(*paths: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def refuse(problems: list[str]) -> click.exceptions.Exit:
+def refuse(problems: Iterable[object]) -> click.exceptions.Exit:
     """Say on stderr what is wrong with the settings, a line for each problem; raise the result to end the command."""
     for problem in problems:
-        click.echo(problem, err=True)
+        click.echo(str(problem), err=True)
     return click.exceptions.Exit(SETTINGS_REFUSED)
 
 

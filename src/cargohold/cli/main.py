@@ -11,7 +11,7 @@ SECTIONS = {
     "Serving": ("serve", "health"),
     "Content of a running registry": ("remote.ls", "remote.tags", "remote.inspect", "remote.rm"),
     "Who may do what": ("htpasswd", "token", "keys", "access"),
-    "About the program": ("version",),
+    "About the program": ("version", "completion"),
 }
 """The modules of the commands below `cargohold.cli`, by the headings that `--help` puts above them."""
 

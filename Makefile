@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Processes that share the tests, each file of tests whole: many of them wait more than they work.
+JOBS ?= 3
+PYTEST = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
+COVERED := --cov --cov-report=term
 
 .PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs lock clean
 
@@ -27,11 +31,11 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp requirements/dev.txt
 serve: $(VENV)/runtime.stamp ## set up and serve on 127.0.0.1:5000, data in ./data
 	@exec $(BIN)/cargohold serve
 
-test: $(VENV)/dev.stamp ## set up and run the tests, those with real clients included where they are installed
-	@$(BIN)/pytest -m 'not slow and not soak'
+test: $(VENV)/dev.stamp ## set up and run the tests, those with real clients too where they are installed (COVERAGE=1: of branches)
+	@$(PYTEST) -m 'not slow and not soak' $(if $(COVERAGE),$(COVERED))
 
 test-slow: $(VENV)/dev.stamp ## the tests that write gigabytes or take minutes
-	@$(BIN)/pytest -m 'slow and not soak'
+	@$(PYTEST) -m 'slow and not soak'
 
 soak: $(VENV)/dev.stamp ## a thousand kills at random moments
 	@$(BIN)/pytest -m soak
@@ -53,7 +57,7 @@ imports: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports
 
 unit: $(VENV)/dev.stamp ## the tests that start no servers, with branch coverage
-	@$(BIN)/pytest -m 'not slow and not soak' --ignore tests/e2e --ignore tests/interop --ignore tests/crash --cov --cov-report=term
+	@$(PYTEST) -m 'not slow and not soak' --ignore tests/e2e --ignore tests/interop --ignore tests/crash $(COVERED)
 
 conformance: $(VENV)/runtime.stamp ## the official OCI suite, without a login and with it (Go 1.24 or later)
 	@$(BIN)/python ci/conformance

@@ -114,7 +114,7 @@ def test_refused_settings(tmp_path: Path) -> None:
     ran = run(SCRIPT, "serve", *arguments, environ={"REGISTRY_WORKERS": "0"})
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.splitlines() == [
-        f"{file}: port: must be a whole number from 0 to 65535, not 'x'",
+        f"{file}:1:1: port: must be a whole number from 0 to 65535, not 'x'",
         "REGISTRY_WORKERS: must be a whole number from 1 to 64, not '0'",
         "command line: lists.page: is not a setting; did you mean lists.max_page?",
         "command line: port: must be a whole number from 0 to 65535, not '70000'",
@@ -158,7 +158,7 @@ def test_what_others_can_reach_needs_a_login(tmp_path: Path) -> None:
     ran = run(SCRIPT, "serve", "--host", "192.0.2.1", "--storage-path", str(data))
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith(
-        "host: 192.0.2.1 can be reached from other machines, and no login is configured"
+        "command line: host: 192.0.2.1 can be reached from other machines, and no login is configured"
     )
     assert "auth.open_to_everyone" in ran.stderr
     assert not data.exists()

@@ -14,10 +14,11 @@ import pytest
 
 from cargohold.config import Settings, load
 from cargohold.config.access import ClaimRule, Rule, TrustedIssuer
-from cargohold.config.load import read
+from cargohold.config.load import read as read_effective
 from cargohold.config.settings import SECTIONS, SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # A value other than the default for each setting: as text, and as what it is read to.
@@ -113,6 +114,10 @@ def nested(path: str, value: object) -> dict[str, object]:
         value = {name: value}
     assert isinstance(value, dict)
     return value
+
+
+def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    return read_effective(options, environ).settings
 
 
 def write(directory: Path, name: str, text: str) -> str:

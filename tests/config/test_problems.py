@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 def problems(options: Mapping[str, object], environ: Mapping[str, str]) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         load(options, environ)
-    assert str(caught.value) == "\n".join(caught.value.problems)
-    assert all(len(problem.splitlines()) == 1 for problem in caught.value.problems)
-    return caught.value.problems
+    found = [str(problem) for problem in caught.value.problems]
+    assert str(caught.value) == "\n".join(found)
+    assert all(len(problem.splitlines()) == 1 for problem in found)
+    return found
 
 
 def problems_of_file(directory: Path, name: str, text: str | bytes) -> list[str]:
@@ -37,10 +37,10 @@ def test_all_at_once(tmp_path: Path) -> None:
     file.write_text("port: http\nmanifests:\n  max_bytes: lots\n  alow_sparse: true\nworkers: 0\n")
     environ = {"REGISTRY_PORT": "70000", "REGISTRY_HTTP_HTTP2": "ignored", "REGISTRY_DELETION": "never"}
     assert problems({"config": str(file), "port": "x", "lists.max_pages": "5"}, environ) == [
-        f"{file}: manifests.alow_sparse: is not a setting; did you mean manifests.allow_sparse?",
-        f"{file}: port: must be a whole number from 0 to 65535, not 'http'",
-        f"{file}: manifests.max_bytes: must be {SETTINGS['manifests.max_bytes'].kind.form}, not 'lots'",
-        f"{file}: workers: must be a whole number from 1 to 64, not 0",
+        f"{file}:1:1: port: must be a whole number from 0 to 65535, not 'http'",
+        f"{file}:3:3: manifests.max_bytes: must be {SETTINGS['manifests.max_bytes'].kind.form}, not 'lots'",
+        f"{file}:4:3: manifests.alow_sparse: is not a setting; did you mean manifests.allow_sparse?",
+        f"{file}:5:1: workers: must be a whole number from 1 to 64, not 0",
         "REGISTRY_PORT: must be a whole number from 0 to 65535, not '70000'",
         "REGISTRY_DELETION: must be true or false, not 'never'",
         "command line: lists.max_pages: is not a setting; did you mean lists.max_page?",
@@ -60,89 +60,95 @@ def test_reason_follows() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("prot: 1", "prot: is not a setting; did you mean port?"),
-        ("manifest: {allow_sparse: true}", "manifest: is not a setting; did you mean manifests?"),
+        ("prot: 1", "1:1: prot: is not a setting; did you mean port?"),
+        ("\n\nmanifest: {allow_sparse: true}", "3:1: manifest: is not a setting; did you mean manifests?"),
         (
             "manifests: {allow-sparse: true}",
-            "manifests.allow-sparse: is not a setting; did you mean manifests.allow_sparse?",
+            "1:13: manifests.allow-sparse: is not a setting; did you mean manifests.allow_sparse?",
         ),
-        ("http: {cors: {origin: []}}", "http.cors.origin: is not a setting; did you mean http.cors.origins?"),
-        ("allow_sparse: true", "allow_sparse: is not a setting; did you mean manifests.allow_sparse?"),
-        ("Port: 1", "Port: is not a setting; did you mean port?"),
-        ("5: 1", "5: is not a setting"),
-        ("zzzzzzzz: 1", "zzzzzzzz: is not a setting"),
+        (
+            "http: {cors: {origin: []}}",
+            "1:15: http.cors.origin: is not a setting; did you mean http.cors.origins?",
+        ),
+        ("allow_sparse: true", "1:1: allow_sparse: is not a setting; did you mean manifests.allow_sparse?"),
+        ("Port: 1", "1:1: Port: is not a setting; did you mean port?"),
+        ("5: 1", "1:1: 5: is not a setting"),
+        ("zzzzzzzz: 1", "1:1: zzzzzzzz: is not a setting"),
         (
             "manifests: true",
-            "manifests: must be a mapping of settings, such as manifests.allow_tag_deletion, not True",
+            "1:1: manifests: must be a mapping of settings, such as manifests.allow_tag_deletion, not True",
         ),
         (
             "http: {cors: ['*']}",
-            "http.cors: must be a mapping of settings, such as http.cors.origins, not ['*']",
+            "1:8: http.cors: must be a mapping of settings, such as http.cors.origins, not ['*']",
         ),
-        ("port:", "port: must be a whole number from 0 to 65535, not None"),
-        ("port: true", "port: must be a whole number from 0 to 65535, not True"),
-        ("port: {number: 1}", "port: must be a whole number from 0 to 65535, not {'number': 1}"),
-        ("deletion: 1", "deletion: must be true or false, not 1"),
-        ("storage: {path: [a]}", "storage.path: must be a path, not ['a']"),
+        ("port:", "1:1: port: must be a whole number from 0 to 65535, not None"),
+        ("port: true", "1:1: port: must be a whole number from 0 to 65535, not True"),
+        ("port: {number: 1}", "1:1: port: must be a whole number from 0 to 65535, not {'number': 1}"),
+        ("deletion: 1", "1:1: deletion: must be true or false, not 1"),
+        ("storage: {path: [a]}", "1:11: storage.path: must be a path, not ['a']"),
     ],
 )
 def test_keys_of_the_file(text: str, problem: str, tmp_path: Path) -> None:
     """An unknown key is an error with the nearest known one; a value is named by the path of its key."""
-    assert problems_of_file(tmp_path, "a.yaml", text) == [f"a.yaml: {problem}"]
+    assert problems_of_file(tmp_path, "a.yaml", text) == [f"a.yaml:{problem}"]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("a.yaml", "port: [", r"a\.yaml: is not YAML: .*line 1, column 8.*"),
         (
             "a.yaml",
-            "port: 1\nhost: a\nport: 2",
-            r"a\.yaml: is not YAML: the key 'port' stands twice in one mapping",
+            "port: [",
+            "a.yaml:1:8: is not YAML: while parsing a flow node, expected the node content",
         ),
         (
             "a.yaml",
-            "lists: {max_page: 1, max_page: 1}",
-            r"a\.yaml: is not YAML: the key 'max_page' stands twice .*",
+            "a: 1\n---\nb: 2",
+            "a.yaml:2:1: is not YAML: expected a single document in the stream, but",
         ),
-        ("a.yaml", "a: 1\n---\nb: 2", r"a\.yaml: is not YAML: expected a single document.*"),
         (
             "a.yaml",
-            "!!python/object/apply:os.getcwd []",
-            r"a\.yaml: is not YAML: could not determine a constructor.*",
+            "# x\n!!python/object/apply:os.getcwd []",
+            "a.yaml:2:1: is not YAML: could not determine a constructor",
         ),
-        ("a.yaml", "port: 2024-13-45", r"a\.yaml: is not YAML: month must be in 1\.\.12"),
-        ("a.yaml", b"port: \xff", r"a\.yaml: is not YAML: .*"),
-        ("a.yaml", "[" * 5000, r"a\.yaml: is nested too deep"),
-        ("a.yaml", "- port", r"a\.yaml: must be a mapping of settings, such as host, not \['port'\]"),
-        ("a.yml", "port", r"a\.yml: must be a mapping of settings, such as host, not 'port'"),
-        ("a.toml", "port = ", r"a\.toml: is not TOML: Invalid value \(at .*"),
-        ("a.toml", "port = 1\nport = 2", r"a\.toml: is not TOML: Cannot overwrite a value .*"),
-        ("a.toml", b"host = '\xff'", r"a\.toml: is not TOML: .*"),
-        ("a.toml", "a = " + "[" * 5000, r"a\.toml: is nested too deep"),
-        ("a.json", '{"port": 1,}', r"a\.json: is not JSON: .*line 1 column 12.*"),
         (
-            "a.json",
-            '{"port": 1, "port": 2}',
-            r"a\.json: is not JSON: the key 'port' stands twice in one mapping",
+            "a.yaml",
+            "port: 2024-13-45",
+            "a.yaml:1:7: is not YAML: '2024-13-45' is no !!timestamp: month must be in 1..12",
         ),
-        ("a.json", "", r"a\.json: is not JSON: Expecting value: line 1 column 1.*"),
-        ("a.json", '{"port": ' + "9" * 5000 + "}", r"a\.json: is not JSON: Exceeds the limit .*"),
-        ("a.json", "[" * 100_000, r"a\.json: is nested too deep"),
-        ("a.json", "[]", r"a\.json: must be a mapping of settings, such as host, not \[\]"),
+        ("a.yaml", "port: !!bool foo", "a.yaml:1:7: is not YAML: 'foo' is no !!bool"),
+        ("a.yaml", "port: !!int ''", "a.yaml:1:7: is not YAML: '' is no !!int"),
+        ("a.yaml", "port: !!timestamp x", "a.yaml:1:7: is not YAML: 'x' is no !!timestamp"),
         (
-            "a.ini",
-            "port=1",
-            r"a\.ini: must end in \.yaml, \.yml, \.toml, \.json, which says how it is written",
+            "a.yaml",
+            "? [a]\n: b",
+            "a.yaml:1:3: is not YAML: while constructing a mapping, found unhashable key",
         ),
-        ("config", "", r"config: must end in \.yaml, \.yml, \.toml, \.json, which says how it is written"),
+        ("a.yaml", "port: \x01", "a.yaml:1:7: is not YAML: the character U+0001 cannot stand in it"),
+        ("a.yaml", b"host: \xc3\xa4\nport: \xff", "a.yaml:2:7: is not YAML: its bytes are not UTF-8"),
+        ("a.yaml", "[" * 5000, "a.yaml: is nested too deep"),
+        ("a.yaml", "- port", "a.yaml:1:1: must be a mapping of settings, such as host, not ['port']"),
+        ("a.yml", "port", "a.yml:1:1: must be a mapping of settings, such as host, not 'port'"),
+        ("a.toml", "port = ", "a.toml:1:8: is not TOML: Invalid value"),
+        ("a.toml", "host = 'a", "a.toml:1:10: is not TOML: "),
+        ("a.toml", "port = 1\nport = 2", "a.toml:2:9: is not TOML: Cannot overwrite a value"),
+        ("a.toml", b"host = '\xff'", "a.toml:1:9: is not TOML: its bytes are not UTF-8"),
+        ("a.toml", "a = " + "[" * 5000, "a.toml: is nested too deep"),
+        ("a.toml", "a = " + "9" * 5000, "a.toml: is not TOML: Exceeds the limit "),
+        ("a.json", '{"port": 1,}', "a.json:1:12: is not JSON: "),
+        ("a.json", "", "a.json:1:1: is not JSON: Expecting value"),
+        ("a.json", '{"port": ' + "9" * 5000 + "}", "a.json: is not JSON: Exceeds the limit "),
+        ("a.json", "[" * 100_000, "a.json: is nested too deep"),
+        ("a.json", "[]", "a.json:1:1: must be a mapping of settings, such as host, not []"),
+        ("a.ini", "port=1", "a.ini: must end in .yaml, .yml, .toml, .json, which says how it is written"),
+        ("config", "", "config: must end in .yaml, .yml, .toml, .json, which says how it is written"),
     ],
 )
 def test_files_that_cannot_be_read(name: str, text: str | bytes, problem: str, tmp_path: Path) -> None:
     """A file that is not of its language is one problem, with the place in it where the parser knows one."""
-    found = problems_of_file(tmp_path, name, text)
-    assert len(found) == 1
-    assert re.fullmatch(problem, found[0]), found[0]
+    (found,) = problems_of_file(tmp_path, name, text)
+    assert found.startswith(problem)
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -156,9 +162,86 @@ def test_no_such_file(tmp_path: Path) -> None:
     assert problems({}, {"REGISTRY_CONFIG": folder}) == [f"{folder}: cannot be read: Is a directory"]
 
 
-def test_given_twice_in_one_file(tmp_path: Path) -> None:
-    """A setting that a file gives both nested and dotted is an error, for neither counts more."""
-    text = "manifests: {allow_sparse: true}\nmanifests.allow_sparse: false"
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("a.yaml", "port: 1\nhost: a\nport: 2", ["3:1: port: is given twice, first in line 1; keep one"]),
+        (
+            "a.yaml",
+            "lists: {max_page: 1,\n  max_page: 1}",
+            ["2:3: lists.max_page: is given twice, first in line 1; keep one"],
+        ),
+        (
+            "a.yaml",
+            "manifests: {allow_sparse: true}\nmanifests.allow_sparse: false",
+            ["2:1: manifests.allow_sparse: is given twice, first in line 1; keep one"],
+        ),
+        ("a.json", '{"port": 1,\n "port": 2}', ["2:2: port: is given twice, first in line 1; keep one"]),
+        (
+            "a.json",
+            '{"lists": {"max_page": 1}, "lists": {"max_page": 2},\n"http": {"headers": {"a": "1", "a": "2"}}}',
+            [
+                "1:28: lists: is given twice, first in line 1; keep one",
+                "2:32: http.headers.a: is given twice, first in line 2; keep one",
+            ],
+        ),
+    ],
+)
+def test_given_twice_in_one_file(name: str, text: str, found: list[str], tmp_path: Path) -> None:
+    """What a file gives twice is an error, in one mapping or nested and dotted, for neither counts more."""
+    assert problems_of_file(tmp_path, name, text) == [f"{name}:{each}" for each in found]
+
+
+RULES = {
+    "a.yaml": "auth:\n  required: true\n  rules:\n"
+    "  - {users: [ann], actions: [pull]}\n  - users: [ann]\n  - {users: [], actions: []}\n",
+    "a.toml": "[auth]\nrequired = true\n[[auth.rules]]\nusers = ['ann']\nactions = ['pull']\n"
+    "[[auth.rules]]\nusers = ['ann']\n  [[auth.rules]]\nusers = []\nactions = []\n",
+    "a.json": '{"auth": {"required": true, "rules": [\n'
+    ' {"users": ["ann"], "actions": ["pull"]},\n  {"users": ["ann"]},\n {"users": [], "actions": []}]}}',
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "places"), [("a.yaml", ["5:5", "6:5"]), ("a.toml", ["6:1", "8:3"]), ("a.json", ["3:3", "4:2"])]
+)
+def test_every_entry(name: str, places: list[str], tmp_path: Path) -> None:
+    """Each entry of a list of rules that cannot be used is a problem of its own, with its place."""
+    missing, nobody = problems_of_file(tmp_path, name, RULES[name])
+    assert missing.startswith(
+        f"{name}:{places[0]}: auth.rules: entry 2: Object missing required field `actions`; write"
+    )
+    assert nobody.startswith(f"{name}:{places[1]}: auth.rules: entry 3: it names nobody: write users")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("a.yaml", "auth:\n  required: true\n  administrators:\n    - ann\n    - '*'\n", "5:7"),
+        ("a.toml", "auth.required = true\nauth.administrators = ['ann', # x\n  '*']\n", "3:3"),
+        ("a.json", '{"auth": {"required": true,\n "administrators": ["ann",\n   "*"]}}', "3:4"),
+    ],
+)
+def test_settings_that_do_not_go_together(name: str, text: str, place: str, tmp_path: Path) -> None:
+    """What settings ask of each other is told with the place of the value that is meant."""
+    (found,) = problems_of_file(tmp_path, name, text)
+    assert found.startswith(f"{name}:{place}: auth.administrators: * is no user's name")
+
+
+def test_place_of_what_is_missing(tmp_path: Path) -> None:
+    """What is not written has the place of what asks for it: of a file, a variable or the command line."""
+    (found,) = problems_of_file(tmp_path, "a.yaml", "tls:\n  key: k.pem")
+    assert found.startswith("a.yaml:2:3: tls.certificate: must be written too")
+    assert problems({}, {"REGISTRY_TLS_KEY": "k"})[0].startswith("REGISTRY_TLS_KEY: tls.certificate: must be")
+    assert problems({"tls.key": "k"}, {})[0].startswith("command line: tls.certificate: must be written too")
+    assert problems({}, {"REGISTRY_HOST": "::"})[0].startswith("REGISTRY_HOST: :: can be reached from")
+
+
+def test_yaml_aliases(tmp_path: Path) -> None:
+    """An alias of what it stands in is no endless walk; what a merge key brings in has the place where it stands."""
+    text = "a: &a [*a]\nb: &b {max_page: x}\nlists:\n  <<: *b\n"
     assert problems_of_file(tmp_path, "a.yaml", text) == [
-        "a.yaml: manifests.allow_sparse: is given twice; keep one"
+        "a.yaml:1:1: a: is not a setting",
+        "a.yaml:2:1: b: is not a setting",
+        "a.yaml:2:8: lists.max_page: must be a whole number from 1 to 1000000, not 'x'",
     ]

@@ -3,12 +3,22 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
-from cargohold.config.kinds import Kind, Misfit, decoded, shown, whole, write_json
+from cargohold.config.kinds import (
+    TEXT,
+    TEXT_OR_NOTHING,
+    TEXTS,
+    Kind,
+    Misfit,
+    decoded,
+    shown,
+    whole,
+    write_json,
+)
 from cargohold.types.names import check_user_name
 
 Action = Literal["pull", "push", "delete", "catalog"]
@@ -58,22 +68,35 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jwks_url: str | None = None
 
 
-def _records(record: type[Any], form: str, check: Callable[[Any], None]) -> Kind:
-    """A list of mappings, each of which becomes a `record`."""
+def _records(
+    record: type[Any], noun: str, example: str, check: Callable[[Any], None], schema: dict[str, object]
+) -> Kind:
+    """A list of mappings, each of which becomes a `record`; every one that cannot is told of."""
 
-    def read(value: object) -> tuple[Any, ...]:
+    def read_one(value: object) -> object:
         try:
-            found: tuple[Any, ...] = msgspec.convert(decoded(value), tuple[record, ...])  # type: ignore[valid-type]
+            found = msgspec.convert(value, record)
         except msgspec.ValidationError as error:
-            raise Misfit(str(error)) from None
-        for number, each in enumerate(found, 1):
-            try:
-                check(each)
-            except Misfit as misfit:
-                raise Misfit(f"entry {number}: {misfit}") from None
+            raise Misfit(f"{error}; write {noun} such as {example}") from None
+        check(found)
         return found
 
-    return Kind(form, read, write_json)
+    def read(value: object) -> tuple[Any, ...]:
+        given = decoded(value)
+        if not isinstance(given, list | tuple):
+            raise Misfit
+        found, misfits = [], []
+        for number, each in enumerate(given):
+            try:
+                found.append(read_one(each))
+            except Misfit as misfit:
+                misfits.append(Misfit(f"entry {number + 1}: {misfit}", within=(number,)))
+        if misfits:
+            raise ExceptionGroup(f"of {len(given)} entries", misfits)
+        return tuple(found)
+
+    form = f"a list of entries such as {example}"
+    return Kind(form, read, write_json, {"type": "array", "items": schema})
 
 
 def check_pattern(pattern: str) -> None:
@@ -194,7 +217,7 @@ def _read_actions(value: object) -> tuple[str, ...] | None:
     if value is None or value == "":
         return None
     actions = _strings(value)
-    if not set(actions) <= {"pull", "push", "delete", "catalog"}:
+    if not set(actions) <= set(get_args(Action)):
         raise Misfit
     return actions
 
@@ -263,35 +286,99 @@ def _or_nothing(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def _mapping(required: list[str], **properties: object) -> dict[str, object]:
+    """The schema of a mapping with no other keys than these."""
+    return {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+_SOME_ACTIONS: dict[str, object] = {"type": "array", "items": {"enum": [*get_args(Action)]}}
+
+
 PUBLIC_URL = Kind(
-    "an address such as https://registry.example.com, or nothing", _read_public_url, _or_nothing
+    "an address such as https://registry.example.com, or nothing",
+    _read_public_url,
+    _or_nothing,
+    TEXT_OR_NOTHING,
 )
 KEY_URL = Kind(
-    "an https address such as https://login.example.com/jwks, or nothing", _read_key_url, _or_nothing
+    "an https address such as https://login.example.com/jwks, or nothing",
+    _read_key_url,
+    _or_nothing,
+    TEXT_OR_NOTHING,
 )
-COLLECTOR_URL = Kind("an address such as http://127.0.0.1:4318/v1/traces, or nothing", _read_url, _or_nothing)
-OPTIONAL_PATH = Kind("a path, or nothing", _read_optional_path, _or_nothing)
-OPTIONAL_PORT = Kind("a whole number from 0 to 65535, or nothing", _read_optional_port, _or_nothing)
-WORDS = Kind("a line of ASCII without quotation marks", _read_words, str)
-USERS = Kind('a list of names such as ["ann", "bob"]', _read_names, write_json)
-GROUPS = Kind('a mapping of groups to users such as {"team": ["ann", "bob"]}', _read_groups, write_json)
+COLLECTOR_URL = Kind(
+    "an address such as http://127.0.0.1:4318/v1/traces, or nothing", _read_url, _or_nothing, TEXT_OR_NOTHING
+)
+OPTIONAL_PATH = Kind("a path, or nothing", _read_optional_path, _or_nothing, TEXT_OR_NOTHING)
+OPTIONAL_PORT = Kind(
+    "a whole number from 0 to 65535, or nothing",
+    _read_optional_port,
+    _or_nothing,
+    {"anyOf": [_PORT.schema, {"enum": ["", None]}]},
+)
+WORDS = Kind("a line of ASCII without quotation marks", _read_words, str, TEXT)
+USERS = Kind('a list of names such as ["ann", "bob"]', _read_names, write_json, TEXTS)
+GROUPS = Kind(
+    'a mapping of groups to users such as {"team": ["ann", "bob"]}',
+    _read_groups,
+    write_json,
+    {"type": "object", "additionalProperties": TEXTS},
+)
 ACTIONS = Kind(
     'a list of pull, push, delete and catalog, such as ["pull"], or nothing',
     _read_actions,
     lambda actions: "" if actions is None else write_json(actions),
+    {"anyOf": [_SOME_ACTIONS, {"enum": ["", None]}]},
 )
-ALGORITHMS = Kind(f"a list of some of {', '.join(_ALGORITHMS)}", _read_algorithms, write_json)
-NETWORKS = Kind('a list of addresses and networks such as ["10.0.0.0/8", "::1"]', _read_networks, write_json)
-PROXIES = Kind('a list of addresses and networks such as ["10.0.0.0/8", "unix"]', _read_proxies, write_json)
-RATE = Kind("a number of requests such as 600/minute or 100/10seconds, or nothing", _read_rate, _or_nothing)
+ALGORITHMS = Kind(
+    f"a list of some of {', '.join(_ALGORITHMS)}",
+    _read_algorithms,
+    write_json,
+    {"type": "array", "items": {"enum": [*_ALGORITHMS]}, "minItems": 1},
+)
+NETWORKS = Kind(
+    'a list of addresses and networks such as ["10.0.0.0/8", "::1"]', _read_networks, write_json, TEXTS
+)
+PROXIES = Kind(
+    'a list of addresses and networks such as ["10.0.0.0/8", "unix"]', _read_proxies, write_json, TEXTS
+)
+RATE = Kind(
+    "a number of requests such as 600/minute or 100/10seconds, or nothing",
+    _read_rate,
+    _or_nothing,
+    TEXT_OR_NOTHING,
+)
 RULES = _records(
     Rule,
-    'a list of rules such as {"repository": "team/**", "users": ["ann"], "groups": [], "actions": ["pull", "push"]}',
+    "a rule",
+    '{"repository": "team/**", "users": ["ann"], "groups": [], "actions": ["pull", "push"]}',
     _check_rule,
+    _mapping(["actions"], actions=_SOME_ACTIONS, repository=TEXT, users=TEXTS, groups=TEXTS),
 )
 TRUST = _records(
     TrustedIssuer,
-    'a list of issuers such as {"issuer": "https://ci.example.com", "audience": "registry.example.com", "rules":'
+    "an issuer",
+    '{"issuer": "https://ci.example.com", "audience": "registry.example.com", "rules":'
     ' [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["pull", "push"]}]}',
     _check_issuer,
+    _mapping(
+        ["issuer", "audience", "rules"],
+        issuer=TEXT,
+        audience=TEXT,
+        rules={
+            "type": "array",
+            "items": _mapping(
+                ["claims", "repository", "actions"],
+                claims={"type": "object", "additionalProperties": TEXT},
+                repository=TEXT,
+                actions=_SOME_ACTIONS,
+            ),
+        },
+        jwks_url=TEXT_OR_NOTHING,
+    ),
 )

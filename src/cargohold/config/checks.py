@@ -6,20 +6,23 @@ import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cargohold.config.places import Fault
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.config.settings import Settings
 
 
-def check(settings: Settings) -> list[str]:
-    """The problems of settings each of which is right by itself."""
+def check(settings: Settings) -> list[Fault]:
+    """What is wrong with settings each of which is right by itself."""
     return [
         *_of_listening(settings),
         *_of_nothing(settings),
         *_of_rules(settings),
         *_of_tokens(settings),
         *_of_tls(settings),
+        *_of_tracing(settings),
     ]
 
 
@@ -50,14 +53,15 @@ def sends_passwords_in_the_clear(settings: Settings) -> bool:
     return asks_for_login(settings) and (told_so or (not secured and not _is_loopback(settings.host)))
 
 
-def _of_listening(settings: Settings) -> Iterator[str]:
+def _of_listening(settings: Settings) -> Iterator[Fault]:
     if settings.socket or settings.auth.open_to_everyone or asks_for_login(settings):
         return
     if not _is_loopback(settings.host):
-        yield (
-            f"host: {settings.host} can be reached from other machines, and no login is configured: name the users with"
+        yield Fault(
+            "host",
+            f"{settings.host} can be reached from other machines, and no login is configured: name the users with"
             " auth.htpasswd, or set auth.open_to_everyone to true if everyone who reaches the registry may pull, push"
-            " and delete"
+            " and delete",
         )
 
 
@@ -68,7 +72,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _of_nothing(settings: Settings) -> Iterator[str]:
+def _of_nothing(settings: Settings) -> Iterator[Fault]:
     auth = settings.auth
     if not asks_for_login(settings):
         for name, given in (
@@ -77,57 +81,103 @@ def _of_nothing(settings: Settings) -> Iterator[str]:
             ("challenge", auth.challenge != "auto"),
         ):
             if given:
-                yield (
-                    f"auth.{name}: means nothing where no login is configured and everyone may do everything: name the"
-                    " users with auth.htpasswd, or set auth.required to true"
+                yield Fault(
+                    f"auth.{name}",
+                    "means nothing where no login is configured and everyone may do everything: name the users with"
+                    " auth.htpasswd, or set auth.required to true",
                 )
 
 
-def _of_rules(settings: Settings) -> Iterator[str]:
+def _of_rules(settings: Settings) -> Iterator[Fault]:
     auth = settings.auth
     for word in ("*", "anonymous"):
-        places = [f"auth.groups: {group}" for group, users in auth.groups.items() if word in users]
-        for place in [*places, *(["auth.administrators"] if word in auth.administrators else [])]:
-            yield f"{place}: {word} is no user's name: it may stand among the users of a rule alone"
-    for number, rule in enumerate(auth.rules, 1):
+        lists = [("auth.groups", f"{group}: ", (group,), users) for group, users in auth.groups.items()]
+        for setting, named, within, users in [*lists, ("auth.administrators", "", (), auth.administrators)]:
+            if word in users:
+                yield Fault(
+                    setting,
+                    f"{named}{word} is no user's name: it may stand among the users of a rule alone",
+                    within=(*within, users.index(word)),
+                )
+    for number, rule in enumerate(auth.rules):
         for group in rule.groups:
             if group not in auth.groups:
-                yield f"auth.rules: entry {number}: auth.groups has no group {group!r}"
+                message = f"entry {number + 1}: auth.groups has no group {group!r}"
+                yield Fault("auth.rules", message, within=(number,))
     if auth.challenge == "basic" and anonymous_may_something(settings):
-        yield (
-            "auth.challenge: must be bearer or auto where a rule allows anonymous anything: clients that are asked for"
-            " a password never try without one"
+        yield Fault(
+            "auth.challenge",
+            "must be bearer or auto where a rule allows anonymous anything: clients that are asked for a password"
+            " never try without one",
         )
     if auth.open_to_everyone and asks_for_login(settings):
-        yield "auth.open_to_everyone: must be false where a login is configured: it is not open to everyone"
+        yield Fault(
+            "auth.open_to_everyone", "must be false where a login is configured: it is not open to everyone"
+        )
 
 
-def _of_tokens(settings: Settings) -> Iterator[str]:
+def _of_tokens(settings: Settings) -> Iterator[Fault]:
     bearer = settings.auth.bearer
     given = [name for name in ("key", "jwks", "jwks_url") if getattr(bearer, name)]
+    keys = tuple(f"auth.bearer.{name}" for name in given)
     if len(given) > 1:
-        yield f"auth.bearer: write one of {' and '.join(given)}, not {len(given)}"
+        yield Fault("auth.bearer", f"write one of {' and '.join(given)}, not {len(given)}", keys)
     if given and not (bearer.issuer and bearer.service):
-        yield "auth.bearer: issuer and service must both be written: tokens for others would be accepted"
+        yield Fault(
+            "auth.bearer",
+            "issuer and service must both be written: tokens for others would be accepted",
+            ("auth.bearer.issuer", "auth.bearer.service", *keys),
+        )
     if not given and (bearer.realm or bearer.issuer or bearer.service):
-        yield "auth.bearer: key, jwks or jwks_url must say how its tokens are verified"
+        yield Fault(
+            "auth.bearer",
+            "key, jwks or jwks_url must say how its tokens are verified",
+            ("auth.bearer.realm", "auth.bearer.issuer", "auth.bearer.service"),
+        )
     issuers = [trusted.issuer for trusted in settings.auth.oidc]
     for issuer in sorted({issuer for issuer in issuers if issuers.count(issuer) > 1}):
-        yield f"auth.oidc: {issuer} is there twice: put its rules together"
+        second = issuers.index(issuer, issuers.index(issuer) + 1)
+        yield Fault("auth.oidc", f"{issuer} is there twice: put its rules together", within=(second,))
     if settings.auth.challenge == "basic" and bearer.realm:
-        yield "auth.challenge: must be bearer or auto where auth.bearer.realm names a token service"
+        yield Fault("auth.challenge", "must be bearer or auto where auth.bearer.realm names a token service")
 
 
-def _of_tls(settings: Settings) -> Iterator[str]:
+def _of_tls(settings: Settings) -> Iterator[Fault]:
     tls = settings.tls
     if bool(tls.certificate) != bool(tls.key):
-        missing = "tls.key" if tls.certificate else "tls.certificate"
-        yield f"{missing}: must be written too: a certificate and its key belong together"
+        missing, other = ("tls.key", "tls.certificate") if tls.certificate else ("tls.certificate", "tls.key")
+        yield Fault(missing, "must be written too: a certificate and its key belong together", (other,))
     if tls.certificate and (settings.server.public_url or "").startswith("http:"):
-        yield "server.public_url: must begin with https: where TLS is spoken: passwords would go to it in the clear"
+        yield Fault(
+            "server.public_url",
+            "must begin with https: where TLS is spoken: passwords would go to it in the clear",
+        )
     if not tls.certificate:
         for name in ("client_ca", "redirect_port"):
             if getattr(tls, name) is not None:
-                yield f"tls.{name}: needs tls.certificate and tls.key"
+                yield Fault(f"tls.{name}", "needs tls.certificate and tls.key")
     if settings.socket and (tls.certificate or tls.redirect_port is not None):
-        yield "tls.certificate: must be left out where socket is set: TLS is not spoken on Unix sockets"
+        yield Fault(
+            "tls.certificate",
+            "must be left out where socket is set: TLS is not spoken on Unix sockets",
+            ("tls.redirect_port", "socket"),
+        )
+    if tls.redirect_port and tls.redirect_port == settings.port:
+        yield Fault("tls.redirect_port", f"must be another port than {settings.port}, where HTTPS is spoken")
+
+
+def _of_tracing(settings: Settings) -> Iterator[Fault]:
+    if settings.tracing.endpoint and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp"):
+        yield Fault(
+            "tracing.endpoint",
+            "needs what is not installed: run pip install 'cargohold[tracing]', or leave it out",
+        )
+
+
+def _is_installed(*modules: str) -> bool:
+    import importlib.util  # noqa: PLC0415 - only where it is asked
+
+    try:
+        return all(importlib.util.find_spec(module) is not None for module in modules)
+    except ModuleNotFoundError:  # what holds the module
+        return False

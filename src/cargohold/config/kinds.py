@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from cargohold.config.places import Keys
+
 _SIZES = {
     "TiB": 2**40,
     "GiB": 2**30,
@@ -59,22 +61,34 @@ _SHORT.maxstring = _SHORT.maxother = _LONGEST_SHOWN
 
 
 class Misfit(Exception):
-    """The value is not of its kind. The text, where there is one, says more than the kind's form does."""
+    """The value is not of its kind. The text, where there is one, says more than the kind's form does.
+
+    With `within`, which leads to a part of the value, the text says what is wrong there and what to write instead.
+    """
+
+    def __init__(self, *text: str, within: Keys = ()) -> None:
+        super().__init__(*text)
+        self.within = within
 
 
 class Kind(msgspec.Struct, frozen=True):
     """What a setting may hold.
 
-    `form` says what to write, after "must be"; `read` gives the value of what was written, or raises Misfit;
-    `write` is its inverse.
+    `form` says what to write, after "must be"; `read` gives the value of what was written, or raises Misfit, or an
+    ExceptionGroup of them; `write` is its inverse. `schema` is the JSON Schema of what a file may hold, and `plain`
+    gives the value as a file would have it best: a size as text, a list as a list.
     """
 
     form: str
     read: Callable[[object], Any]
     write: Callable[[Any], str]
+    schema: dict[str, object] = {}
+    plain: Callable[[Any], object] = msgspec.to_builtins
 
     def complaint(self, value: object, misfit: Misfit) -> str:
         """What is wrong with the value and what to write instead, on one line."""
+        if misfit.within:
+            return str(misfit)
         reason = f" ({misfit})" if misfit.args else ""
         return f"must be {self.form}, not {shown(value)}{reason}"
 
@@ -108,7 +122,9 @@ def _read_boolean(value: object) -> bool:
     raise Misfit
 
 
-BOOLEAN = Kind("true or false", _read_boolean, write_json)
+_WORDS_OF_BOOLEANS = ("true", "yes", "on", "1", "false", "no", "off", "0")
+
+BOOLEAN = Kind("true or false", _read_boolean, write_json, {"enum": [True, False, *_WORDS_OF_BOOLEANS]})
 
 
 def whole(least: int, most: int) -> Kind:
@@ -121,7 +137,14 @@ def whole(least: int, most: int) -> Kind:
             raise Misfit
         return value
 
-    return Kind(f"a whole number from {least} to {most}", read, str)
+    schema = _number("integer", least, most, "^-?[0-9]+$")
+    return Kind(f"a whole number from {least} to {most}", read, str, schema)
+
+
+def _number(kind: str, least: float, most: float, pattern: str) -> dict[str, object]:
+    """The schema of a number that may also be written as text."""
+    number = {"type": kind, "minimum": least, "maximum": most}
+    return {"anyOf": [number, {"type": "string", "pattern": pattern}]}
 
 
 def size(least: int, most: int) -> Kind:
@@ -136,7 +159,9 @@ def size(least: int, most: int) -> Kind:
         return value
 
     bounds = f"from {write_size(least)} to {write_size(most)}"
-    return Kind(f"a number of bytes or a size such as 512KiB, 4MiB or 4MB, {bounds}", read, write_size)
+    form = f"a number of bytes or a size such as 512KiB, 4MiB or 4MB, {bounds}"
+    schema = _number("integer", least, most, "^[0-9]+ ?(([KMGTkmgt][Ii]?)?[Bb])?$")
+    return Kind(form, read, write_size, schema, write_size)
 
 
 def write_size(number: int) -> str:
@@ -156,9 +181,9 @@ def duration(least: float, most: float) -> Kind:
         return round(float(value), 3)
 
     bounds = f"from {write_duration(least)} to {write_duration(most)}"
-    return Kind(
-        f"a number of seconds or a duration such as 90s, 30m or 1h30m, {bounds}", read, write_duration
-    )
+    form = f"a number of seconds or a duration such as 90s, 30m or 1h30m, {bounds}"
+    schema = _number("number", least, most, r"^([0-9]+(\.[0-9]+)?|([0-9]+(\.[0-9]+)?[dhms])+)$")
+    return Kind(form, read, write_duration, schema, write_duration)
 
 
 def _seconds(text: str) -> float:
@@ -185,7 +210,8 @@ def fraction() -> Kind:
             raise Misfit
         return round(float(value), 18)
 
-    return Kind("a number from 0 to 1, such as 0.1", read, _write_fraction)
+    schema = _number("number", 0, 1, r"^[0-9]+(\.[0-9]+)?$")
+    return Kind("a number from 0 to 1, such as 0.1", read, _write_fraction, schema)
 
 
 def _write_fraction(part: float) -> str:
@@ -197,12 +223,15 @@ def choice(*words: str) -> Kind:
     """One of some words, in any letter case."""
 
     def read(value: object) -> str:
-        word = _text(value).lower()
+        word = str(value) if type(value) is float else _text(value).lower()
         if word not in words:
             raise Misfit
         return word
 
-    return Kind(f"one of {', '.join(words)}", read, str)
+    numbers = [
+        float(word) for word in words if _NUMBER.fullmatch(word)
+    ]  # 1.2 is no text in YAML without quotes
+    return Kind(f"one of {', '.join(words)}", read, str, {"enum": [*words, *numbers]})
 
 
 def _read_host(value: object) -> str:
@@ -228,7 +257,11 @@ def _check_address(family: int, address: str, rule: str) -> None:
         raise Misfit(rule) from None
 
 
-HOST = Kind("an address or a host name, such as 127.0.0.1, ::1 or 0.0.0.0", _read_host, str)
+TEXT: dict[str, object] = {"type": "string"}
+TEXT_OR_NOTHING: dict[str, object] = {"type": ["string", "null"]}
+TEXTS: dict[str, object] = {"type": "array", "items": TEXT}
+
+HOST = Kind("an address or a host name, such as 127.0.0.1, ::1 or 0.0.0.0", _read_host, str, TEXT)
 
 
 def _read_path(value: object) -> str:
@@ -237,7 +270,7 @@ def _read_path(value: object) -> str:
     return path
 
 
-PATH = Kind("a path", _read_path, str)
+PATH = Kind("a path", _read_path, str, {"type": "string", "minLength": 1})
 
 
 def _read_socket(value: object) -> str | None:
@@ -248,7 +281,7 @@ def _read_socket(value: object) -> str | None:
     return path
 
 
-SOCKET = Kind("the path of a Unix socket, or nothing", _read_socket, lambda path: path or "")
+SOCKET = Kind("the path of a Unix socket, or nothing", _read_socket, lambda path: path or "", TEXT_OR_NOTHING)
 
 
 def _read_prefix(value: object) -> str:
@@ -257,7 +290,7 @@ def _read_prefix(value: object) -> str:
     return prefix
 
 
-PREFIX = Kind("a path such as /registry, without a slash at its end, or nothing", _read_prefix, str)
+PREFIX = Kind("a path such as /registry, without a slash at its end, or nothing", _read_prefix, str, TEXT)
 
 
 def decoded(value: object) -> object:
@@ -281,7 +314,9 @@ def _read_origins(value: object) -> tuple[str, ...]:
     return lowered
 
 
-ORIGINS = Kind('a list of origins such as ["https://ui.example.com"], or ["*"]', _read_origins, write_json)
+ORIGINS = Kind(
+    'a list of origins such as ["https://ui.example.com"], or ["*"]', _read_origins, write_json, TEXTS
+)
 
 
 def _read_headers(value: object) -> dict[str, str]:
@@ -303,5 +338,8 @@ def _read_headers(value: object) -> dict[str, str]:
 
 
 HEADERS = Kind(
-    'a mapping of headers to values such as {"X-Frame-Options": "DENY"}', _read_headers, write_json
+    'a mapping of headers to values such as {"X-Frame-Options": "DENY"}',
+    _read_headers,
+    write_json,
+    {"type": "object", "additionalProperties": TEXT},
 )

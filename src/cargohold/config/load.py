@@ -8,26 +8,47 @@ import msgspec
 
 from cargohold.config.checks import check
 from cargohold.config.kinds import Misfit
+from cargohold.config.places import Problem
 from cargohold.config.section import Section
 from cargohold.config.settings import SETTINGS, Settings
-from cargohold.config.sources import CONFIG_VARIABLE, Source, read_environment, read_file, read_options
+from cargohold.config.sources import (
+    CONFIG_VARIABLE,
+    Given,
+    Source,
+    read_environment,
+    read_file,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cargohold.config.places import Fault, Mark
 
 S = TypeVar("S", bound=Section)
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used.
+    """Settings that cannot be used; `problems` has every one of them, with its place and what to write instead."""
 
-    `problems` has one line for each: its place (key of the file, variable, or setting of the command line),
-    and what to write instead.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+class Effective(msgspec.Struct, frozen=True):
+    """The settings, and what gave them: by its path, what was written for each that is not at its default."""
+
+    settings: Settings
+    origins: dict[str, Given]
+
+    def problem(self, fault: Fault) -> Problem:
+        """The fault with the place of what it comes from."""
+        if given := self.origins.get(fault.setting):
+            return Problem(fault.setting, fault.message, given.place(fault.within))
+        concerned = (self.origins[path] for path in fault.concerns if path in self.origins)
+        given = next(concerned, None)
+        return Problem(fault.setting, fault.message, None if given is None else given.place())
 
 
 def load(options: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
@@ -39,32 +60,48 @@ def load(options: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
     Raises SettingsError with the problems of all sources, those of values that another source overrides too; where
     there are none, with those of settings that do not go together.
     """
-    settings = read(options, environ)
-    if problems := check(settings):
-        raise SettingsError(problems)
-    return settings
+    return load_effective(options, environ).settings
 
 
-def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
-    """As `load`, each setting by itself: whether they go together is not asked."""
+def load_effective(options: Mapping[str, object], environ: Mapping[str, str]) -> Effective:
+    """As `load`, with what gave each setting."""
+    effective = read(options, environ)
+    if faults := check(effective.settings):
+        raise SettingsError([effective.problem(fault) for fault in faults])
+    return effective
+
+
+def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Effective:
+    """As `load_effective`, each setting by itself: whether they go together is not asked."""
     sources = [
         _read_named_file(options, environ),
         read_environment(environ),
         read_options({path: value for path, value in options.items() if path != "config"}),
     ]
     values: dict[str, Any] = {}
-    problems: list[str] = []
+    origins: dict[str, Given] = {}
+    problems: list[Problem] = []
     for source in sources:
-        problems += source.problems
+        found = [*source.problems]
         for given in source.given:
             kind = SETTINGS[given.path].kind
             try:
                 values[given.path] = kind.read(given.value)
-            except Misfit as misfit:
-                problems.append(f"{given.place}: {kind.complaint(given.value, misfit)}")
+                origins[given.path] = given
+            except* Misfit as misfits:
+                found += [
+                    Problem(given.path, kind.complaint(given.value, misfit), given.place(misfit.within))
+                    for misfit in misfits.exceptions
+                    if isinstance(misfit, Misfit)
+                ]
+        problems += sorted(found, key=_order)
     if problems:
         raise SettingsError(problems)
-    return _build(Settings, values, "")
+    return Effective(_build(Settings, values, ""), origins)
+
+
+def _order(problem: Problem) -> Mark:
+    return (problem.place and problem.place.mark) or (0, 0)
 
 
 def _read_named_file(options: Mapping[str, object], environ: Mapping[str, str]) -> Source:

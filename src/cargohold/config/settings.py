@@ -1,7 +1,7 @@
 """The tree of settings: each with its default, its kind and what it does, here and in its sections alone."""
 
 import os
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import field
@@ -60,12 +60,21 @@ class Settings(Section, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One leaf of the tree: `path` is dotted, `default` is written as its kind writes it."""
+    """One leaf of the tree: `path` is dotted, `default` is written as its kind writes it.
+
+    `value` is the default itself, of this machine where it is not the same on all of them.
+    """
 
     path: str
     kind: Kind
     description: str
     default: str
+    value: Any
+
+    @property
+    def is_the_same_everywhere(self) -> bool:
+        """Whether the default is that of every machine."""
+        return self.default == self.kind.write(self.value)
 
     @property
     def variable(self) -> str:
@@ -89,15 +98,16 @@ def _sections(section: type[Section], prefix: str) -> dict[str, type[Section]]:
 
 def _setting(path: str, entry: msgspec.structs.FieldInfo) -> Setting:
     _, kind, description = get_args(entry.type)
-    if entry.default_factory is _default_workers:
-        return Setting(path, kind, description, str(_default_workers.__doc__).rstrip("."))
     default = entry.default_factory() if entry.default is msgspec.NODEFAULT else entry.default
-    return Setting(path, kind, description, kind.write(default))
+    if entry.default_factory is _default_workers:
+        return Setting(path, kind, description, str(_default_workers.__doc__).rstrip("."), default)
+    return Setting(path, kind, description, kind.write(default), default)
 
 
 _TREE = _sections(Settings, "")
 
-SECTIONS = frozenset(prefix.rstrip(".") for prefix in _TREE if prefix)
+SECTIONS = {prefix.rstrip("."): str(section.__doc__) for prefix, section in _TREE.items() if prefix}
+"""What each section is for."""
 
 SETTINGS = {
     prefix + entry.name: _setting(prefix + entry.name, entry)

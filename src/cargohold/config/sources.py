@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from cargohold.config.document import Document, Unreadable, read_document
 from cargohold.config.kinds import shown
+from cargohold.config.places import Keys, Place, Problem
 from cargohold.config.settings import SECTIONS, SETTINGS, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 CONFIG_VARIABLE = variable("config")
+
+SCHEMA_KEY = "$schema"
+"""What a JSON file may say of itself to editors: it is no setting, and is not looked at."""
 
 _VARIABLES = {setting.variable: setting.path for setting in SETTINGS.values()}
 
@@ -28,29 +33,36 @@ _log = logging.getLogger("cargohold.config")
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A value as it was written: for which setting, and where."""
+    """A value as it was written: for which setting, and where; `keys` lead to it in the `document` that it is in."""
 
     path: str
-    place: str
     value: object
+    source: Place
+    document: Document | None = None
+    keys: Keys = ()
+
+    def place(self, within: Keys = ()) -> Place:
+        """Where the setting is named, or where the part of its value begins that `within` leads to."""
+        if self.document is None:
+            return self.source
+        return Place(self.source.kind, self.source.source, self.document.mark((*self.keys, *within)))
 
 
 class Source(msgspec.Struct):
     """What one source gives, in the order in which it stands there."""
 
     given: list[Given] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
 
 
 def read_options(options: Mapping[str, object]) -> Source:
     """The command line: dotted paths to values."""
-    source = Source()
+    source, place = Source(), Place("option", "command line")
     for path, value in options.items():
-        place = f"command line: {path}"
         if path in SETTINGS:
-            source.given.append(Given(path, place, value))
+            source.given.append(Given(path, value, place))
         else:
-            source.problems.append(f"{place}: is not a setting{_nearest(path, SETTINGS)}")
+            source.problems.append(Problem(path, f"is not a setting{_nearest(path, SETTINGS)}", place))
     return source
 
 
@@ -68,7 +80,7 @@ def read_environment(environ: Mapping[str, str]) -> Source:
         ):
             continue
         if path := _VARIABLES.get(name):
-            source.given.append(Given(path, name, value))
+            source.given.append(Given(path, value, Place("variable", name, setting=path)))
         else:
             near = _nearest(name, [*_VARIABLES, CONFIG_VARIABLE], "REGISTRY_")
             _log.warning("%s is not a setting and is ignored%s", name, near)
@@ -77,47 +89,66 @@ def read_environment(environ: Mapping[str, str]) -> Source:
 
 def read_file(name: str) -> Source:
     """A YAML, TOML or JSON file, by its suffix."""
-    source = Source()
-    suffix = name[name.rfind(".") :].lower()
-    if suffix not in _PARSERS:
-        source.problems.append(f"{name}: must end in {', '.join(_PARSERS)}, which says how it is written")
-        return source
     try:
-        with open(name, "rb") as file:
-            tree = _PARSERS[suffix](file.read())
-    except OSError as error:
-        source.problems.append(f"{name}: cannot be read: {error.strerror}")
-    except RecursionError:
-        source.problems.append(f"{name}: is nested too deep")
-    except ValueError as error:
-        source.problems.append(f"{name}: is not {_LANGUAGES[suffix]}: {' '.join(str(error).split())}")
-    else:
-        _flatten(source, name, tree, "")
+        document = read_document(name)
+    except Unreadable as error:
+        return Source(problems=[Problem("", str(error), Place("file", name, error.mark))])
+    source = Source()
+    reader = _FileReader(name, document, source)
+    reader.tell_of_doubles()
+    reader.take(document.tree, (), "")
     return source
 
 
-def _flatten(source: Source, name: str, tree: object, path: str) -> None:
-    """Take the leaves of a section; an empty section is as good as none."""
-    if tree is None:
-        return
-    place = f"{name}: {path}" if path else name
-    if not isinstance(tree, dict):
-        source.problems.append(
-            f"{place}: must be a mapping of settings, such as {_example(path)}, not {shown(tree)}"
-        )
-        return
-    for key, value in tree.items():
-        below = f"{path}.{key}" if path else str(key)
-        if any(below == given.path for given in source.given):
-            source.problems.append(f"{name}: {below}: is given twice; keep one")
-        elif below in SETTINGS:
-            source.given.append(Given(below, f"{name}: {below}", value))
-        elif below in SECTIONS:
-            _flatten(source, name, value, below)
-        else:
-            source.problems.append(
-                f"{name}: {below}: is not a setting{_nearest(below, [*SETTINGS, *SECTIONS])}"
-            )
+class _FileReader:
+    """Takes the settings out of a document."""
+
+    def __init__(self, name: str, document: Document, source: Source) -> None:
+        self._name = name
+        self._document = document
+        self._source = source
+        self._places: dict[str, Place] = {}
+
+    def take(self, tree: object, keys: Keys, path: str) -> None:
+        """The leaves of a section; an empty section is as good as none."""
+        if tree is None:
+            return
+        if not isinstance(tree, dict):
+            message = f"must be a mapping of settings, such as {_example(path)}, not {shown(tree)}"
+            self._tell(path, message, keys)
+            return
+        for key, value in tree.items():
+            self._take_one((*keys, key), f"{path}.{key}" if path else str(key), value)
+
+    def _take_one(self, keys: Keys, path: str, value: object) -> None:
+        place = self._place(keys)
+        if path in self._places:
+            self._tell_of_double(path, self._places[path], place)
+        elif path in SETTINGS:
+            self._places[path] = place
+            self._source.given.append(Given(path, value, place, self._document, keys))
+        elif path in SECTIONS:
+            self.take(value, keys, path)
+        elif path != SCHEMA_KEY:
+            self._tell(path, f"is not a setting{_nearest(path, [*SETTINGS, *SECTIONS])}", keys)
+
+    def tell_of_doubles(self) -> None:
+        """Keys that stand twice in one mapping; not those in what stands twice as a whole."""
+        known = {keys for keys, _ in self._document.twice}
+        for keys, mark in self._document.twice:
+            if not any(keys[:end] in known for end in range(1, len(keys))):
+                path = ".".join(map(str, keys))
+                self._tell_of_double(path, self._place(keys), Place("file", self._name, mark))
+
+    def _tell_of_double(self, path: str, first: Place, second: Place) -> None:
+        line = "" if first.mark is None else f", first in line {first.mark[0]}"
+        self._source.problems.append(Problem(path, f"is given twice{line}; keep one", second))
+
+    def _tell(self, path: str, message: str, keys: Keys) -> None:
+        self._source.problems.append(Problem(path, message, self._place(keys)))
+
+    def _place(self, keys: Keys) -> Place:
+        return Place("file", self._name, self._document.mark(keys))
 
 
 def _example(section: str) -> str:
@@ -132,54 +163,3 @@ def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     spellings = {one[len(prefix) :].lower(): one for one in known}
     near = difflib.get_close_matches(name[len(prefix) :].lower(), spellings, n=1)
     return f"; did you mean {spellings[near[0]]}?" if near else ""
-
-
-def _parse_yaml(content: bytes) -> object:
-    import yaml  # noqa: PLC0415 - only where such a file is read: it costs megabytes
-
-    class Loader(yaml.SafeLoader):
-        """As safe_load, but a key that stands twice in a mapping is an error and not the last one's word."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            _check_unique(key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
-            return super().construct_mapping(node, deep)
-
-    try:
-        tree: object = yaml.load(content, Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(str(error).replace('in "<byte string>", ', "at ")) from None
-    return tree
-
-
-def _parse_toml(content: bytes) -> object:
-    import tomllib  # noqa: PLC0415 - only where such a file is read
-
-    return tomllib.loads(content.decode())
-
-
-def _parse_json(content: bytes) -> object:
-    import json  # noqa: PLC0415 - its errors name the line; only where such a file is read
-
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _check_unique(key for key, _ in pairs)
-        return dict(pairs)
-
-    tree: object = json.loads(content, object_pairs_hook=mapping)
-    return tree
-
-
-def _check_unique(keys: Iterable[object]) -> None:
-    seen: list[object] = []
-    for key in keys:
-        if key in seen:
-            raise ValueError(f"the key {key!r} stands twice in one mapping")
-        seen.append(key)
-
-
-_PARSERS: dict[str, Callable[[bytes], object]] = {
-    ".yaml": _parse_yaml,
-    ".yml": _parse_yaml,
-    ".toml": _parse_toml,
-    ".json": _parse_json,
-}
-_LANGUAGES = {".yaml": "YAML", ".yml": "YAML", ".toml": "TOML", ".json": "JSON"}

@@ -21,15 +21,18 @@ CLAIMED: dict[str, dict[str, str]] = {
         "cargohold htpasswd create": "e2e/test_readme.py::test_login",
     },
     "access.md": {"cargohold access explain": "auth/test_access_page.py::test_command"},
+    "backup.md": {
+        "umask 077": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
+        "cd /backup/last/": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
+        "mv /srv/registry": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
+        "cp -a /backup/last/. /srv/look": "docs/test_backup_page.py::test_a_copy_that_is_looked_into",
+    },
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
     "login.md": {"*": "e2e/clients/test_login_commands.py::test_every_line_of_the_page_is_typed"},
     "settings.md": {"REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal"},
     "start.md": {
         "pip install .": "e2e/test_readme.py::test_installed",
         "*": "docs/test_start_page.py::test_what_is_typed",
-    },
-    "storage.md": {
-        "copy() {": "interop/test_backup.py::test_copy_while_pushed_to",
     },
     "tokens.md": {"cargohold token": "cli/test_token_page.py::test_commands"},
     "users.md": {

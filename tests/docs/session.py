@@ -124,11 +124,9 @@ class Session:
             assert shows(printed, expected), f"{block}\n--- on the page\n{expected}\n--- printed\n{printed}"
 
     def _run(self, block: Block) -> None:
-        text = self._here(block.text)
-        if _SERVE.match(text):
-            (command,) = text.splitlines()
-            self.serve(command)
-            return
+        *lines, last = self._here(block.text).splitlines()
+        serves = _SERVE.match(last)
+        text = "\n".join(lines if serves else [*lines, last])
         ended = subprocess.run(
             ["bash" if block.language == "bash" else "sh", "-eu", "-c", text],
             cwd=self.folder,
@@ -140,6 +138,8 @@ class Session:
             check=False,
         )
         assert ended.returncode == 0, f"{block}\n{ended.stdout}\n{ended.stderr}"
+        if serves:
+            self.serve(last)
 
     def _here(self, text: str) -> str:
         for old, new in self.replaced.items():

@@ -294,14 +294,14 @@ async def test_cancelled(one: State) -> None:
 
 async def test_backup(one: State, tmp_path: Path) -> None:
     """The copy that the documentation describes has all that was acknowledged, while servers are at work."""
-    page = (Path(__file__).parents[2] / "docs/storage.md").read_text()
-    (statement,) = re.findall(r"^sqlite3 /srv/registry/cargohold/state\.db \"(.+)\"$", page, re.MULTILINE)
+    page = (Path(__file__).parents[2] / "docs/backup.md").read_text()
+    (statement,) = re.findall(r"^ *sqlite3 cargohold/state\.db \"(.+)\"$", page, re.MULTILINE)
     await one.add_robot(robot("ann"))
     await one.add_refresh_token(refresh_token(1), now=1.0, most=9)
     backup = tmp_path / "backup"
     backup.mkdir()
     with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as connection:
-        connection.execute(statement.replace("/backup", str(backup)))
+        connection.execute(statement.replace("$to/cargohold", str(backup)))
     with contextlib.closing(State(str(backup))) as restored:
         restored.open()
         assert restored.list_robots() == [robot("ann")]

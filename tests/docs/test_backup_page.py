@@ -1,0 +1,148 @@
+"""A copy by the page's script, made while a registry is at work, and served after that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import httpx2
+import pytest
+
+from tests.cli.test_command import CLEAN, SCRIPT
+from tests.docs.blocks import blocks_of
+from tests.docs.session import Session
+from tests.e2e.clients.absence import require
+from tests.e2e.clients.guarded import PASSWORDS, make_htpasswd
+from tests.e2e.dangling import faults
+from tests.e2e.pushing import EMPTY, digest_of
+from tests.interop.peer import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.e2e.conftest import Start
+    from tests.e2e.server import Server
+
+COPY, CHECK, RESTORE, LOOK = blocks_of("backup.md", "sh")
+BEFORE = 20
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> dict[str, object]:
+    """The settings by which a registry asks for a login."""
+    file = tmp_path / "htpasswd"
+    make_htpasswd(file, PASSWORDS)
+    return {"auth.htpasswd": file, "auth.challenge": "bearer"}
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """Somebody whose registry is in one folder and whose copies are in another."""
+    for program in ("rsync", "sqlite3"):
+        require(program)
+    (tmp_path / "backup").mkdir()
+    places = {"/srv": str(tmp_path), "/backup": f"{tmp_path}/backup"}
+    with Session(tmp_path, replaced=places) as typist:
+        yield typist
+
+
+def ann(server: Server) -> Peer:
+    """A user who may do everything."""
+    return Peer(f"http://ann:{quote(PASSWORDS['ann'])}@{server.host}")
+
+
+@contextmanager
+def pushing_on(server: Server) -> Iterator[None]:
+    """Images are pushed one after the other meanwhile, and a tag of each repository is moved to the newest."""
+    ended, pushed = threading.Event(), 0
+
+    def push() -> None:
+        nonlocal pushed
+        with ann(server) as peer:
+            for number in count():
+                if ended.is_set():
+                    return
+                repository = ("before", "during")[number % 2]
+                peer.push(repository, f"w{number}", "latest", text=f"{repository} {number}")
+                pushed += 1
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        pusher.join(60)
+    assert pushed > 0
+
+
+def robot(server: Server, name: str) -> str:
+    """Makes a robot where a server keeps its data; its secret."""
+    command = [SCRIPT, "token", "create", name, "--repository", "**", "--storage-path", str(server.storage)]
+    made = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=CLEAN)
+    return made.stdout.strip()
+
+
+def check_whole(server: Server) -> None:
+    """What was pushed before the copy is served, and so is what any tag leads to."""
+    with ann(server) as peer:
+        assert {"before"} <= set(peer.catalog()) <= {"before", "during"}
+        for repository in peer.catalog():
+            tags = peer.tags(repository)
+            assert repository != "before" or {"latest", *(f"v{number}" for number in range(BEFORE))} <= {
+                *tags
+            }
+            for tag in tags:
+                content = peer.manifest(repository, tag)
+                assert content is not None
+                assert peer.blob(repository, digest_of(EMPTY)) == EMPTY
+                for layer in json.loads(content)["layers"]:
+                    assert peer.blob(repository, layer["digest"]) is not None
+
+
+def test_restored_from_a_copy_under_load(
+    start: Start, session: Session, login: dict[str, object], tmp_path: Path
+) -> None:
+    """A copy made during pushes holds every image from before, and logins, when it takes the place of the tree."""
+    server = start(login, storage=tmp_path / "registry")
+    with ann(server) as peer:
+        for number in range(BEFORE):
+            peer.push("before", f"v{number}", "latest", text=f"before {number}")
+    kept = robot(server, "kept")
+    keys = httpx2.get(f"{server.url}/auth/keys", timeout=30).json()
+    with pushing_on(server):
+        session.type(COPY)
+        time.sleep(1)  # copies are named by the second
+        session.type(COPY)
+        session.type(CHECK)
+    assert len(list((tmp_path / "backup").glob("20*"))) == 2
+    lost = robot(server, "lost")
+    assert server.stop() == 0
+    session.type(RESTORE)
+    assert faults(tmp_path / "registry") == []
+    restored = start(login, storage=tmp_path / "registry")
+    check_whole(restored)
+    assert httpx2.get(f"{restored.url}/auth/keys", timeout=30).json() == keys
+    asked = f"{restored.url}/v2/before/tags/list"
+    assert httpx2.get(asked, auth=("robot", kept), timeout=30).status_code == 200
+    assert httpx2.get(asked, auth=("robot", lost), timeout=30).status_code == 401
+
+
+def test_a_copy_that_is_looked_into(start: Start, session: Session, tmp_path: Path) -> None:
+    """A copy is served beside the registry, as it was, and takes nothing."""
+    with Peer(start(storage=tmp_path / "registry").url) as peer:
+        content = peer.push("before", "latest", text="before")
+        session.type(COPY)
+        peer.push("before", "latest", text="after")
+        session.replaced["5001"] = "0"
+        session.type(LOOK)
+        with Peer(f"http://127.0.0.1:{session.port}") as copy:
+            assert copy.manifest("before", "latest") == content
+            assert copy.http.post("/v2/before/blobs/uploads/").status_code == 405

@@ -9,7 +9,7 @@ JOBS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 COVERED := --cov --cov-report=term
 
-.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs lock clean
+.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs image lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -72,6 +72,9 @@ build/docs/stamp: requirements/docs.txt
 
 docs: build/docs/stamp ## build the documentation into build/site; a link that leads nowhere fails it
 	@NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet --strict
+
+image: ## a container image, named by IMAGE, on the Debian 13 that BASE names
+	@ci/image $(or $(IMAGE),cargohold)
 
 lock: ## pin the dependencies anew (needs uv)
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.txt

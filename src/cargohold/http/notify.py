@@ -31,10 +31,15 @@ def notify_stop(seconds: float) -> None:
     notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
 
 
-def watchdog_pause() -> float | None:
-    """How many seconds to let pass between two `WATCHDOG=1`: half of what is asked; None where it is not.
+def feed_watchdog() -> None:
+    """Say that the server is alive."""
+    notify("WATCHDOG=1")
 
-    It is asked of the process that $WATCHDOG_PID names.
+
+def watchdog_pause() -> float | None:
+    """How many seconds to let pass between two calls of `feed_watchdog`: half of what is allowed.
+
+    None where nobody asks for them, or not this process ($WATCHDOG_PID).
     """
     microseconds, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
     if not microseconds.isdecimal() or (pid and pid != str(os.getpid())):

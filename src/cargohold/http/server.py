@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from cargohold.http.closing import SocketFile
 from cargohold.http.listen import address_of, listen_tcp, listen_unix
-from cargohold.http.notify import notify
+from cargohold.http.notify import feed_watchdog, notify, watchdog_pause
 from cargohold.http.redirect import Redirect
 from cargohold.http.supervisor import Supervisor
 from cargohold.http.tls import Tls, TlsError, load
-from cargohold.http.worker import Work, work
+from cargohold.http.worker import Pulse, Work, work
 
 if TYPE_CHECKING:
     import socket as sockets
@@ -127,7 +127,8 @@ def _authority(public_url: str | None) -> str | None:
 
 def _run(task: Work, listeners: list[sockets.socket], ready: Callable[[], None]) -> int:
     if len(listeners) == 1 and task.credentials is None:
-        return work(task, listeners[0], ready)
+        pause = watchdog_pause()
+        return work(task, listeners[0], ready, Pulse(pause, feed_watchdog) if pause else None)
     return Supervisor(task, listeners, ready).run()
 
 

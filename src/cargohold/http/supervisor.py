@@ -15,9 +15,9 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cargohold.http.notify import notify_stop
+from cargohold.http.notify import feed_watchdog, notify_stop, watchdog_pause
 from cargohold.http.tls import USABLE_KEYS, Renewal
-from cargohold.http.worker import END, RETIRE, Work, work
+from cargohold.http.worker import END, RETIRE, Pulse, Work, work
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +28,10 @@ _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 2.0
 _START_SECONDS: Final = 60.0
+BEAT_SECONDS = 10.0
+# So many of its beats are missed of a worker that hangs. Looks are counted, not seconds: while the whole machine is
+# suspended nobody looks.
+MISSED_BEATS: Final = 6
 _PID: Final = struct.Struct("i")
 
 _log = logging.getLogger(__name__)
@@ -49,8 +53,8 @@ class Supervisor:
 
     A worker that dies is replaced: at once the first time, then after pauses that double up to five seconds,
     for as long as it takes; only one that dies before all were ready for the first time ends the service. One
-    that ends in peace was told to, and is replaced too. The second signal kills. `ready` is called once, when all
-    workers take requests.
+    that ends in peace was told to, and is replaced too; one whose event loop has stood still for a minute is
+    killed. The second signal kills all. `ready` is called once, when all workers take requests.
 
     A certificate is renewed on SIGHUP, or when its files are seen to have changed: heirs are started beside
     the workers, which retire when all heirs are ready. Where one does not become so all stays as it was: an
@@ -74,6 +78,10 @@ class Supervisor:
         self._give_up_at = math.inf
         self._retired: set[int] = set()
         self._places: dict[int, int] = {}
+        self._missed_beats: dict[int, int] = {}
+        self._beats_at = time.monotonic() + BEAT_SECONDS
+        self._watchdog = watchdog_pause()
+        self._feed_at = math.inf if self._watchdog is None else 0.0
         self._told_to_stop = False
         self._end_at = math.inf
         self._kill_at: float | None = None
@@ -90,11 +98,12 @@ class Supervisor:
         while self._kill_at is None or self._children():
             self._fill_seats()
             self._renew()
+            self._look_after()
             for descriptor, _ in poll.poll(self._pause()):
                 if descriptor == self._wakeup:
                     self._heed(os.read(self._wakeup, 64))
                 else:
-                    self._count_ready(os.read(self._announced, 16 * _PID.size))
+                    self._hear(os.read(self._announced, 16 * _PID.size))
             if time.monotonic() >= self._end_at:
                 self._end()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
@@ -115,6 +124,23 @@ class Supervisor:
             if seat.pid is None and time.monotonic() >= seat.due:
                 seat.born = time.monotonic()
                 seat.pid = self._fork(seat, self._task)
+
+    def _look_after(self) -> None:
+        """Kill workers that hang, and tell the service manager that this process does not."""
+        now = time.monotonic()
+        if self._watchdog is not None and now >= self._feed_at:
+            self._feed_at = now + self._watchdog
+            feed_watchdog()
+        if now < self._beats_at or self._kill_at is not None:
+            return
+        self._beats_at = now + BEAT_SECONDS
+        for pid in self._missed_beats:
+            self._missed_beats[pid] += 1
+            if self._missed_beats[pid] == MISSED_BEATS:
+                _log.error(
+                    "worker %d has hung for %g seconds: it is killed", pid, BEAT_SECONDS * MISSED_BEATS
+                )
+                os.kill(pid, signal.SIGKILL)
 
     def _renew(self, *, at_once: bool = False) -> None:
         """Start heirs where there is a new certificate, and give up those that take too long."""
@@ -171,7 +197,8 @@ class Supervisor:
             due = min(self._end_at, self._kill_at)
         else:
             empty = [seat.due for seat in self._seats if seat.pid is None]
-            due = min(*empty, self._look_at, self._give_up_at)
+            due = min(*empty, self._look_at, self._give_up_at, self._beats_at)
+        due = min(due, self._feed_at)
         return max(1.0, (min(due, now + 60.0) - now) * 1000 + 1)
 
     def _heed(self, signals: bytes) -> None:
@@ -227,6 +254,7 @@ class Supervisor:
                 self._mourn(seat, code)
         self._retired.discard(pid)
         del self._places[pid]
+        self._missed_beats.pop(pid, None)
         if self._heirs.pop(pid, None) and self._kill_at is None:
             self._disinherit(f"a worker ended with {how} as it started", for_good=code == -signal.SIGABRT)
 
@@ -250,17 +278,24 @@ class Supervisor:
         seat.due = now + seat.pause
         seat.pause = min(max(2 * seat.pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
 
-    def _count_ready(self, pids: bytes) -> None:
+    def _hear(self, pids: bytes) -> None:
         for (pid,) in _PID.iter_unpack(pids):
-            if pid in self._heirs:
-                self._ready_heirs.add(pid)
-                if len(self._ready_heirs) == len(self._heirs):
-                    self._succeed()
-            elif self._unready > 0:
-                self._unready -= 1
-                if self._unready == 0:
-                    self._look_at = time.monotonic() if self._renewal else math.inf
-                    self._ready()
+            is_ready = pid not in self._missed_beats
+            if pid in self._places:
+                self._missed_beats[pid] = 0
+            if is_ready:
+                self._count_ready(pid)
+
+    def _count_ready(self, pid: int) -> None:
+        if pid in self._heirs:
+            self._ready_heirs.add(pid)
+            if len(self._ready_heirs) == len(self._heirs):
+                self._succeed()
+        elif self._unready > 0:
+            self._unready -= 1
+            if self._unready == 0:
+                self._look_at = time.monotonic() if self._renewal else math.inf
+                self._ready()
 
     def _fork(self, seat: _Seat, task: Work) -> int:
         held = self._signals()
@@ -288,7 +323,8 @@ class Supervisor:
                     other.listener.close()
             for descriptor in (self._wakeup, self._wakeup_end, self._announced, self._lifeline_end):
                 os.close(descriptor)
-            code = work(task, seat.listener, self._announce, place, self._lifeline)
+            pulse = Pulse(BEAT_SECONDS, self._announce)
+            code = work(task, seat.listener, self._announce, pulse, place=place, lifeline=self._lifeline)
         except BaseException:  # noqa: BLE001 - the end of the process, whatever it is
             traceback.print_exc()
         finally:
@@ -298,6 +334,7 @@ class Supervisor:
             os._exit(code)
 
     def _announce(self) -> None:
+        """The first time: requests are taken. From then on: the loop turns."""
         os.write(self._announced_end, _PID.pack(os.getpid()))
 
 

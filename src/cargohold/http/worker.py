@@ -14,7 +14,7 @@ import socket
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes
@@ -24,7 +24,7 @@ from granian.server.embed import Server
 
 from cargohold.http.closing import LONGEST_SECONDS, last_connections, refuse
 from cargohold.http.listen import BACKLOG
-from cargohold.http.notify import notify, notify_stop, watchdog_pause
+from cargohold.http.notify import notify_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,13 @@ class Work:
             refuse(listener)
 
 
+class Pulse(NamedTuple):
+    """`beat` is called every so many seconds, for as long as the loop turns."""
+
+    seconds: float
+    beat: Callable[[], None]
+
+
 class _Granian(Server):
     """Granian within this process, on a socket that is open already."""
 
@@ -147,10 +154,12 @@ class _Granian(Server):
                     return
 
 
-def work(
+def work(  # noqa: PLR0913 - what a process must know
     task: Work,
     listener: socket.socket,
     ready: Callable[[], None],
+    pulse: Pulse | None = None,
+    *,
     place: int = 0,
     lifeline: int | None = None,
 ) -> int:
@@ -164,11 +173,17 @@ def work(
     a supervisor a SIGINT stops like a SIGTERM, and a second signal ends the process at once.
     """
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        return runner.run(_work(task, listener, ready, place, lifeline))
+        return runner.run(_work(task, listener, ready, pulse, place=place, lifeline=lifeline))
 
 
-async def _work(
-    task: Work, listener: socket.socket, ready: Callable[[], None], place: int, lifeline: int | None
+async def _work(  # noqa: PLR0913 - as `work`
+    task: Work,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    pulse: Pulse | None,
+    *,
+    place: int,
+    lifeline: int | None,
 ) -> int:
     loop = asyncio.get_running_loop()
     told = _Told()
@@ -178,8 +193,8 @@ async def _work(
 
     def started(loop: asyncio.AbstractEventLoop) -> None:
         application.__rsgi_init__(loop)
-        if lifeline is None:
-            loop.create_task(_feed_watchdog())
+        if pulse is not None:
+            loop.create_task(_beat(pulse))
         others.update(asyncio.all_tasks(loop))
         loop.call_soon(ready)
 
@@ -257,12 +272,10 @@ async def _first(serving: asyncio.Task[None], *events: asyncio.Event, timeout: f
         wait.cancel()
 
 
-async def _feed_watchdog() -> None:
-    """Tell the service manager, if it wants to know, that this loop turns."""
-    pause = watchdog_pause()
-    while pause is not None:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(pause)
+async def _beat(pulse: Pulse) -> None:
+    while True:
+        await asyncio.sleep(pulse.seconds)
+        pulse.beat()
 
 
 async def _end_of(requests: set[asyncio.Task[Any]]) -> None:

@@ -124,6 +124,12 @@ class Echo:
         asyncio.get_running_loop().run_in_executor(None, time.sleep, 300)
         return Empty(204, [])
 
+    async def block(self, _: Request, __: dict[str, str]) -> Answer:
+        """Let nothing else run in this process, for a long time."""
+        self._record("blocking")
+        time.sleep(300)  # noqa: ASYNC251 - it is what is asked for
+        return Empty(204, [])
+
     async def die(self, _: Request, __: dict[str, str]) -> Answer:
         """End this worker as a crash does."""
         os.kill(os.getpid(), signal.SIGKILL)
@@ -139,10 +145,10 @@ def _json(status: int, value: Any) -> Bytes:
     return Bytes(status, [("content-type", "application/json")], json.dumps(value).encode())
 
 
-def marked(root: str, name: str) -> Callable[[asyncio.AbstractEventLoop], None]:
+def marked(root: str, name: str) -> Callable[..., None]:
     """A hook that leaves its name among the outcomes."""
 
-    def mark(_: asyncio.AbstractEventLoop) -> None:
+    def mark(*_: asyncio.AbstractEventLoop) -> None:
         with open(os.path.join(root, "outcomes"), "a") as outcomes:
             outcomes.write(name + "\n")
 
@@ -158,6 +164,7 @@ def main(root: str, arguments: str = "{}") -> int:
             headers=[("x-extra", "1")],
             start=marked(root, "started"),
             stop=marked(root, "stopped"),
+            leave=marked(root, "left"),
             stall_timeout=STALL_TIMEOUT,
         )
 

@@ -10,6 +10,7 @@ from cargohold.cli.commands import Commands
 SECTIONS = {
     "Serving": ("serve", "health"),
     "Content of a running registry": ("remote.ls", "remote.tags", "remote.inspect", "remote.rm"),
+    "Settings": ("check_config", "config"),
     "Who may do what": ("htpasswd", "token", "keys", "access"),
     "About the program": ("version", "completion"),
 }

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cargohold.config import SettingsError, load
+from cargohold.config import SettingsError
+from cargohold.config.load import load_effective
 from cargohold.config.settings import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cargohold.config import Settings
+    from cargohold.config.load import Effective
 
     Command = Callable[..., None]
 
@@ -22,26 +23,42 @@ SETTINGS_REFUSED = 2
 """The exit code of a command whose settings cannot be used."""
 
 
-def with_settings(*paths: str) -> Callable[[Command], Command]:
-    """Give a command the options, each described as its setting is; its function is called with `settings`.
+def with_options(*paths: str) -> Callable[[Command], Command]:
+    """Give a command the options, each described as its setting is; its function is called with `options`.
 
-    Settings that cannot be used end the command with SETTINGS_REFUSED, and a line for each problem on stderr. Options
-    of its own stand above this decorator, and come after these in its help.
+    Those are what `cargohold.config.load` takes. Options of the command's own stand above this decorator, and come
+    after these in its help.
     """
     named = {path.replace(".", "_"): path for path in paths}
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def loaded(
+        def collected(
             *arguments: object, assignments: dict[str, str], config: str | None, **given: object
         ) -> None:
             options: dict[str, object] = dict(assignments)
             options |= {path: value for name, path in named.items() if (value := given.pop(name)) is not None}
             if config is not None:
                 options["config"] = config
-            command(*arguments, settings=_load(options), **given)
+            command(*arguments, options=options, **given)
 
-        return _described(loaded, named)
+        return _described(collected, named)
+
+    return decorate
+
+
+def with_settings(*paths: str) -> Callable[[Command], Command]:
+    """As `with_options`, with the `settings` that they give.
+
+    Settings that cannot be used end the command with SETTINGS_REFUSED, and a line for each problem on stderr.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def loaded(*arguments: object, options: dict[str, object], **given: object) -> None:
+            command(*arguments, settings=load_or_refuse(options).settings, **given)
+
+        return with_options(*paths)(loaded)
 
     return decorate
 
@@ -53,9 +70,10 @@ def refuse(problems: Iterable[object]) -> click.exceptions.Exit:
     return click.exceptions.Exit(SETTINGS_REFUSED)
 
 
-def _load(options: dict[str, object]) -> Settings:
+def load_or_refuse(options: dict[str, object]) -> Effective:
+    """The settings, with what gave each; ends the command as `with_settings` does."""
     try:
-        return load(options, os.environ)
+        return load_effective(options, os.environ)
     except SettingsError as error:
         raise refuse(error.problems) from None
 

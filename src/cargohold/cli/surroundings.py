@@ -1,0 +1,231 @@
+"""What settings ask of the machine: files that can be used, a storage that can be written, ports that are free.
+
+Nothing is left behind, and nothing is asked of the network but whether a port can be had.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+from cargohold.config.checks import asks_for_login, sends_passwords_in_the_clear
+from cargohold.config.places import Fault
+from cargohold.storage.layout import Layout
+from cargohold.storage.protocols import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.auth.userfile import Users
+    from cargohold.config import Settings
+    from cargohold.http.tls import Credentials
+
+_DAY = 86400
+
+
+class Surroundings:
+    """Looks once at what the settings name.
+
+    `faults` are what is in the way of serving; `warnings` what is not, and is odd. `users` and `credentials` are what
+    was read of the file of users and of the certificate, where they are good.
+    """
+
+    def __init__(self, settings: Settings, *, running: bool) -> None:
+        self.users: Users | None = None
+        self.credentials: Credentials | None = None
+        self.faults = [
+            *_of_storage(settings),
+            *self._of_users(settings),
+            *_of_logins(settings),
+            *self._of_tls(settings),
+            *([] if running else _of_listening(settings)),
+        ]
+        self.warnings = list(self._oddities(settings))
+
+    def _of_users(self, settings: Settings) -> Iterator[Fault]:
+        from cargohold.auth.userfile import parse, read_file  # noqa: PLC0415 - as all that few commands use
+
+        path = settings.auth.htpasswd
+        if not path:
+            return
+        try:
+            self.users = parse(read_file(path)[0])
+        except (OSError, ValueError) as error:
+            yield Fault("auth.htpasswd", f"{path}: {_reason(error)}")
+
+    def _of_tls(self, settings: Settings) -> Iterator[Fault]:
+        from cargohold.http.tls import Tls, TlsError, load  # noqa: PLC0415 - as above
+
+        tls = settings.tls
+        if not tls.certificate or not tls.key:
+            return
+        paths = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
+        unreadable = [
+            Fault(f"tls.{name}", reason)
+            for name, path in paths.items()
+            if path and (reason := _why_unreadable(path))
+        ]
+        yield from unreadable
+        if not unreadable:
+            try:
+                self.credentials = load(
+                    Tls(tls.certificate, tls.key, tls.minimum, tls.client_ca, tls.client_certificates)
+                )
+            except TlsError as error:
+                setting, _, message = str(error).partition(": ")
+                yield Fault(setting, message)
+
+    def _oddities(self, settings: Settings) -> Iterator[Fault]:
+        if sends_passwords_in_the_clear(settings):
+            yield Fault(
+                "host",
+                "passwords and tokens cross the network in the clear: set tls.certificate and tls.key, or name the"
+                " proxy that does TLS in server.trusted_proxies",
+                ("server.public_url", "auth.htpasswd"),
+            )
+        if self.users is not None:
+            for oddity in self.users.oddities:
+                yield Fault("auth.htpasswd", f"{settings.auth.htpasswd}: {oddity}")
+            if not self.users.entries:
+                yield Fault("auth.htpasswd", f"{settings.auth.htpasswd}: nobody can log in by it yet")
+        if self.credentials is not None:
+            from cargohold.http.tls import WARN_SECONDS  # noqa: PLC0415 - as above
+
+            left = self.credentials.expires - time.time()
+            if left < WARN_SECONDS:
+                yield Fault(
+                    "tls.certificate", f"{settings.tls.certificate} expires in {left / _DAY:.0f} days"
+                )
+
+
+def _of_storage(settings: Settings) -> Iterator[Fault]:
+    """The folders that are there are tried; one that is missing can be made where the nearest above it can be used."""
+    layout = Layout(os.path.abspath(settings.storage.path))
+    if settings.read_only:
+        if reason := _why_unlisted(layout.root):
+            yield Fault("storage.path", reason)
+        return
+    folders = {layout.root, layout.blobs, layout.repositories, layout.own, layout.new}
+    for folder in sorted({_nearest(folder) for folder in folders}):
+        if reason := _why_unwritable(folder):
+            yield Fault("storage.path", reason)
+
+
+def _of_logins(settings: Settings) -> Iterator[Fault]:
+    from cargohold.auth.key_files import JwksFile, PemKeys  # noqa: PLC0415 - as above
+    from cargohold.auth.keys import SigningKeys  # noqa: PLC0415 - as above
+
+    bearer = settings.auth.bearer
+    for name, path, source in (("key", bearer.key, PemKeys), ("jwks", bearer.jwks, JwksFile)):
+        if path:
+            try:
+                source(path)
+            except ValueError as error:
+                yield Fault(f"auth.bearer.{name}", str(error))
+    if asks_for_login(settings):
+        from cargohold.app.logins import rules_of  # noqa: PLC0415 - as above
+
+        try:
+            rules_of(settings)
+        except ValueError as error:
+            yield Fault("auth.rules", str(error), ("auth.administrators", "auth.default"))
+        try:
+            SigningKeys(Layout(os.path.abspath(settings.storage.path)).keys).check()
+        except StoreError as error:
+            yield Fault("storage.path", str(error))
+
+
+def _of_listening(settings: Settings) -> Iterator[Fault]:
+    if settings.socket:
+        if reason := _why_no_socket(settings.socket):
+            yield Fault("socket", reason)
+        return
+    share = settings.server.reuse_port
+    if reason := _why_not_free(settings.host, settings.port, share=share):
+        yield Fault("port", reason, ("host",))
+    redirect = settings.tls.redirect_port
+    if (
+        redirect
+        and settings.tls.certificate
+        and (reason := _why_not_free(settings.host, redirect, share=share))
+    ):
+        yield Fault("tls.redirect_port", reason)
+
+
+def _why_not_free(host: str, port: int, *, share: bool) -> str | None:
+    """Bound and never listened on: of those who connect meanwhile nobody comes here."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(share))
+            trial.bind(address)
+    except OSError as error:
+        return f"cannot listen on {host}:{port}: {error.strerror}; {_advice(error)}"
+    return None
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "choose a port above 1023, or let the program have the capability CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRINUSE:
+        return "stop the server that has it (with --running this is not asked), or choose another port"
+    return "choose an address of this machine"
+
+
+def _why_no_socket(path: str) -> str | None:
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return f"{path} is there and is no socket; choose another path"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):  # a server that has died leaves its socket
+        return _why_unwritable(os.path.dirname(os.path.abspath(path)))
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return f"a server answers on {path}; stop it (with --running this is not asked), or choose another path"
+
+
+def _nearest(folder: str) -> str:
+    """The folder, or what is there of the path to it."""
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _why_unwritable(folder: str) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"user {os.geteuid()} cannot write in {folder}: {error.strerror}; let that user, or choose another place"
+
+
+def _why_unlisted(folder: str) -> str | None:
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        return f"user {os.geteuid()} cannot read {folder}: {error.strerror}; let that user, or choose another place"
+    return None
+
+
+def _why_unreadable(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        return (
+            f"user {os.geteuid()} cannot read {path}: {error.strerror}; let that user, or name another file"
+        )
+    return None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else str(error)

@@ -249,7 +249,7 @@ def test_the_installed_command(file: str) -> None:
     assert (ran.returncode, ran.stderr) == (1, "")
     assert ran.stdout.startswith("denied: eve may not push team/app\n")
     words = " ".join(run(SCRIPT, "access", "explain", "--help").stdout.split())
-    assert "The exit code is 0 where it is allowed, 1 where it is denied, and 2 where" in words
+    assert "Exit code: 0 where it is allowed, 1 where it is denied, 2 where" in words
 
 
 def test_help_brings_in_little() -> None:

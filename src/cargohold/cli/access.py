@@ -9,6 +9,7 @@ import msgspec
 
 from cargohold.auth import userfile
 from cargohold.auth.rules import Decision
+from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line
 from cargohold.cli.settings_options import refuse, with_settings
 from cargohold.config.access import Action
@@ -82,8 +83,11 @@ def _repository(
 
 
 @access.command(
-    epilog="The exit code is 0 where it is allowed, 1 where it is denied, and 2 where the question or the settings"
-    " cannot be understood."
+    epilog=epilog(
+        "cargohold access explain ann push org/app --config registry.yaml",
+        "cargohold access explain anonymous catalog --json",
+        codes="0 where it is allowed, 1 where it is denied, 2 where the question or the settings cannot be understood",
+    )
 )
 @click.argument("user", callback=_user)
 @click.argument("action", type=click.Choice(get_args(Action)))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PACKAGE = "cargohold.cli"
+_LONGEST_SUMMARY = 200
 
 
 class Commands(click.Group):
@@ -52,10 +53,9 @@ class Commands(click.Group):
         width = max(map(len, self.list_commands(ctx)))
         for heading, modules in self.sections.items():
             with formatter.section(heading):
-                limit = formatter.width - width - 6
                 formatter.write_dl(
                     [
-                        (_name(module).ljust(width), _command(module).get_short_help_str(limit))
+                        (_name(module).ljust(width), _command(module).get_short_help_str(_LONGEST_SUMMARY))
                         for module in modules
                     ]
                 )

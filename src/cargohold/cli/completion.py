@@ -22,7 +22,7 @@ _SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshCompl
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion(context: click.Context, /, shell: str) -> None:
-    """Print a script that lets a shell complete commands and options.
+    """Print a script by which a shell completes commands and options.
 
     Have the shell read it at its start: bash in ~/.bashrc (4.4 or later), zsh in ~/.zshrc after compinit.
     """

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from cargohold.auth import userfile
+from cargohold.cli.help import epilog
 from cargohold.cli.password import read_password
 from cargohold.cli.printing import print_line
 from cargohold.cli.refusal import Refused
@@ -26,6 +28,8 @@ def _name(_context: click.Context, _parameter: click.Parameter, name: str) -> st
         raise click.BadParameter(str(error)) from None
     return name
 
+
+_CODES = "0 where it is done, 1 where it could not be, 2 where the command is misused"
 
 _file = click.argument("file", type=click.Path())
 _user = click.argument("user", callback=_name)
@@ -47,7 +51,7 @@ def htpasswd() -> None:
     """
 
 
-@htpasswd.command()
+@htpasswd.command(epilog=epilog("cargohold htpasswd create users ann", codes=_CODES))
 @_file
 @_user
 @_stdin
@@ -66,7 +70,7 @@ def create(file: str, user: str, *, stdin: bool, cost: int) -> None:
     click.echo(f"made {file} with user {user}", err=True)
 
 
-@htpasswd.command()
+@htpasswd.command(epilog=epilog("cargohold htpasswd add users bob --stdin < password", codes=_CODES))
 @_file
 @_user
 @_stdin
@@ -80,11 +84,17 @@ def add(file: str, user: str, *, stdin: bool, cost: int) -> None:
     click.echo(f"user {user} of {file} has the password now", err=True)
 
 
-@htpasswd.command()
+@htpasswd.command(
+    epilog=epilog(
+        "cargohold htpasswd delete users bob",
+        codes="0 where it is done, 1 where there is no such user or the file cannot be written, 2 where the command is"
+        " misused",
+    )
+)
 @_file
 @_user
 def delete(file: str, user: str) -> None:
-    """Remove a user; the exit code is 1 where there is none of the name."""
+    """Remove a user."""
 
     def rest() -> bytes:
         content = _content(file)
@@ -97,12 +107,18 @@ def delete(file: str, user: str) -> None:
     click.echo(f"removed user {user} of {file}", err=True)
 
 
-@htpasswd.command()
+@htpasswd.command(
+    epilog=epilog(
+        "cargohold htpasswd verify users ann",
+        codes="0 where the password is right, 1 where it is wrong, there is no such user, or the file cannot be read, 2"
+        " where the command is misused",
+    )
+)
 @_file
 @_user
 @_stdin
 def verify(file: str, user: str, *, stdin: bool) -> None:
-    """Try a password; the exit code is 1 where it is wrong or there is no such user."""
+    """Say whether a password is right."""
     from cargohold.auth.passwords import is_right  # noqa: PLC0415 - it brings bcrypt in, which serve may not need
 
     users = userfile.parse(_content(file))
@@ -113,13 +129,17 @@ def verify(file: str, user: str, *, stdin: bool) -> None:
     click.echo("the password is right", err=True)
 
 
-@htpasswd.command(name="list")
+@htpasswd.command(name="list", epilog=epilog("cargohold htpasswd list users", codes=_CODES))
 @_file
-def list_users(file: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
+def list_users(file: str, *, as_json: bool) -> None:
     """Print the names of those who can log in, and on standard error what is odd about other lines."""
     users = userfile.parse(_content(file))
-    for name in users.entries:
-        print_line(name)
+    if as_json:
+        print_line(msgspec.json.encode(list(users.entries)).decode())
+    else:
+        for name in users.entries:
+            print_line(name)
     for oddity in users.oddities:
         click.echo(f"cargohold: {oddity}", err=True)
 

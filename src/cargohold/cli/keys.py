@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line, print_table, written_time
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
@@ -28,7 +29,13 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(
+    epilog=epilog(
+        "cargohold keys rotate",
+        "cargohold keys rotate --now --storage-path /srv/registry",
+        codes="0, 1 where the key could not be made or printed, 2 where the settings cannot be used",
+    )
+)
 @click.option(
     "--now",
     "at_once",
@@ -55,7 +62,13 @@ def rotate(*, at_once: bool, settings: Settings) -> None:
         )
 
 
-@keys.command("list")
+@keys.command(
+    "list",
+    epilog=epilog(
+        "cargohold keys list",
+        codes="0, 1 where the storage cannot be read, 2 where the settings cannot be used",
+    ),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
 @with_settings("storage.path")
 def list_(*, as_json: bool, settings: Settings) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from cargohold.cli.help import epilog
 from cargohold.cli.printing import Unprinted, print_line, print_table, written_time
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
@@ -54,13 +55,20 @@ def _life(_context: click.Context, _parameter: click.Parameter, text: str) -> fl
 
 @click.group()
 def token() -> None:
-    """Make, list and revoke access tokens: secrets of robots, that log in as a password does.
+    """Make, list and revoke access tokens of robots.
 
-    A token holds for the registry of one storage, and only where that asks for a login.
+    They are secrets that log in as a password does. A token holds for the registry of one storage, and only where that
+    asks for a login.
     """
 
 
-@token.command()
+@token.command(
+    epilog=epilog(
+        "cargohold token create deploy --repository 'org/*' --permission pull,push --expires 12h",
+        "cargohold token create ci --repository org/app > password",
+        codes="0, 1 where it could not be made or printed, 2 where the command or the settings cannot be used",
+    )
+)
 @click.argument("name", default=lambda: f"robot-{secrets.token_hex(4)}", required=False)
 @click.option(
     "--repository",
@@ -115,7 +123,14 @@ def create(
     click.echo(f"{name}: {_written(grants)}; expires: {_end(expires) or 'never'}", err=True)
 
 
-@token.command("list")
+@token.command(
+    "list",
+    epilog=epilog(
+        "cargohold token list",
+        "cargohold token list --json --storage-path /srv/registry",
+        codes="0, 1 where the storage cannot be read, 2 where the settings cannot be used",
+    ),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
 @with_settings("storage.path")
 def list_(*, as_json: bool, settings: Settings) -> None:
@@ -134,7 +149,12 @@ def list_(*, as_json: bool, settings: Settings) -> None:
     )
 
 
-@token.command()
+@token.command(
+    epilog=epilog(
+        "cargohold token revoke deploy",
+        codes="0, 1 where there is no such robot or the storage cannot be written, 2 where the settings cannot be used",
+    )
+)
 @click.argument("name")
 @with_settings("storage.path")
 def revoke(name: str, settings: Settings) -> None:

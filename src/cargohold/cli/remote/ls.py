@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
 @with_registry
 def ls(*, registry: str, as_json: bool, reach: Reach) -> None:
-    """List the repositories of a running registry, those that the login may see.
+    """List the repositories of a running registry.
 
-    REGISTRY is its address, with the path that it is below, where there is one.
+    REGISTRY is its address, with the path that it is below, where there is one. What the login may not see is not in
+    the list.
     """
     address = reach.registry(registry)
     with reach.session(address) as session:

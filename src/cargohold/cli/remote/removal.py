@@ -110,7 +110,7 @@ def _tags_of(
                 if digest in found:
                     found[digest].append(tag)
                 advance(1)
-    return {digest: tuple(tags) for digest, tags in found.items()}
+    return {digest: tuple(sorted(tags)) for digest, tags in found.items()}
 
 
 def _batches(session: Session, repository: RepositoryName) -> Iterator[list[Tag]]:

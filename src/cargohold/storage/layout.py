@@ -25,7 +25,8 @@ Under the root::
     ├── keys/                                       the keys that tokens are signed with
     ├── locks/<00..3f>, expiry, catalog, state.db   flock is held on these
     ├── new/                                        what is being made, before it is renamed into place
-    └── state.db, state.db-wal, state.db-shm        access tokens and refresh tokens, in SQLite
+    ├── state.db, state.db-wal, state.db-shm        access tokens and refresh tokens, in SQLite
+    └── totals                                      how much is stored, for the metrics
 
 A `link` holds a digest and no newline.
 """
@@ -59,6 +60,7 @@ class Layout:
         "registry",
         "repositories",
         "root",
+        "totals",
     )
 
     def __init__(self, root: str) -> None:
@@ -73,6 +75,7 @@ class Layout:
         self.counters = f"{self.own}/counters"
         self.keys = f"{self.own}/keys"
         self.new = f"{self.own}/new"
+        self.totals = f"{self.own}/totals"
 
     def blob(self, digest: Digest) -> str:
         """The folder of a blob."""

@@ -69,6 +69,25 @@ class ContentBytes(msgspec.Struct, frozen=True):
 Content = ContentFile | ContentBytes
 
 
+class Totals(msgspec.Struct, frozen=True):
+    """How much a store holds: bytes of content, upload sessions that are open, repositories that hold a manifest.
+
+    `counted` is when all of it was last looked at, in seconds since the epoch; what we did since is in it.
+    """
+
+    content: int
+    uploads: int
+    repositories: int
+    counted: float
+
+
+class Room(msgspec.Struct, frozen=True):
+    """Bytes that a store can still take, and that it could take if it were empty."""
+
+    free: int
+    whole: int
+
+
 class View(Protocol):
     """Which repositories there are for somebody; None in its place: all.
 
@@ -250,5 +269,28 @@ class Trial(Protocol):
         ...
 
 
-class Store(BlobStore, UploadStore, MetadataStore, Trial, Protocol):
+class Inventory(Protocol):
+    """How much there is."""
+
+    async def totals(self) -> Totals | None:
+        """What the store holds, as it was last counted and noted since; None where that is not known.
+
+        Costs the same however much is stored. What another server stored in the same place since the last count is
+        not in it, nor what was done by a process that died before it could note it.
+        """
+        ...
+
+    async def recount(self, age: float) -> bool:
+        """Count all that is stored, slowly, unless that was done less than `age` seconds ago; whether it was done.
+
+        One process at a time; False for others. What is stored meanwhile is counted once.
+        """
+        ...
+
+    async def room(self) -> Room | None:
+        """How much more it can hold; None where there is no telling."""
+        ...
+
+
+class Store(BlobStore, UploadStore, MetadataStore, Trial, Inventory, Protocol):
     """All that the registry needs."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.expiry import FileExpiry
+from cargohold.storage.filesystem.inventory import FileInventory
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.tree import UNWRITABLE, told
@@ -15,7 +16,7 @@ from cargohold.storage.filesystem.uploads import FileUploads
 from cargohold.storage.protocols import Conflict
 
 
-class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers, FileTrial):
+class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers, FileTrial, FileInventory):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 
     def prepare(self, *, read_only: bool = False) -> None:

@@ -52,7 +52,7 @@ class FileExpiry(Tree):
         try:
             for name in folder_names(self.layout.uploads(repository)):
                 with suppress(BlobUploadUnknown):
-                    session = FileSession(self.layout, repository, UploadId(name))
+                    session = FileSession(self.layout, self.noted, repository, UploadId(name))
                     expired += self._expire(session, before)
             self._forget_hashes(repository)
         except OSError as error:

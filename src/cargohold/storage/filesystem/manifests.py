@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import Change, remove
 from cargohold.storage.filesystem.content import ContentCache
-from cargohold.storage.filesystem.tree import Tree, exists, folder_names, read_link, store_error, told
+from cargohold.storage.filesystem.tree import (
+    Tree,
+    exists,
+    folder_names,
+    read_link,
+    size_of,
+    store_error,
+    told,
+)
 from cargohold.storage.layout import flat
 from cargohold.storage.protocols import NotFound, Unavailable
+from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import TagInvalid
 from cargohold.types.names import Tag
@@ -82,7 +91,8 @@ class FileManifests(Tree):
             change = Change(self.disk, self.layout.new)
             try:
                 granted = await self.in_metadata(self._stage, change, repository, digest, manifest, tags)
-                if await self.in_turn(repository, self._place, change, repository, granted):
+                size = len(manifest.content)
+                if await self.in_turn(repository, self._place, change, repository, digest, size, granted):
                     await self.in_metadata(change.settle)
                     self._contents.put(digest, manifest.content)
                     return
@@ -102,12 +112,18 @@ class FileManifests(Tree):
         change.stage()
         return granted
 
-    def _place(self, change: Change, repository: RepositoryName, granted: list[str]) -> bool:
+    def _place(
+        self, change: Change, repository: RepositoryName, digest: Digest, size: int, granted: list[str]
+    ) -> bool:
         with self.locks.hold(repository):
             if not all(map(exists, granted)):
                 return False
             self._mark(repository)
-            change.place()
+            is_first = not self.has_manifest(repository)
+            with self.storing(digest, size):
+                change.place()
+            if is_first:
+                self.noted.add(repository_shard(repository), Sums(repositories=1))
             return True
 
     def _plan(
@@ -129,7 +145,7 @@ class FileManifests(Tree):
                 change.file(path, content)
 
         data = self.layout.data(digest)
-        if _size(data) == len(manifest.content):
+        if size_of(data) == len(manifest.content):
             granted.append(data)
             change.rely_on(data)
         else:
@@ -174,6 +190,7 @@ class FileManifests(Tree):
             if not self.has_manifest(repository):
                 with suppress(FileNotFoundError):
                     os.unlink(self.layout.catalog_mark(repository))
+                self.noted.add(repository_shard(repository), Sums(repositories=-1))
         self.disk.each(self.disk.sync_folder, changed)
         if len(gone) <= _FEW:
             for path in gone:
@@ -217,10 +234,3 @@ class FileManifests(Tree):
                 if any(exists(f"{entry.path}/link") for entry in entries):
                     return True
         return False
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return None

@@ -11,11 +11,13 @@ from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.tree import exists
 from cargohold.storage.locks import MOMENT, locked
 from cargohold.storage.protocols import Conflict, NotFound
+from cargohold.storage.totals import Sums, repository_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.storage.layout import Layout
+    from cargohold.storage.totals import TotalsFile
     from cargohold.types.names import RepositoryName, UploadId
 
 
@@ -25,11 +27,15 @@ class FileSession:
     The lock is that of the file itself: it is held for one write or one end at a time, never for a whole request.
     """
 
-    def __init__(self, layout: Layout, repository: RepositoryName, upload: UploadId) -> None:
+    def __init__(
+        self, layout: Layout, noted: TotalsFile, repository: RepositoryName, upload: UploadId
+    ) -> None:
         self.folder = layout.upload(repository, upload)
         self.data = f"{self.folder}/data"
         self.hashing = layout.hashing(repository, upload)
         self._away = f"{layout.new}/{upload}"
+        self._noted = noted
+        self._shard = repository_shard(repository)
         self._descriptor: int | None = None
 
     def size(self) -> int:
@@ -96,6 +102,7 @@ class FileSession:
             finally:
                 if is_over or not exists(self.data):
                     os.rename(self.folder, self._away)
+                    self._noted.add(self._shard, Sums(uploads=-1))
         remove(self.hashing)
         remove(self._away)
 

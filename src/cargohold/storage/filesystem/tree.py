@@ -17,6 +17,7 @@ from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
 from cargohold.storage.locks import PATIENCE, STRIPES, Busy, StripedLocks, stripe_of
 from cargohold.storage.protocols import Full, StoreError, Unavailable
+from cargohold.storage.totals import Sums, TotalsFile, content_shard
 from cargohold.storage.turns import Turns
 from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid
@@ -51,6 +52,7 @@ class Tree:
         self.locks = StripedLocks(self.layout.locks)
         self.lists = FolderLists()
         self.turns = Turns()
+        self.noted = TotalsFile(self.layout.totals)
         self.closing = False
         self._gates = [asyncio.Lock() for _ in range(STRIPES)]
         self._make_threads()
@@ -72,6 +74,14 @@ class Tree:
             self.disk.make_folders(self.layout.new)
             self.disk.rename(folder, away)
         return away
+
+    @contextmanager
+    def storing(self, digest: Digest, size: int) -> Iterator[None]:
+        """Note what is put into its place meanwhile: nothing, where that much is there already."""
+        before = size_of(self.layout.data(digest)) or 0
+        yield
+        if size != before:
+            self.noted.add(content_shard(digest), Sums(content=size - before))
 
     async def in_bulk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for blobs' bytes, where a call may take as long as the disk likes."""
@@ -137,6 +147,7 @@ class Tree:
         self._trials.shutdown(wait=False)
         self.disk.close()
         self.locks.close()
+        self.noted.close()
         self._make_threads()
         self.closing = False
 
@@ -190,6 +201,14 @@ def is_link(path: str) -> bool:
         if _is_absence(error):
             return False
         raise
+
+
+def size_of(path: str) -> int | None:
+    """How long a file is; None where there is none."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
 
 
 def read_link(path: str) -> Digest | None:

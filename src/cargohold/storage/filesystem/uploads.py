@@ -11,8 +11,10 @@ from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.blobs import FileBlobs
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import FileSession
+from cargohold.storage.filesystem.tree import size_of
 from cargohold.storage.filesystem.writer import FileUploadWriter
 from cargohold.storage.protocols import Conflict, DigestMismatch, Unavailable
+from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Hasher
 from cargohold.types.names import UploadId
 
@@ -44,16 +46,17 @@ class FileUploads(FileBlobs):
             save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
         self.disk.make_folders(os.path.dirname(folder))
         os.rename(made, folder)
+        self.noted.add(repository_shard(repository), Sums(uploads=1))
         return upload
 
     async def upload_size(self, repository: RepositoryName, upload: UploadId) -> int:
-        return await self.in_metadata(FileSession(self.layout, repository, upload).size)
+        return await self.in_metadata(FileSession(self.layout, self.noted, repository, upload).size)
 
     @asynccontextmanager
     async def append_upload(
         self, repository: RepositoryName, upload: UploadId, offset: int | None
     ) -> AsyncIterator[FileUploadWriter]:
-        session = FileSession(self.layout, repository, upload)
+        session = FileSession(self.layout, self.noted, repository, upload)
         writer = FileUploadWriter(self, session)
         try:
             await self.in_bulk(writer.open, offset)
@@ -68,7 +71,7 @@ class FileUploads(FileBlobs):
         self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
     ) -> None:
         """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
-        session = FileSession(self.layout, repository, upload)
+        session = FileSession(self.layout, self.noted, repository, upload)
         change = Change(self.disk, self.layout.new)
         try:
             found = await self.in_bulk(_hash, session, size, digest.algorithm)
@@ -76,7 +79,7 @@ class FileUploads(FileBlobs):
                 await self.patiently(_end, session, size)
                 raise DigestMismatch(f"the session's bytes are {found}")
             await self.in_bulk(self._stage_blob, change, repository, digest, session, size)
-            await self.patiently(_place, change, session, size)
+            await self.patiently(self._place_blob, change, session, digest, size)
             await self.in_metadata(change.settle)
         finally:
             await self.in_metadata(change.discard)
@@ -86,7 +89,7 @@ class FileUploads(FileBlobs):
         self, change: Change, repository: RepositoryName, digest: Digest, session: FileSession, size: int
     ) -> None:
         target = self.layout.data(digest)
-        if _is_stored(target, size):
+        if size_of(target) == size:
             change.rely_on(target)
         elif size == 0:
             # The empty file stays with the session, where a writer may have opened it at this very end.
@@ -97,10 +100,14 @@ class FileUploads(FileBlobs):
         self.link_blob(change, repository, digest)
         change.stage()
 
+    def _place_blob(self, change: Change, session: FileSession, digest: Digest, size: int) -> None:
+        with session.ending(size), self.storing(digest, size):
+            change.place()
+
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""
         for _ in range(_RETRIES):
-            session = FileSession(self.layout, repository, upload)
+            session = FileSession(self.layout, self.noted, repository, upload)
             try:
                 size = await self.in_metadata(_open, session)
                 await self.patiently(_end, session, size)
@@ -125,18 +132,6 @@ def _hash(session: FileSession, size: int, algorithm: Algorithm) -> Digest:
     return hash_from(session.descriptor, size, algorithm, load_hasher(session.hashing))
 
 
-def _place(change: Change, session: FileSession, size: int) -> None:
-    with session.ending(size):
-        change.place()
-
-
 def _end(session: FileSession, size: int) -> None:
     with session.ending(size):
         pass
-
-
-def _is_stored(target: str, size: int) -> bool:
-    try:
-        return os.stat(target).st_size == size
-    except FileNotFoundError:
-        return False

@@ -1,0 +1,161 @@
+"""How much is stored: what is noted as it comes and goes, and the walk that counts it anew."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from cargohold.storage.filesystem.manifests import FileManifests
+from cargohold.storage.filesystem.tree import exists, folder_names, size_of
+from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.locks import open_lock, try_lock
+from cargohold.storage.protocols import Room
+from cargohold.storage.totals import CONTENT_SHARDS, SHARDS, Sums, repository_shard
+from cargohold.types.digest import Algorithm
+from cargohold.types.errors import BlobUploadUnknown
+from cargohold.types.names import UploadId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cargohold.storage.filesystem.tree import Tree
+    from cargohold.storage.protocols import Totals
+    from cargohold.types.names import RepositoryName
+
+_TRIES: Final = 4
+_ROUNDS: Final = 8
+_STEPS: Final = 256
+_REST: Final = 9.0
+_NAP: Final = 0.05
+_NOTED_AFTER: Final = 0.01
+"""Seconds; a change is noted some microseconds after it is made."""
+
+
+class FileInventory(FileManifests):
+    """The part of the store that is an `Inventory`."""
+
+    async def totals(self) -> Totals | None:
+        return await self._run(self._trials, self.noted.read)
+
+    async def room(self) -> Room | None:
+        return await self._run(self._trials, self._room)
+
+    def _room(self) -> Room:
+        disk = os.statvfs(self.layout.root)
+        return Room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+
+    async def recount(self, age: float) -> bool:
+        return await self.in_background(self._recount, age)
+
+    def _recount(self, age: float) -> bool:
+        if not self.noted.is_due(age):
+            return False
+        descriptor = open_lock(f"{self.layout.locks}/recount")
+        try:
+            # Another process may just have ended.
+            return try_lock(descriptor) and self.noted.is_due(age) and self._count_all()
+        finally:
+            os.close(descriptor)
+
+    def _count_all(self) -> bool:
+        pace = _Pace(self)
+        try:
+            for shard in range(CONTENT_SHARDS):
+                self._count(shard, partial(self._content, shard, pace), pace)
+            self._count_repositories(pace)
+        except _ClosingError:
+            return False
+        self.noted.finish()
+        return True
+
+    def _count_repositories(self, pace: _Pace) -> None:
+        """Until a walk finds none that the walks before did not: what belongs to those that come later is noted."""
+        names: dict[int, set[RepositoryName]] = {shard: set() for shard in range(CONTENT_SHARDS, SHARDS)}
+        todo = set(names)
+        for _ in range(_ROUNDS):
+            for name in repositories(self.layout.repositories):
+                pace.step()
+                shard = repository_shard(name)
+                if name not in names[shard]:
+                    names[shard].add(name)
+                    todo.add(shard)
+            for shard in todo:
+                self._count(shard, partial(self._held_by, names[shard], pace), pace)
+            if not todo:
+                return
+            todo.clear()
+
+    def _count(self, shard: int, look: Callable[[], Sums], pace: _Pace) -> None:
+        """Look at a shard until nothing was noted meanwhile; one that never rests is taken as it was found."""
+        for _ in range(_TRIES):
+            changes = self.noted.changes(shard)
+            found = look()
+            # Of what was seen, that which was not yet noted is so then.
+            pace.rest(_NOTED_AFTER if any(found) else 0.0)
+            if self.noted.replace(shard, found, changes):
+                return
+        self.noted.replace(shard, found, None)
+
+    def _content(self, shard: int, pace: _Pace) -> Sums:
+        found = 0
+        for algorithm in Algorithm:
+            folder = f"{self.layout.blobs}/{algorithm.value}/{shard:02x}"
+            with suppress(PermissionError):
+                for name in folder_names(folder):
+                    with suppress(NotADirectoryError, PermissionError):
+                        found += size_of(f"{folder}/{name}/data") or 0
+                    pace.step()
+        return Sums(content=found)
+
+    def _held_by(self, names: Iterable[RepositoryName], pace: _Pace) -> Sums:
+        uploads = held = 0
+        for name in names:
+            with suppress(PermissionError):
+                uploads += sum(
+                    self._is_session(name, entry) for entry in folder_names(self.layout.uploads(name))
+                )
+                held += self.has_manifest(name)
+            pace.step()
+        return Sums(uploads=uploads, repositories=held)
+
+    def _is_session(self, repository: RepositoryName, name: str) -> bool:
+        try:
+            folder = self.layout.upload(repository, UploadId(name))
+        except BlobUploadUnknown:
+            return False
+        return exists(f"{folder}/startedat") or exists(f"{folder}/data")
+
+
+class _ClosingError(Exception):
+    """The store is being closed."""
+
+
+class _Pace:
+    """Lets a thread take a tenth of a processor, and wait for the disk for half of the time."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._steps = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._began, self._worked = time.monotonic(), time.thread_time()
+
+    def step(self) -> None:
+        """One entry of a folder was looked at."""
+        self._steps += 1
+        if self._steps % _STEPS == 0:
+            self.rest()
+
+    def rest(self, least: float = 0.0) -> None:
+        """Do nothing for a while, `least` seconds in any case. Raises _ClosingError."""
+        now = time.monotonic()
+        until = now + max(least, now - self._began, _REST * (time.thread_time() - self._worked))
+        while not self._tree.closing and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP))
+        if self._tree.closing:
+            raise _ClosingError
+        self._start()

@@ -22,20 +22,38 @@ OTHER: Final = "other"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER)
 STATUSES: Final = (
     *(200, 201, 202, 204, 206, 304),
-    *(400, 401, 403, 404, 405, 406, 408, 411, 412, 413, 414, 416, 429, 431),
+    *(400, 401, 403, 404, 405, 406, 408, 413, 414, 416, 429, 431),
     *(500, 503, 507),
 )
-"""What is counted apart; any other is counted with the first of its hundred."""
+"""All that the registry answers with; any other would be counted as `OTHER`."""
 
-BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BOUNDS: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
 """Upper bounds of the classes of durations, in seconds; what takes longer than the last has a class of its own."""
 
 _WORD: Final = 8
 _UPLOADED, _DOWNLOADED, _DROPPED, _OWN = range(4)
-_DURATIONS: Final = len(STATUSES)
+_LABELS: Final = (*map(str, STATUSES), OTHER)
+_COLUMNS: Final = {status: column for column, status in enumerate(STATUSES)}
+_DURATIONS: Final = len(_LABELS)
 _NANOSECONDS: Final = _DURATIONS + len(BOUNDS) + 1
 _ROW: Final = _NANOSECONDS + 1
-_COLUMNS: Final = {status: STATUSES.index(status) for status in STATUSES}
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +63,7 @@ class Row(NamedTuple):
 
     method: str
     route: str
-    statuses: dict[int, int]
+    statuses: dict[str, int]
     durations: list[int]
     """How many fell into the class of each bound, not into those below it; the last is that of longer ones."""
     seconds: float
@@ -64,8 +82,8 @@ class Area:
         row = self._rows.get((method, route))
         if row is None:
             row = self._rows[method if method in METHODS else OTHER, route or OTHER]
-        cells, column = self._cells, _COLUMNS.get(status)
-        cells[row + (_COLUMNS[status // 100 * 100] if column is None else column)] += 1
+        cells = self._cells
+        cells[row + _COLUMNS.get(status, _DURATIONS - 1)] += 1
         cells[row + _DURATIONS + bisect_left(BOUNDS, seconds)] += 1
         cells[row + _NANOSECONDS] += int(seconds * 1e9)
 
@@ -123,7 +141,7 @@ class Counts:
         for (method, route), row in self._rows.items():
             cells = [sum(column) for column in zip(*(area[row : row + _ROW] for area in areas), strict=True)]
             if any(cells[:_DURATIONS]):
-                statuses = {status: count for status, count in zip(STATUSES, cells, strict=False) if count}
+                statuses = {label: count for label, count in zip(_LABELS, cells, strict=False) if count}
                 yield Row(method, route, statuses, cells[_DURATIONS:_NANOSECONDS], cells[_NANOSECONDS] / 1e9)
 
     def bytes_uploaded(self) -> int:

@@ -81,7 +81,10 @@ class Json:
 
     def request(self, line: RequestLine) -> bytes:
         """The line of a request."""
-        encoded = self._encode(line)
+        try:
+            encoded = self._encode(line)
+        except UnicodeEncodeError:
+            return self._careful(line)
         if len(encoded) < PIECE_BYTES and encoded.isascii() and b"\x7f" not in encoded:
             return encoded + b"\n"
         return self._careful(line)

@@ -81,6 +81,8 @@ def _url(settings: Settings) -> str:
 
 
 def _split(url: str) -> SplitResult:
+    if "@" in url:
+        raise click.UsageError("the URL of a server holds no login, which is not asked for")
     try:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:

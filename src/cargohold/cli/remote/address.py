@@ -21,6 +21,8 @@ from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid, NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
+_EXAMPLE = "localhost:5000/team/app:1.0"
+_LOGIN = re.compile(r"(?:[a-z]+://)?[^/@]*@(?!sha(?:256|512):)")
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>https?)://)?"
     r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?P<port>:[0-9]{1,5})?"
@@ -73,7 +75,11 @@ def parse_place(text: str, prefix: str, *, plain_http: bool) -> Place:
 
     Raises click.UsageError, with the part of the text that cannot be so.
     """
-    match = _match(text, "localhost:5000/team/app:1.0")
+    match = _match(text, _EXAMPLE)
+    if (match["path"] or "/") == "/":
+        raise click.UsageError(
+            f"{text!r} names a registry alone; write what is meant of it, as in {_EXAMPLE}"
+        )
     name, _, digest = (match["path"] or "").removeprefix("/").partition("@")
     folder, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
@@ -98,6 +104,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _match(text: str, example: str) -> re.Match[str]:
+    if _LOGIN.match(text):  # which is not repeated in the message
+        raise click.UsageError("an address holds no login: name the user with --user")
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise click.UsageError(f"{text!r} is not understood; write it as in {example}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold import __version__
 from cargohold.app.gate import Gate, prepare
+from cargohold.app.meter import Meter, shared_counts
 from cargohold.app.routes import routes
 from cargohold.config import load
 from cargohold.config.checks import sends_passwords_in_the_clear
@@ -24,7 +25,7 @@ from cargohold.registry.expiry import Expiry
 from cargohold.registry.readiness import Readiness
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.protocols import StoreError, Unavailable
-from cargohold.types.operations import Permission
+from cargohold.types.operations import Permission, ReadMetrics
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cargohold.http.asgi import AsgiApplication
     from cargohold.http.exchange import Handler
     from cargohold.http.observing import Observer
+    from cargohold.observe.counts import Counts
     from cargohold.observe.logs import Log
     from cargohold.storage.protocols import Store
 
@@ -63,8 +65,9 @@ def serve(settings: Settings) -> int:
             _log, f"cargohold {__version__} serving on {where}, storage {settings.storage.path}, {workers}"
         )
 
+    counts = shared_counts(settings)
     return serve_http(
-        lambda _place: application(settings, log),
+        lambda place: application(settings, log, counts, place),
         host=settings.host,
         port=settings.port,
         socket=settings.socket,
@@ -105,13 +108,17 @@ def _tls(settings: Settings) -> Tls | None:
     return Tls(tls.certificate, tls.key, tls.minimum, tls.client_ca, tls.client_certificates)
 
 
-def application(settings: Settings, log: Log) -> RsgiApplication:
-    """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared."""
+def application(settings: Settings, log: Log, counts: Counts, place: int) -> RsgiApplication:
+    """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared.
+
+    It counts at its `place` among all processes that share the counts.
+    """
     store, gate = FilesystemStore(settings.storage.path), Gate(settings)
-    start, stop = _background(settings, store, gate, log)
+    meter = Meter(settings, store, counts, place, _tls(settings))
+    start, stop = _background(settings, store, gate, log, meter)
     readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(
-        handler(settings, store, gate, log, readiness),
+        handler(settings, store, gate, log=log, readiness=readiness, meter=meter),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -134,10 +141,10 @@ def asgi() -> AsgiApplication:
     store = FilesystemStore(settings.storage.path)
     store.prepare(read_only=settings.read_only)
     prepare(settings)
-    gate = Gate(settings)
-    start, stop = _background(settings, store, gate, log)
+    gate, meter = Gate(settings), Meter(settings, store)
+    start, stop = _background(settings, store, gate, log, meter)
     return AsgiApplication(
-        handler(settings, store, gate, log),
+        handler(settings, store, gate, log=log, meter=meter),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -145,7 +152,9 @@ def asgi() -> AsgiApplication:
     )
 
 
-def _background(settings: Settings, store: FilesystemStore, gate: Gate, log: Log | None) -> tuple[Hook, Hook]:
+def _background(
+    settings: Settings, store: FilesystemStore, gate: Gate, log: Log | None, meter: Meter
+) -> tuple[Hook, Hook]:
     """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
 
@@ -154,9 +163,11 @@ def _background(settings: Settings, store: FilesystemStore, gate: Gate, log: Log
             log.start(loop)
         if not settings.read_only:
             expiry.start(loop)
+        meter.start(loop, log)
 
     def stop(_loop: asyncio.AbstractEventLoop) -> None:
         expiry.stop()
+        meter.stop()
         gate.close()
         store.close()
         if log is not None:
@@ -165,13 +176,20 @@ def _background(settings: Settings, store: FilesystemStore, gate: Gate, log: Log
     return start, stop
 
 
-def handler(
-    settings: Settings, store: Store, gate: Gate, log: Log | None = None, readiness: Readiness | None = None
+def handler(  # noqa: PLR0913 - all but the first three may be left out
+    settings: Settings,
+    store: Store,
+    gate: Gate,
+    *,
+    log: Log | None = None,
+    readiness: Readiness | None = None,
+    meter: Meter | None = None,
 ) -> Handler:
     """The whole registry as one function from a request to its answer; without a log of its own it uses the host's."""
     readiness = readiness or Readiness(store, writes=not settings.read_only)
+    meter = meter or Meter(settings, store)
     dispatched = dispatch(
-        {**routes(settings, store, readiness), **gate.routes},
+        {**routes(settings, store, readiness), ReadMetrics: meter.route, **gate.routes},
         prefix=settings.prefix,
         closed=frozenset(_closed(settings)),
         guard=gate.guard,
@@ -179,7 +197,7 @@ def handler(
     handle = answer_faults(answer_errors(gate.limited(dispatched)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
-    return gate.believed(observe(handle, _observers(settings, log)))
+    return gate.believed(observe(handle, [*meter.observers, *_observers(settings, log)]))
 
 
 def _observers(settings: Settings, log: Log | None) -> list[Observer]:

@@ -20,7 +20,7 @@ from cargohold.http.guard import BearerChallenge, Guard, basic_challenge
 from cargohold.routes.token import TokenRoutes
 from cargohold.storage.layout import Layout
 from cargohold.storage.state import State
-from cargohold.types.operations import Permission, PublishKeys, RequestToken
+from cargohold.types.operations import Permission, PublishKeys, ReadMetrics, RequestToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +78,8 @@ class Logins:
             attempts=_attempts(settings, counters),
             remember=auth.remember,
         )
-        self.guard = Guard(login, _challenge(settings), admitted=admitted)
+        open_to_all = {ReadMetrics} if settings.metrics.access == "everyone" else set()
+        self.guard = Guard(login, _challenge(settings), admitted=admitted, unguarded=frozenset(open_to_all))
         token_routes = TokenRoutes(
             login,
             issuer,

@@ -10,7 +10,7 @@ from cargohold.registry.manifests import Manifests
 from cargohold.registry.referrers import Referrers
 from cargohold.registry.tags import Tags
 from cargohold.registry.uploads import Uploads
-from cargohold.routes.base import check_support, no_metrics
+from cargohold.routes.base import check_support
 from cargohold.routes.blobs import BlobRoutes
 from cargohold.routes.bodies import LONGEST_SECONDS, Bodies
 from cargohold.routes.catalog import CatalogRoutes
@@ -39,7 +39,6 @@ def routes(settings: Settings, store: Store, readiness: Readiness) -> dict[type[
         ops.CheckSupport: check_support,
         ops.CheckHealth: of_health.check_health,
         ops.CheckReady: of_health.check_ready,
-        ops.ReadMetrics: no_metrics,
         ops.PullManifest: of_manifests.pull,
         ops.PushManifest: of_manifests.push,
         ops.DeleteManifest: of_manifests.delete,

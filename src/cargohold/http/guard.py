@@ -30,15 +30,22 @@ if TYPE_CHECKING:
 class Guard:
     """Lets through who may, and tells everyone else what to do about it.
 
-    `admitted` is called with each request whose asker is known by name.
+    `admitted` is called with each request whose asker is known by name. What is `unguarded` everyone may do, whatever
+    it needs.
     """
 
     def __init__(
-        self, login: Login, challenge: Challenge, *, admitted: Callable[[Request], None] | None = None
+        self,
+        login: Login,
+        challenge: Challenge,
+        *,
+        admitted: Callable[[Request], None] | None = None,
+        unguarded: frozenset[type[Operation]] = frozenset(),
     ) -> None:
         self._login = login
         self._challenge = challenge
         self._admitted = admitted
+        self._unguarded = unguarded
 
     async def admit(self, operation: Operation, request: Request) -> None:
         """Find out who asks, note it on the request, and hold it against what the operation needs.
@@ -48,7 +55,7 @@ class Guard:
         enough; TooManyRequests after too many logins that failed.
         """
         needs = operation.needs()
-        if not needs:
+        if not needs or type(operation) in self._unguarded:
             return
         identity = request.identity = await self._identify(request, needs)
         if self._admitted is not None and identity.name:

@@ -112,7 +112,7 @@ class TotalsFile:
         return Totals(max(bytes_, 0), max(uploads, 0), max(repositories, 0), header.counted)
 
     def is_due(self, age: float) -> bool:
-        """Whether it is to be counted: it never was, longer ago than `age` seconds, or in another run of the machine."""
+        """Whether it is to be counted: it never was, over `age` seconds ago, or in another run of the machine."""
         header = self._locked(_read_header)
         if header is None:
             return False

@@ -8,13 +8,14 @@ import click
 
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line, print_table, printable
+from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import load_or_refuse, with_options
 from cargohold.config.kinds import write_json
+from cargohold.config.places import Place
 from cargohold.config.settings import SETTINGS
 
 if TYPE_CHECKING:
     from cargohold.config.load import Effective
-    from cargohold.config.places import Place
     from cargohold.config.settings import Setting
 
 
@@ -95,3 +96,56 @@ def example(*, language: str) -> None:
 
     write = writing.write_yaml if language == "yaml" else writing.write_toml
     print_line(write(writing.example()).rstrip("\n"))
+
+
+@config.command(
+    "import",
+    epilog=epilog(
+        "cargohold config import /etc/distribution/config.yml > registry.yaml",
+        "cargohold config import config.yml --output registry.yaml",
+        codes="0, or 1 where the file is no such configuration or the output cannot be written",
+    ),
+)
+@click.argument("file")
+@click.option("--output", metavar="FILE", help="Write to a file, which must end in .yaml, instead of stdout.")
+@click.option("--force", is_flag=True, help="Let --output replace a file that is there.")
+def import_(*, file: str, output: str | None, force: bool) -> None:
+    """Turn the configuration of a CNCF Distribution registry into settings, in YAML.
+
+    What could not be carried over, and what means something else here, is said on stderr with its place. The variables
+    by which that registry may be configured too are not looked at.
+    """
+    from cargohold.config.distribution import (  # noqa: PLC0415 - for this alone
+        NoConfiguration,
+        import_distribution,
+    )
+    from cargohold.config.document import Unreadable, read_document  # noqa: PLC0415 - as above
+    from cargohold.config.writing import write_yaml  # noqa: PLC0415 - as above
+
+    if output is not None and not output.lower().endswith((".yaml", ".yml")):
+        raise click.UsageError(f"what is written is YAML: {output} must end in .yaml or .yml")
+    try:
+        document = read_document(file, "YAML")
+        imported = import_distribution(document)
+    except Unreadable as error:
+        raise Refused(f"{Place('file', file, error.mark)}: {error}") from None
+    except NoConfiguration as error:
+        raise Refused(f"{file}: {error}") from None
+    for keys, mark in document.twice:
+        click.echo(
+            f"{Place('file', file, mark)}: {'.'.join(map(str, keys))}: is given twice; the last counts",
+            err=True,
+        )
+    for remark in imported.remarks:
+        click.echo(f"{Place('file', file, remark.mark)}: {remark}", err=True)
+    text = write_yaml(imported.entries)
+    if output is None:
+        print_line(text.rstrip("\n"))
+        return
+    try:
+        with open(output, "w" if force else "x", encoding="utf-8") as target:
+            target.write(text)
+    except FileExistsError:
+        raise Refused(f"{output} is there already; with --force it is replaced") from None
+    except OSError as error:
+        raise Refused(f"{output}: {error.strerror}") from None

@@ -116,13 +116,10 @@ def _in_yaml(value: object) -> str:
 
 
 def _in_toml(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    """On one line; what a mapping has as nothing is left out of it, as TOML knows no nothing."""
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f" {write_json(key)} = {_in_toml(each)}" for key, each in value.items())
-            + " }" * bool(value)
-            + "}" * (not value)
-        )
+        pairs = [f"{write_json(key)} = {_in_toml(each)}" for key, each in value.items() if each is not None]
+        return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_in_toml, value))}]"
     return write_json("" if value is None else value)

@@ -9,7 +9,7 @@ JOBS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 COVERED := --cov --cov-report=term
 
-.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs image lock clean
+.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs image binary lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -75,6 +75,9 @@ docs: build/docs/stamp ## build the documentation into build/site; a link that l
 
 image: ## a container image, named by IMAGE, on the Debian 13 that BASE names
 	@ci/image $(or $(IMAGE),cargohold)
+
+binary: ## the program as one file, dist/cargohold
+	@PYTHON=$(PYTHON) ci/binary
 
 lock: ## pin the dependencies anew (needs uv)
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.txt

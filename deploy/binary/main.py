@@ -1,0 +1,5 @@
+"""Where the one file begins."""
+
+from cargohold.cli.main import main
+
+main(prog_name="cargohold")

@@ -54,11 +54,12 @@ class Readiness:
         if trial is None or (trial.done() and now - self._tried_at >= FRESH_SECONDS):
             trial = self._trial = asyncio.create_task(self._try())
             self._tried_at = now
-        await asyncio.wait({trial}, timeout=max(0.0, self._tried_at + PATIENCE_SECONDS - now))
         if not trial.done():
-            self._tell(SILENT)
-            return SILENT
-        return trial.result()
+            await asyncio.wait({trial}, timeout=max(0.0, self._tried_at + PATIENCE_SECONDS - now))
+        if trial.done():
+            return trial.result()
+        self._tell(SILENT)
+        return SILENT
 
     async def _try(self) -> str | None:
         found, detail = None, ""

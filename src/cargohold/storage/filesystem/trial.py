@@ -40,6 +40,9 @@ class FileTrial(Tree):
             write_all(descriptor, _CONTENT)
             if os.pread(descriptor, len(_CONTENT), 0) != _CONTENT:
                 raise Unavailable(f"{path}: what was written is not what is read")
+        except OSError as error:
+            error.filename = path
+            raise
         finally:
             os.close(descriptor)
             with suppress(FileNotFoundError):

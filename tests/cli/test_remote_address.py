@@ -67,7 +67,7 @@ def test_prefix(prefix: str) -> None:
     [
         ("", "is not understood"),
         ("ftp://example.com/a", "is not understood"),
-        ("app@sha256:abc", "does not begin with a registry"),
+        ("app@sha256:abc", "is not understood"),
         ("ann:s3cret@example.com/a", "an address holds no login"),
         ("https://ann:s3cret@example.com/a", "an address holds no login"),
         ("example.com/a?x=1", "is not understood"),

@@ -6,9 +6,9 @@ first no new handshake begins, then whoever has come is let in and heard, and on
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
-import ctypes
 import os
 import select
 import socket
@@ -28,10 +28,8 @@ _HEAD_BYTES: Final = 64 * 1024
 
 _SO_ATTACH_FILTER: Final = 26
 # Classic BPF, given a TCP header: load its flags; if SYN is among them, drop it, and otherwise let all of it pass.
-_NO_SYN: Final = b"".join(
-    struct.pack("HBBI", *instruction)
-    for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-)
+_NO_SYN: Final = (0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
+_INSTRUCTION: Final = struct.Struct("HBBI")
 
 # Linux's struct tcp_info: the state; milliseconds since data came; how many bytes have.
 _TCP_INFO: Final = struct.Struct("=B51xI72xQ")
@@ -68,11 +66,9 @@ def refuse(listener: socket.socket) -> None:
     """
     if listener.family == socket.AF_UNIX or sys.platform != "linux":
         return
-    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
-    length = len(_NO_SYN) // struct.calcsize("HBBI")
-    listener.setsockopt(
-        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", length, ctypes.addressof(program))
-    )
+    program = array.array("B", b"".join(_INSTRUCTION.pack(*instruction) for instruction in _NO_SYN))
+    address, _ = program.buffer_info()
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), address))
 
 
 async def last_connections(listener: socket.socket, longest: float = LONGEST_SECONDS) -> None:

@@ -29,6 +29,7 @@ CLAIMED: dict[str, dict[str, str]] = {
     },
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
     "login.md": {"*": "e2e/clients/test_login_commands.py::test_every_line_of_the_page_is_typed"},
+    "running.md": {"*": "docs/test_running_page.py::test_what_is_typed"},
     "settings.md": {"REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal"},
     "start.md": {
         "pip install .": "e2e/test_readme.py::test_installed",

@@ -145,7 +145,8 @@ def test_line_ends(newline: str) -> None:
 def test_any_text(text: str) -> None:
     """Whatever a file holds, it is read or refused with a reason on one line; where it is, is in the file."""
     for read in (read_json, read_toml, read_yaml):
-        marks, reason = [], "read"
+        reason = "read"
+        marks: list[Mark | None] = []
         try:
             marks = [*read(text).marks.values()]
         except Unreadable as error:

@@ -134,10 +134,12 @@ def _of_logins(settings: Settings) -> Iterator[Fault]:
             rules_of(settings)
         except ValueError as error:
             yield Fault("auth.rules", str(error), ("auth.administrators", "auth.default"))
-        try:
-            SigningKeys(Layout(os.path.abspath(settings.storage.path)).keys).check()
-        except StoreError as error:
-            yield Fault("storage.path", str(error))
+        keys = Layout(os.path.abspath(settings.storage.path)).keys
+        if os.path.isdir(keys):
+            try:
+                SigningKeys(keys).check()
+            except StoreError as error:
+                yield Fault("storage.path", str(error))
 
 
 def _of_listening(settings: Settings) -> Iterator[Fault]:

@@ -58,7 +58,11 @@ def health(
     from http.client import HTTPException  # noqa: PLC0415 - it brings in what --help need not wait for
 
     try:
-        with closing(_connection(where, path, timeout, (certificate, key))) as connection:
+        with closing(_connection(where, timeout, (certificate, key))) as connection:
+            if path is not None:
+                connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                connection.sock.settimeout(timeout)
+                connection.sock.connect(path)
             connection.request("GET", f"{where.path.rstrip('/')}{_PATH}")
             answer = connection.getresponse()
             status, body = answer.status, answer.read(_LONGEST_BODY)
@@ -92,10 +96,8 @@ def _split(url: str) -> SplitResult:
     raise click.UsageError(f"write the URL of a server, such as http://127.0.0.1:5000, not {url!r}")
 
 
-def _connection(
-    where: SplitResult, path: str | None, timeout: float, client: tuple[str | None, str | None]
-) -> HTTPConnection:
-    """Raises OSError, and Refused where the client's certificate cannot be used."""
+def _connection(where: SplitResult, timeout: float, client: tuple[str | None, str | None]) -> HTTPConnection:
+    """One that is not made yet. Raises Refused where the client's certificate cannot be used."""
     from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - see above
 
     host = where.hostname or ""
@@ -107,12 +109,7 @@ def _connection(
         context.verify_mode = ssl.CERT_NONE
         load_client_certificate(context, *client)
         return HTTPSConnection(host, where.port, timeout=timeout, context=context)
-    connection = HTTPConnection(host, where.port, timeout=timeout)
-    if path is not None:
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(timeout)
-        connection.sock.connect(path)
-    return connection
+    return HTTPConnection(host, where.port, timeout=timeout)
 
 
 class _Body(msgspec.Struct):
@@ -124,6 +121,7 @@ def _reason(body: bytes) -> str:
     """What a server says that is not ready, or a proxy for it."""
     try:
         said = msgspec.json.decode(body, type=_Body)
-    except msgspec.DecodeError:
-        return printable(body.decode(errors="replace").strip()) or "nothing more"
-    return printable(": ".join(str(each) for each in (said.status, said.reason) if each)) or "nothing more"
+    except (msgspec.DecodeError, RecursionError):
+        said = _Body()
+    words = ": ".join(str(each) for each in (said.status, said.reason) if each)
+    return printable(words or body.decode(errors="replace").strip()) or "nothing more"

@@ -9,8 +9,8 @@ from cargohold.cli.commands import Commands
 
 SECTIONS = {
     "Serving": ("serve", "health"),
-    "Content of a running registry": ("remote.ls", "remote.tags", "remote.inspect", "remote.rm"),
     "Settings": ("check_config", "config"),
+    "Content of a running registry": ("remote.ls", "remote.tags", "remote.inspect", "remote.rm"),
     "Who may do what": ("htpasswd", "token", "keys", "access"),
     "About the program": ("version", "completion"),
 }

@@ -11,6 +11,8 @@ from cargohold import __version__
 from cargohold.app.gate import Gate, prepare
 from cargohold.app.meter import Meter, shared_counts
 from cargohold.app.routes import routes
+from cargohold.app.tracing import Tracing
+from cargohold.app.tracing import prepare as prepare_tracing
 from cargohold.config import load
 from cargohold.config.checks import sends_passwords_in_the_clear
 from cargohold.http.access_log import access_log
@@ -89,6 +91,7 @@ def _prepared(settings: Settings) -> str | None:
     try:
         store.prepare(read_only=settings.read_only)
         prepare(settings)
+        prepare_tracing(settings)
     except ValueError as error:
         return str(error)
     except StoreError as error:
@@ -114,11 +117,11 @@ def application(settings: Settings, log: Log, counts: Counts, place: int) -> Rsg
     It counts at its `place` among all processes that share the counts.
     """
     store, gate = FilesystemStore(settings.storage.path), Gate(settings)
-    meter = Meter(settings, store, counts, place, _tls(settings))
-    start, stop = _background(settings, store, gate, log, meter)
+    meter, tracing = Meter(settings, store, counts, place, _tls(settings)), Tracing(settings)
+    start, stop = _background(settings, store, gate, log, meter, tracing)
     readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(
-        handler(settings, store, gate, log=log, readiness=readiness, meter=meter),
+        handler(settings, store, gate, log=log, readiness=readiness, meter=meter, tracing=tracing),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -141,10 +144,11 @@ def asgi() -> AsgiApplication:
     store = FilesystemStore(settings.storage.path)
     store.prepare(read_only=settings.read_only)
     prepare(settings)
-    gate, meter = Gate(settings), Meter(settings, store)
-    start, stop = _background(settings, store, gate, log, meter)
+    prepare_tracing(settings)
+    gate, meter, tracing = Gate(settings), Meter(settings, store), Tracing(settings)
+    start, stop = _background(settings, store, gate, log, meter, tracing)
     return AsgiApplication(
-        handler(settings, store, gate, log=log, meter=meter),
+        handler(settings, store, gate, log=log, meter=meter, tracing=tracing),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -152,8 +156,8 @@ def asgi() -> AsgiApplication:
     )
 
 
-def _background(
-    settings: Settings, store: FilesystemStore, gate: Gate, log: Log | None, meter: Meter
+def _background(  # noqa: PLR0913, PLR0917 - all that has a beginning and an end
+    settings: Settings, store: FilesystemStore, gate: Gate, log: Log | None, meter: Meter, tracing: Tracing
 ) -> tuple[Hook, Hook]:
     """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
@@ -170,6 +174,7 @@ def _background(
         meter.stop()
         gate.close()
         store.close()
+        tracing.stop()
         if log is not None:
             log.stop()
 
@@ -184,6 +189,7 @@ def handler(  # noqa: PLR0913 - all but the first three may be left out
     log: Log | None = None,
     readiness: Readiness | None = None,
     meter: Meter | None = None,
+    tracing: Tracing | None = None,
 ) -> Handler:
     """The whole registry as one function from a request to its answer; without a log of its own it uses the host's."""
     readiness = readiness or Readiness(store, writes=not settings.read_only)
@@ -197,6 +203,8 @@ def handler(  # noqa: PLR0913 - all but the first three may be left out
     handle = answer_faults(answer_errors(gate.limited(dispatched)))
     if settings.http.cors.origins:
         handle = allow_origins(handle, settings.http.cors.origins)
+    if tracing is not None:
+        handle = tracing.around(handle)
     return gate.believed(observe(handle, [*meter.observers, *_observers(settings, log)]))
 
 

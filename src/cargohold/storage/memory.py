@@ -142,6 +142,7 @@ class MemoryStore:
         self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
     ) -> None:
         """See `MetadataStore`."""
+        self._contents[digest] = manifest.content
         target = self._made(repository)
         target.manifests[digest] = manifest
         target.tags.update(dict.fromkeys(tags, digest))
@@ -205,7 +206,7 @@ class MemoryStore:
     async def totals(self) -> Totals:
         """See `Inventory`: what is in memory is counted when it is asked for."""
         return Totals(
-            sum(map(len, self._contents.values())) + self._manifest_bytes(),
+            sum(map(len, self._contents.values())),
             len(self._sessions),
             sum(bool(each.manifests) for each in self._repositories.values()),
             time.time(),
@@ -217,15 +218,6 @@ class MemoryStore:
 
     async def room(self) -> None:
         """See `Inventory`."""
-
-    def _manifest_bytes(self) -> int:
-        contents = {
-            digest: len(manifest.content)
-            for each in self._repositories.values()
-            for digest, manifest in each.manifests.items()
-            if digest not in self._contents
-        }
-        return sum(contents.values())
 
     def _repository(self, name: RepositoryName) -> _Repository:
         """The repository to look at: an empty one where there is none, which is not kept."""

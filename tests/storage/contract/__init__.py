@@ -6,6 +6,7 @@ A store's own test file has one class, which inherits `StoreContract` and says h
 from .base import Pair
 from .blob_races import BlobRaceContract
 from .blobs import BlobContract
+from .inventory import InventoryContract
 from .lists import ListContract
 from .manifest_races import ManifestRaceContract
 from .manifests import ManifestContract, ReferrerContract
@@ -23,6 +24,7 @@ class StoreContract(
     ReferrerContract,
     ListContract,
     TrialContract,
+    InventoryContract,
     BlobRaceContract,
     ManifestRaceContract,
     ModelContract,

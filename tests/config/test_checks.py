@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -129,6 +130,10 @@ def test_logins_cross_a_network_in_the_clear() -> None:
         ({"tls.key": "k"}, "tls.certificate: must be written too"),
         ({"tls.client_ca": "c"}, "tls.client_ca: needs tls.certificate and tls.key"),
         ({"tls.redirect_port": "80"}, "tls.redirect_port: needs tls.certificate and tls.key"),
+        (
+            {**TLS, "port": "443", "tls.redirect_port": "443"},
+            "tls.redirect_port: must be another port than 443",
+        ),
         ({"socket": "/run/s", **TLS}, "tls.certificate: must be left out where socket is set"),
     ],
 )
@@ -147,6 +152,15 @@ def test_users_are_named_as_in_their_file() -> None:
         with pytest.raises(ValueError, match="name"):
             check_user_name(name)
         assert "is no name" in problem({"auth.administrators": json.dumps([name])})
+
+
+def test_traces_need_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the libraries of traces cannot be imported, an address to send them to is a problem; else it is none."""
+    settings = {"tracing.endpoint": "http://127.0.0.1:4318/v1/traces"}
+    assert load(settings, {}).tracing.endpoint
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    assert problem(settings).startswith("tracing.endpoint: needs what is not installed: run pip install")
+    assert load({}, {}).tracing.endpoint is None
 
 
 @pytest.mark.parametrize(

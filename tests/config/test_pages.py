@@ -29,7 +29,7 @@ def test_table() -> None:
 def test_examples_are_equal(language: str, tmp_path: Path) -> None:
     """The page's example means the same in each language of files, and in the environment."""
     text = PAGE.read_text()
-    (example,), (variables,) = blocks(text, language), blocks(text, "sh")
+    (example,), (variables, *_) = blocks(text, language), blocks(text, "sh")
     file = tmp_path / f"example.{language}"
     file.write_text(example)
     environ = dict(word.split("=", 1) for word in shlex.split(variables))

@@ -167,7 +167,9 @@ def _of_tls(settings: Settings) -> Iterator[Fault]:
 
 
 def _of_tracing(settings: Settings) -> Iterator[Fault]:
-    if settings.tracing.endpoint and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp"):
+    if settings.tracing.endpoint and not _is_installed(
+        "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"
+    ):
         yield Fault(
             "tracing.endpoint",
             "needs what is not installed: run pip install 'cargohold[tracing]', or leave it out",

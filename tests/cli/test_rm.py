@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.asking import ask, done, refused
+from tests.cli.terminal import on_terminal
 from tests.cli.test_command import CLEAN, SCRIPT
-from tests.cli.test_users_page import on_terminal
 from tests.e2e.pushing import digest_of
 from tests.interop.peer import Peer
 

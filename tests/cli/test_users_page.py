@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
 import shlex
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,56 +12,18 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from tests.cli.terminal import PASSWORD, PROMPTS, on_terminal
 from tests.cli.test_command import CLEAN, SCRIPT, run, serving
 from tests.config.test_pages import blocks
 from tests.http.serving import WAIT_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 PAGE = (Path(__file__).parents[2] / "docs/users.md").read_text()
-PASSWORD = "s3cret"
-PROMPTS = {"Password: ": PASSWORD, "Repeat for confirmation: ": PASSWORD}
 SERVE = ("--port", "0", "--set", "auth.htpasswd=users")
 LOGIN = ("ann", PASSWORD)
 SCOPE = "registry:catalog:*"
-
-
-def on_terminal(command: str, folder: Path, answers: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """What a terminal shows of a command, whose prompts have their answers; fails the test where the command fails."""
-    keyboard, terminal = pty.openpty()
-    process = subprocess.Popen(
-        ["setsid", "--ctty", "sh", "-eu", "-c", command],
-        cwd=folder,
-        env=environ,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    try:
-        shown = _conversation(keyboard, answers)
-        assert process.wait(WAIT_SECONDS) == 0, f"{command}\n{shown}"
-    finally:
-        process.kill()
-        process.wait(WAIT_SECONDS)
-        os.close(keyboard)
-    return shown
-
-
-def _conversation(keyboard: int, answers: Mapping[str, str]) -> str:
-    """Types the answers until the other side hangs up; returns all that was shown."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    shown = b""
-    while select.select([keyboard], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        try:
-            shown += os.read(keyboard, 4096)
-        except OSError:  # how a terminal ends on Linux
-            return shown.decode().replace("\r\n", "\n")
-        for prompt, answer in answers.items():
-            if shown.endswith(prompt.encode()):
-                os.write(keyboard, f"{answer}\n".encode())
-    raise AssertionError(f"not ended within {WAIT_SECONDS} s: {shown!r}")
 
 
 def alike(text: str) -> str:

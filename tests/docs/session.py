@@ -25,8 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.cli.terminal import PROMPTS, on_terminal
 from tests.cli.test_command import CLEAN, SCRIPT
-from tests.cli.test_users_page import PROMPTS, on_terminal
 from tests.docs.blocks import SHELLS, blocks_of
 from tests.http.serving import WAIT_SECONDS, until
 
@@ -87,7 +87,9 @@ class Session:
     ) -> None:
         self.folder = folder
         path = f"{Path(SCRIPT).parent}:{CLEAN['PATH']}"
-        self.environment = CLEAN | {"PATH": path, "HOME": str(folder), "COLUMNS": "120"} | (environment or {})
+        self.environment = (
+            CLEAN | {"PATH": path, "HOME": str(folder), "COLUMNS": "120"} | dict(environment or {})
+        )
         self.replaced = dict(replaced or {})
         self.log = ""
         self.port = ""

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from tests.cli.test_users_page import LOGIN, PROMPTS, on_terminal
+from tests.cli.terminal import PROMPTS, on_terminal
+from tests.cli.test_users_page import LOGIN
 from tests.config.test_pages import README, blocks
 from tests.e2e.clients.absence import require, require_root, unavailable
 from tests.e2e.clients.engine import clear, docker_engine

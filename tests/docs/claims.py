@@ -30,6 +30,7 @@ CLAIMED: dict[str, dict[str, str]] = {
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
     "login.md": {"*": "e2e/clients/test_login_commands.py::test_every_line_of_the_page_is_typed"},
     "running.md": {"*": "docs/test_running_page.py::test_what_is_typed"},
+    "proxies.md": {"curl ": "docs/test_proxies_page.py::test_where_clients_are_sent"},
     "settings.md": {"REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal"},
     "start.md": {
         "pip install .": "e2e/test_readme.py::test_installed",
@@ -41,6 +42,15 @@ CLAIMED: dict[str, dict[str, str]] = {
         "chmod 700": "cli/test_users_page.py::test_a_volume_that_was_opened_to_a_group",
     },
 }
+
+OTHERS: dict[str, str] = {
+    "api.md: {": "docs/test_examples.py::test_an_error",
+    "ci.md: on: push": "e2e/test_ci_page.py::test_pipeline_pushes",
+    "ci.md: push:": "e2e/test_ci_page.py::test_pipeline_pushes",
+    "proxies.md: entryPoints:": "docs/test_proxies_page.py::test_push_and_pull",
+    "proxies.md: http:": "docs/test_proxies_page.py::test_push_and_pull",
+}
+"""Blocks of YAML and JSON that are no settings of ours, by page and first line, and the test that reads each."""
 
 
 def claim_of(page: str, first: str) -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import platform
 import re
+import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -89,6 +91,19 @@ def test_version(command: list[str]) -> None:
     ran = run(*command)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"cargohold {__version__}\n", "")
     assert importlib.metadata.version("cargohold") == __version__
+
+
+def test_all_versions() -> None:
+    """With --json the version comes with that of Python, of the platform and of the libraries that matter."""
+    ran = run(SCRIPT, "version", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    told = json.loads(ran.stdout)
+    assert told["version"] == __version__
+    assert told["python"].split() == [platform.python_implementation(), platform.python_version()]
+    assert told["platform"] == platform.platform()
+    assert told["libraries"].pop("openssl") == ssl.OPENSSL_VERSION
+    assert {"granian", "cryptography", "msgspec"} <= told["libraries"].keys()
+    assert told["libraries"] == {name: importlib.metadata.version(name) for name in told["libraries"]}
 
 
 def test_module_names_the_command() -> None:

@@ -136,12 +136,14 @@ def test_verify(file: Path) -> None:
 
 
 def test_list(file: Path) -> None:
-    """Who can log in, a line each; what is odd is told beside it, without any hash."""
+    """Who can log in, a line each or as JSON; what is odd is told beside it, without any hash."""
     file.write_text(BEFORE + "bob:{SHA}xyzxyz\n")
     ran = run("list", file)
     assert (ran.returncode, ran.stdout) == (0, "ann\n")
     assert ran.stderr.startswith("cargohold: user 'bob' of line 5 cannot log in: ")
     assert "xyzxyz" not in ran.stderr
+    as_json = run("list", file, "--json")
+    assert (as_json.returncode, as_json.stdout, as_json.stderr) == (0, '["ann"]\n', ran.stderr)
 
 
 @pytest.mark.parametrize(

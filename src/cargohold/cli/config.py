@@ -89,7 +89,14 @@ def schema() -> None:
 
 
 @config.command(epilog=epilog("cargohold config example > registry.yaml", codes="0"))
-@click.option("--format", "language", type=click.Choice(["yaml", "toml"]), default="yaml", show_default=True)
+@click.option(
+    "--format",
+    "language",
+    type=click.Choice(["yaml", "toml"]),
+    default="yaml",
+    show_default=True,
+    help="The language of the file.",
+)
 def example(*, language: str) -> None:
     """Print a file with every setting commented out at its default, and with what it does."""
     from cargohold.config import writing  # noqa: PLC0415 - for this alone

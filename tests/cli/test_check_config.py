@@ -234,6 +234,17 @@ def test_a_server_that_runs(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
+def test_a_server_that_shares(tmp_path: Path) -> None:
+    """The port of a server that shares it is free for one that does so too, and for no other."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        words = ["--port", str(server.getsockname()[1]), "--storage-path", str(tmp_path / "data")]
+        assert check(*words, "--set", "server.reuse_port=true").exit_code == 0
+        assert check(*words).exit_code == 1
+
+
 def test_sockets(tmp_path: Path) -> None:
     """A Unix socket needs a folder to be made in, and no server that answers; what a dead one left is in no way."""
     words = ["--storage-path", str(tmp_path / "data"), "--socket"]

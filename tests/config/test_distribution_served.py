@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ CONFIGURATIONS = {
 @contextmanager
 def distribution(file: Path) -> Iterator[str]:
     """Theirs, by a file; gives its address."""
-    program, errors = require("registry"), file.with_suffix(".log")
+    # 3.x where that is on PATH, and otherwise Debian's package of 2.x.
+    program, errors = shutil.which("registry") or require("docker-registry"), file.with_suffix(".log")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     with errors.open("wb") as log:
         process = subprocess.Popen(

@@ -48,22 +48,22 @@ class Surroundings:
         self.warnings = list(self._oddities(settings))
 
     def _of_users(self, settings: Settings) -> Iterator[Fault]:
-        from cargohold.auth.userfile import parse, read_file  # noqa: PLC0415 - as all that few commands use
-
         path = settings.auth.htpasswd
         if not path:
             return
+        from cargohold.auth.userfile import parse, read_file  # noqa: PLC0415 - as all that few settings need
+
         try:
             self.users = parse(read_file(path)[0])
         except (OSError, ValueError) as error:
             yield Fault("auth.htpasswd", f"{path}: {_reason(error)}")
 
     def _of_tls(self, settings: Settings) -> Iterator[Fault]:
-        from cargohold.http.tls import Tls, TlsError, load  # noqa: PLC0415 - as above
-
         tls = settings.tls
         if not tls.certificate or not tls.key:
             return
+        from cargohold.http.tls import Tls, TlsError, load  # noqa: PLC0415 - as above
+
         paths = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
         unreadable = [
             Fault(f"tls.{name}", reason)
@@ -117,6 +117,9 @@ def _of_storage(settings: Settings) -> Iterator[Fault]:
 
 
 def _of_logins(settings: Settings) -> Iterator[Fault]:
+    if not asks_for_login(settings):
+        return
+    from cargohold.app.logins import rules_of  # noqa: PLC0415 - as above
     from cargohold.auth.key_files import JwksFile, PemKeys  # noqa: PLC0415 - as above
     from cargohold.auth.keys import SigningKeys  # noqa: PLC0415 - as above
 
@@ -127,19 +130,16 @@ def _of_logins(settings: Settings) -> Iterator[Fault]:
                 source(path)
             except ValueError as error:
                 yield Fault(f"auth.bearer.{name}", str(error))
-    if asks_for_login(settings):
-        from cargohold.app.logins import rules_of  # noqa: PLC0415 - as above
-
+    try:
+        rules_of(settings)
+    except ValueError as error:
+        yield Fault("auth.rules", str(error), ("auth.administrators", "auth.default"))
+    keys = Layout(os.path.abspath(settings.storage.path)).keys
+    if os.path.isdir(keys):
         try:
-            rules_of(settings)
-        except ValueError as error:
-            yield Fault("auth.rules", str(error), ("auth.administrators", "auth.default"))
-        keys = Layout(os.path.abspath(settings.storage.path)).keys
-        if os.path.isdir(keys):
-            try:
-                SigningKeys(keys).check()
-            except StoreError as error:
-                yield Fault("storage.path", str(error))
+            SigningKeys(keys).check()
+        except StoreError as error:
+            yield Fault("storage.path", str(error))
 
 
 def _of_listening(settings: Settings) -> Iterator[Fault]:

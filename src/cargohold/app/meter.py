@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PLACES_EACH: Final = 16
 """How many places there are for each worker: its own, its heirs', and those of workers that still send something."""
-_DROPPED_SECONDS: Final = 10.0
+_DROPPED_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
 

@@ -59,6 +59,13 @@ def test_sections() -> None:
         assert re.search(rf"^  {typed} +[A-Z](?:(?!\.\.\.)[^\0])*?\.$", text, re.MULTILINE), typed
 
 
+@pytest.mark.parametrize("group", ["access", "config", "htpasswd", "keys", "token"])
+def test_groups(group: str) -> None:
+    """The help of a group has a whole sentence for each of its commands."""
+    listed = re.findall(r"^  ([a-z]+) +[A-Z](?:(?!\.\.\.)[^\0])*?\.$", shown(group), re.MULTILINE)
+    assert listed == [name.partition(" ")[2] for name in COMMANDS if name.startswith(f"{group} ")]
+
+
 def test_help(name: str) -> None:
     """The help of a command says in a sentence what it does, what each option means, and how it ends."""
     text = shown(*name.split())

@@ -9,6 +9,7 @@ import msgspec
 
 from cargohold.auth import userfile
 from cargohold.auth.rules import Decision
+from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line
 from cargohold.cli.settings_options import refuse, with_settings
@@ -56,7 +57,7 @@ class Explanation(msgspec.Struct, frozen=True):
         return lines + [f"note: {note}" for note in self.notes]
 
 
-@click.group()
+@click.group(cls=Group)
 def access() -> None:
     """See who may do what."""
 

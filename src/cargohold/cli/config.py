@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line, print_table, printable
 from cargohold.cli.refusal import Refused
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cargohold.config.settings import Setting
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show the settings in effect, and write files of them."""
 

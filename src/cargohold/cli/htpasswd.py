@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from cargohold.auth import userfile
+from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
 from cargohold.cli.password import read_password
 from cargohold.cli.printing import print_line
@@ -43,7 +44,7 @@ _cost = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def htpasswd() -> None:
     """Keep the file of users that the setting auth.htpasswd names.
 

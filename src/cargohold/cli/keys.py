@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line, print_table, written_time
 from cargohold.cli.settings_options import with_settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """Rotate and list the keys that tokens are signed with.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import Unprinted, print_line, print_table, written_time
 from cargohold.cli.refusal import Refused
@@ -53,7 +54,7 @@ def _life(_context: click.Context, _parameter: click.Parameter, text: str) -> fl
         raise click.BadParameter(f"must be never, or {_LIFE.form}, not {shown(text)}") from None
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Make, list and revoke access tokens of robots.
 

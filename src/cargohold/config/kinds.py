@@ -71,7 +71,7 @@ class Misfit(Exception):
         self.within = within
 
 
-class Kind(msgspec.Struct, frozen=True):
+class Kind(msgspec.Struct, frozen=True, eq=False):
     """What a setting may hold.
 
     `form` says what to write, after "must be"; `read` gives the value of what was written, or raises Misfit, or an

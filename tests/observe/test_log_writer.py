@@ -122,6 +122,20 @@ def test_gathered_lines_go_out_soon(pipe: tuple[int, int]) -> None:
     assert asyncio.run(run()) == b"lone\n"
 
 
+def test_the_loop_ended_without_a_stop(pipe: tuple[int, int]) -> None:
+    """What is told after an error has ended the loop goes out at once, with what was gathered before."""
+    writer = Writer(pipe[1], notice)
+
+    async def run() -> None:
+        writer.start(asyncio.get_running_loop())
+        writer.add(b"before\n")
+
+    asyncio.run(run())
+    writer.add(b"after\n", at_once=True)
+    writer.add(b"later\n")
+    assert read(pipe[0]) == b"before\nafter\nlater\n"
+
+
 def test_urgent_lines_go_out_at_once(pipe: tuple[int, int]) -> None:
     """And those that came before them go before them."""
     writer = Writer(pipe[1], notice)

@@ -75,16 +75,12 @@ class Writer:
             if self._untold:
                 self._tell()
             self._append(line)
-            if self._loop is None:
+            if self._loop is None or self._loop.is_closed():
                 self.flush(_SHORT_PATIENCE_SECONDS)
             elif at_once:
                 self.flush(0)
             elif not self._is_due:
-                self._is_due = True
-                if threading.get_ident() == self._thread:
-                    self._call_later(self._loop)
-                else:
-                    self._loop.call_soon_threadsafe(self._call_later, self._loop)
+                self._make_due(self._loop)
 
     def flush(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Write what is gathered, as far as it is taken within the time."""
@@ -118,6 +114,13 @@ class Writer:
         if self._open:
             self._pieces.append(bytes(self._open))
             self._open.clear()
+
+    def _make_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_due = True
+        if threading.get_ident() == self._thread:
+            self._call_later(loop)
+        else:
+            loop.call_soon_threadsafe(self._call_later, loop)
 
     def _call_later(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(DELAY_SECONDS, self._on_time)

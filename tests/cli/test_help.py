@@ -6,32 +6,17 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from cargohold.cli.main import SECTIONS, main
+from tests.cli.commands_page import commands
 from tests.cli.test_command import CLEAN
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SECONDS = 60
 HEAVY = {"granian", "httpx2", "rich", "cryptography", "bcrypt", "limits", "joserfc", "sqlite3", "http.client"}
-
-
-def commands(group: click.Group = main, *names: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command that can be typed, with the words that it is typed as."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, *names, name)
-        else:
-            yield " ".join((*names, name)), command
 
 
 COMMANDS = dict(commands())

@@ -38,6 +38,14 @@ CLAIMED: dict[str, dict[str, str]] = {
         "jq -r 'select(.status": "docs/test_logs_page.py::test_where_logins_are_refused",
     },
     "running.md": {"*": "docs/test_running_page.py::test_what_is_typed"},
+    "migrate.md": {
+        "cat config.yml": "docs/test_migrate_page.py::test_in_place",
+        "cargohold check-config": "docs/test_migrate_page.py::test_in_place",
+        "cargohold serve": "docs/test_migrate_page.py::test_in_place",
+        "crane ": "docs/test_migrate_page.py::test_copied_with_crane",
+        "skopeo ": "docs/test_migrate_page.py::test_copied_with_skopeo",
+        "regctl ": "docs/test_migrate_page.py::test_copied_with_what_refers_to_it",
+    },
     "proxies.md": {"curl ": "docs/test_proxies_page.py::test_where_clients_are_sent"},
     "settings.md": {"REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal"},
     "start.md": {

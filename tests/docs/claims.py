@@ -27,6 +27,7 @@ CLAIMED: dict[str, dict[str, str]] = {
         "mv /srv/registry": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
         "cp -a /backup/last/. /srv/look": "docs/test_backup_page.py::test_a_copy_that_is_looked_into",
     },
+    "commands.md": {"*": "cli/test_commands_page.py::test_what_is_typed"},
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
     "login.md": {"*": "e2e/clients/test_login_commands.py::test_every_line_of_the_page_is_typed"},
     "logs.md": {

@@ -21,6 +21,7 @@ from tests.certificates import Authority
 from tests.cli.test_command import CLEAN, SCRIPT, run
 from tests.e2e.server import Server
 
+MAKE = "(cargohold htpasswd create makes one)"
 TAKEN = "stop the server that has it (with --running this is not asked), or choose another port"
 
 
@@ -127,7 +128,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     another = "let that user, or name another file"
     assert found == [
         f"registry.yaml:3:3: storage.path: user {user} cannot write in file: Not a directory; {elsewhere}",
-        "registry.yaml:5:3: auth.htpasswd: none: No such file or directory",
+        f"registry.yaml:5:3: auth.htpasswd: user {user} cannot read none: No such file or directory; {another} {MAKE}",
         'registry.yaml:6:35: auth.bearer.jwks: bad.json: this is no JWK set: an object with a list of "keys"',
         f"registry.yaml:8:3: tls.certificate: user {user} cannot read none.crt: No such file or directory; {another}",
         f"registry.yaml:9:3: tls.key: user {user} cannot read none.key: No such file or directory; {another}",
@@ -183,6 +184,17 @@ def test_keys_of_tokens(tmp_path: Path) -> None:
     result = check(*words)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"command line: auth.bearer.key: {key}: there is no public key")
+
+
+def test_pipes(tmp_path: Path) -> None:
+    """What is no regular file is a problem at once: nobody waits for who may write into a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = ["--port", "0", "--storage-path", str(tmp_path / "data"), "--set", f"auth.htpasswd={pipe}"]
+    words += [word for name in ("certificate", "key") for word in ("--set", f"tls.{name}={pipe}")]
+    lines = check(*words).stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["auth.htpasswd", "tls.certificate", "tls.key"]
+    assert all(f"{pipe} is no regular file" in line for line in lines)
 
 
 def test_users(tmp_path: Path, users: Path) -> None:
@@ -315,9 +327,10 @@ def test_as_another_user(tmp_path: Path, users: Path) -> None:
         result = check("--port", "0", "--storage-path", str(other), "--set", f"auth.htpasswd={users}")
         assert check("--port", "0", "--storage-path", str(own)).exit_code == 0
     in_vain = f"command line: storage.path: user 12345 cannot write in {other}: Permission denied"
+    unread = f"command line: auth.htpasswd: user 12345 cannot read {users}: Permission denied"
     assert result.stderr.splitlines() == [
         f"{in_vain}; let that user, or choose another place",
-        f"command line: auth.htpasswd: {users}: Permission denied",
+        f"{unread}; let that user, or name another file {MAKE}",
     ]
 
 

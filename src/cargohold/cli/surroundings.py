@@ -53,10 +53,13 @@ class Surroundings:
             return
         from cargohold.auth.userfile import parse, read_file  # noqa: PLC0415 - as all that few settings need
 
+        if reason := _why_unreadable(path):
+            yield Fault("auth.htpasswd", f"{reason} (cargohold htpasswd create makes one)")
+            return
         try:
             self.users = parse(read_file(path)[0])
         except (OSError, ValueError) as error:
-            yield Fault("auth.htpasswd", f"{path}: {_reason(error)}")
+            yield Fault("auth.htpasswd", f"{path}: {error}")
 
     def _of_tls(self, settings: Settings) -> Iterator[Fault]:
         tls = settings.tls
@@ -125,7 +128,9 @@ def _of_logins(settings: Settings) -> Iterator[Fault]:
 
     bearer = settings.auth.bearer
     for name, path, source in (("key", bearer.key, PemKeys), ("jwks", bearer.jwks, JwksFile)):
-        if path:
+        if path and (reason := _why_unreadable(path)):
+            yield Fault(f"auth.bearer.{name}", reason)
+        elif path:
             try:
                 source(path)
             except ValueError as error:
@@ -219,15 +224,16 @@ def _why_unlisted(folder: str) -> str | None:
 
 
 def _why_unreadable(path: str) -> str | None:
+    """Opened so that a pipe, to which perhaps nobody writes, is no endless wait."""
     try:
-        with open(path, "rb") as file:
-            file.read(1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         return (
             f"user {os.geteuid()} cannot read {path}: {error.strerror}; let that user, or name another file"
         )
-    return None
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return str(error.strerror) if isinstance(error, OSError) else str(error)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+    finally:
+        os.close(descriptor)
+    return f"{path} is no regular file; name another"

@@ -66,7 +66,7 @@ class Writer:
         self.flush()
 
     def add(self, line: bytes, *, at_once: bool = False) -> None:
-        """Take a line, with its line feed; one `at_once` waits for no others, but still for a reader."""
+        """Take a line, with its line feed. One that is to go out `at_once` takes along those that were gathered."""
         with self._lock:
             if not self._has_room(len(line)):
                 self.dropped += 1

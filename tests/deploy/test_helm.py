@@ -6,6 +6,7 @@ import base64
 import json
 import math
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from click.testing import CliRunner
 
 import cargohold
+from cargohold.cli.main import main
 from cargohold.config import Settings, load
 from cargohold.http.router import route
 from cargohold.types.operations import CheckHealth, CheckReady, ReadMetrics
@@ -301,6 +304,9 @@ def test_notes(values: dict[str, Any], said: str, tmp_path: Path) -> None:
         return found
 
     assert said in notes(values)
+    for line in re.findall(r"-- (cargohold token create .*)", notes(values)):
+        words = [*shlex.split(line)[1:], "--storage-path", str(tmp_path)]
+        assert CliRunner().invoke(main, words).exit_code == 0
     assert said not in notes({"users": {"existingSecret": "people"}})
 
 

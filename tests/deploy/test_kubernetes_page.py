@@ -6,7 +6,9 @@ kubectl is told to make no more than the objects (`--dry-run=client`), and `helm
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -125,8 +127,10 @@ def test_monitoring() -> None:
     found = render(yaml.safe_load(VALUES) | yaml.safe_load(MONITORING))
     (endpoint,) = one(found, "ServiceMonitor")["spec"]["endpoints"]
     assert set(endpoint["basicAuth"]) == {"username", "password"}
+    job = one(found, "Service")["metadata"]["labels"][one(found, "ServiceMonitor")["spec"]["jobLabel"]]
     alerts = yaml.safe_load((PROJECT / "deploy/prometheus/alerts.yaml").read_text())
     assert one(found, "PrometheusRule")["spec"] == alerts
+    assert set(re.findall(r'\bjob="([^"]*)"', json.dumps(alerts).replace('\\"', '"'))) == {job}
 
 
 def test_the_chart_is_kept_in_a_registry(folder: Path, start: Start) -> None:

@@ -7,7 +7,8 @@ runs it, as `file below tests/::name`.
 
 from __future__ import annotations
 
-TYPED: dict[str, str] = {}
+TYPED = {"troubleshooting.md": ()}
+"""By page, the options with which a server is started before its first command."""
 
 CLAIMED: dict[str, dict[str, str]] = {
     "README.md": {

@@ -49,6 +49,7 @@ _CHANGING = (
     (r"^[A-Za-z0-9_-]{43}(?=\s|$)", "KEY"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
     (r"\b[0-9a-f]{32}\b", "ID"),
+    (r"\b[0-9a-f]{16}-\d+\b", "REQUEST"),
     (r"\bcargohold \d+(\.\d+)+\S*", "cargohold VERSION"),
     (r" {2,}", "  "),
     (r"[ \r]+$", ""),

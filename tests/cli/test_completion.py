@@ -65,10 +65,11 @@ def completed(shell: list[str], line: str, home: Path) -> set[str]:
         ("cargohold token ", {"create", "list", "revoke"}),
         ("cargohold completion ", {"bash", "fish", "zsh"}),
         ("cargohold rm --ma", {"--manifest"}),
+        ("cargohold serve --set auth.htp", {"auth.htpasswd="}),
     ],
 )
 def test_completed(shell: list[str], tmp_path: Path, line: str, words: set[str]) -> None:
-    """Commands, the commands of groups, choices and options are completed in the shell itself."""
+    """Commands, the commands of groups, choices, options and settings are completed in the shell itself."""
     assert completed(shell, line, tmp_path) == words
 
 

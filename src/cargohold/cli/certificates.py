@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 def with_client_certificate(command: Command) -> Command:
     """Give a command `--certificate` and `--key`; its function is called with both."""
     key = click.option(
-        "--key", metavar="FILE", help="The private key of --certificate, where it is not in the same file."
+        "--key",
+        type=click.Path(),
+        metavar="FILE",
+        help="The private key of --certificate, where it is not in the same file.",
     )
     certificate = click.option(
         "--certificate",
+        type=click.Path(),
         metavar="FILE",
         help="Show this client certificate, in PEM, to a server that asks for one.",
     )

@@ -84,11 +84,15 @@ def _described(command: Command, named: dict[str, str]) -> Command:
         "assignments",
         multiple=True,
         callback=_split,
+        shell_complete=_complete,
         metavar="SETTING=VALUE",
         help="Any setting, such as manifests.allow_sparse=true; may be repeated.",
     )(command)
     command = click.option(
-        "--config", metavar="FILE", help="Settings in YAML, TOML or JSON.  [default: $REGISTRY_CONFIG]"
+        "--config",
+        type=click.Path(),
+        metavar="FILE",
+        help="Settings in YAML, TOML or JSON.  [default: $REGISTRY_CONFIG]",
     )(command)
     for parameter, path in reversed(named.items()):
         setting = SETTINGS[path]
@@ -101,6 +105,11 @@ def _described(command: Command, named: dict[str, str]) -> Command:
             help=words + default,
         )(command)
     return command
+
+
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of settings that begin so."""
+    return [f"{path}=" for path in SETTINGS if path.startswith(incomplete)]
 
 
 def _split(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx2
@@ -16,7 +19,7 @@ from cargohold.cli.remote.address import is_loopback
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from cargohold.cli.remote.address import Address
@@ -24,11 +27,22 @@ if TYPE_CHECKING:
 LONGEST_BYTES = 32 << 20
 AT_ONCE = 8
 """How many requests commands send to a registry at the same time."""
+_CONNECT_SECONDS = 10.0
 _STEP_SECONDS = 30.0
 _ALL_SECONDS = 300.0
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_WORDS = 500
+
+
+@contextmanager
+def at_once() -> Iterator[ThreadPoolExecutor]:
+    """Threads for `AT_ONCE` requests; where one fails, or the user gives up, those that have not begun are not sent."""
+    threads = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 class Trust(msgspec.Struct, frozen=True):
@@ -97,6 +111,7 @@ class Exchange:
         self._trust = trust
         self._here = self._client(self._context(trust) if address.scheme == "https" else False)
         self._elsewhere: httpx2.Client | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -159,14 +174,15 @@ class Exchange:
         """Who is elsewhere is trusted as usual, however the registry is: and is never shown a certificate."""
         if self.is_here(url):
             return self._here
-        if self._elsewhere is None:
-            self._elsewhere = self._client(self._context(Trust(ca=self._trust.ca)))
-        return self._elsewhere
+        with self._lock:
+            if self._elsewhere is None:
+                self._elsewhere = self._client(self._context(Trust(ca=self._trust.ca)))
+            return self._elsewhere
 
     def _client(self, verify: ssl.SSLContext | bool) -> httpx2.Client:
         return httpx2.Client(
             verify=verify,
-            timeout=_STEP_SECONDS,
+            timeout=httpx2.Timeout(_STEP_SECONDS, connect=_CONNECT_SECONDS),
             limits=httpx2.Limits(max_connections=AT_ONCE),
             headers={"accept-encoding": "identity", "user-agent": f"cargohold/{__version__}"},
             # A proxy of the environment is for others than this machine, as clients written in Go have it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +16,7 @@ from cargohold.cli.remote.documents import (
     ImageConfig,
     read,
 )
-from cargohold.cli.remote.exchange import AT_ONCE, RegistryRefused
+from cargohold.cli.remote.exchange import RegistryRefused, at_once
 from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid
 
@@ -108,7 +107,7 @@ def _parts(
     parts: list[Part] = []
     every: list[Descriptor] = []
     with (
-        ThreadPoolExecutor(AT_ONCE) as threads,
+        at_once() as threads,
         progress("manifests", len(children), quiet=quiet) as advance,
     ):
         for child, layers in zip(children, threads.map(layers_of, children), strict=True):

@@ -108,7 +108,10 @@ _OPTIONS = (
         help="Without a scheme, speak HTTP, not HTTPS; to this machine that is so anyway.",
     ),
     click.option(
-        "--ca", metavar="FILE", help="Trust these authorities too, in PEM, for the certificate of the server."
+        "--ca",
+        type=click.Path(),
+        metavar="FILE",
+        help="Trust these authorities too, in PEM, for the certificate of the server.",
     ),
     click.option("--insecure", is_flag=True, help="Do not verify the certificate of the server."),
     with_client_certificate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import msgspec
 
 from cargohold.cli.progress import progress
 from cargohold.cli.refusal import Refused
-from cargohold.cli.remote.exchange import AT_ONCE, RegistryRefused
+from cargohold.cli.remote.exchange import RegistryRefused, at_once
 from cargohold.cli.remote.session import Session
 from cargohold.types.digest import Digest
 from cargohold.types.errors import TagInvalid
@@ -104,7 +103,7 @@ def _tags_of(
             raise
 
     found: dict[Digest, list[Tag]] = {digest: [] for digest in digests}
-    with ThreadPoolExecutor(AT_ONCE) as threads, progress("tags", quiet=quiet) as advance:
+    with at_once() as threads, progress("tags", quiet=quiet) as advance:
         for batch in _batches(session, repository):
             for tag, digest in zip(batch, threads.map(pointed_to, batch), strict=True):
                 if digest in found:

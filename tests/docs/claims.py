@@ -30,6 +30,20 @@ CLAIMED: dict[str, dict[str, str]] = {
     },
     "commands.md": {"*": "cli/test_commands_page.py::test_what_is_typed"},
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
+    "install.md": {
+        "pip install .": "e2e/test_readme.py::test_installed",
+        "make image": "deploy/test_image.py::test_the_page",
+        "podman ": "deploy/test_image.py::test_the_page",
+        "make binary": "deploy/test_binary.py::test_the_page",
+        "dist/cargohold serve": "deploy/test_binary.py::test_the_page",
+    },
+    "kubernetes.md": {
+        "cargohold htpasswd": "deploy/test_kubernetes_page.py::test_what_is_made_first",
+        "kubectl create namespace": "deploy/test_kubernetes_page.py::test_what_is_made_first",
+        "helm install": "deploy/test_kubernetes_page.py::test_the_release_is_tested",
+        "helm template": "deploy/test_kubernetes_page.py::test_plain_manifests_are_the_same",
+        "helm package": "deploy/test_kubernetes_page.py::test_the_chart_is_kept_in_a_registry",
+    },
     "login.md": {"*": "e2e/clients/test_login_commands.py::test_every_line_of_the_page_is_typed"},
     "logs.md": {
         "jq -c 'select(.level": "docs/test_logs_page.py::test_what_failed",
@@ -38,6 +52,10 @@ CLAIMED: dict[str, dict[str, str]] = {
         "jq -rs": "docs/test_logs_page.py::test_bytes_of_repositories",
         "jq -c 'select(.method": "docs/test_logs_page.py::test_who_pushed",
         "jq -r 'select(.status": "docs/test_logs_page.py::test_where_logins_are_refused",
+    },
+    "monitoring.md": {
+        "curl ": "deploy/test_prometheus.py::test_reading_as_the_page_does",
+        "promtool ": "deploy/test_prometheus.py::test_checks_of_the_page",
     },
     "running.md": {"*": "docs/test_running_page.py::test_what_is_typed"},
     "migrate.md": {
@@ -49,11 +67,15 @@ CLAIMED: dict[str, dict[str, str]] = {
         "regctl ": "docs/test_migrate_page.py::test_copied_with_what_refers_to_it",
     },
     "proxies.md": {"curl ": "docs/test_proxies_page.py::test_where_clients_are_sent"},
-    "settings.md": {"REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal"},
+    "settings.md": {
+        "REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal",
+        "*": "config/test_page_commands.py::test_commands",
+    },
     "start.md": {
         "pip install .": "e2e/test_readme.py::test_installed",
         "*": "docs/test_start_page.py::test_what_is_typed",
     },
+    "systemd.md": {"*": "deploy/test_systemd.py::test_what_is_typed"},
     "tokens.md": {"cargohold token": "cli/test_token_page.py::test_commands"},
     "users.md": {
         "cargohold ": "cli/test_users_page.py::test_commands",
@@ -65,6 +87,9 @@ OTHERS: dict[str, str] = {
     "api.md: {": "docs/test_examples.py::test_an_error",
     "ci.md: on: push": "e2e/test_ci_page.py::test_pipeline_pushes",
     "ci.md: push:": "e2e/test_ci_page.py::test_pipeline_pushes",
+    "kubernetes.md: image:": "deploy/test_kubernetes_page.py::test_plain_manifests_are_the_same",
+    "kubernetes.md: metrics:": "deploy/test_kubernetes_page.py::test_monitoring",
+    "monitoring.md: scrape_configs:": "deploy/test_prometheus.py::test_the_page_shows_the_configuration",
     "proxies.md: entryPoints:": "docs/test_proxies_page.py::test_push_and_pull",
     "proxies.md: http:": "docs/test_proxies_page.py::test_push_and_pull",
 }

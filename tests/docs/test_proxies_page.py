@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import socket
 import ssl
 import stat
@@ -20,7 +21,7 @@ import yaml
 from tests.certificates import Authority
 from tests.cli.test_command import CLEAN, SCRIPT
 from tests.docs.blocks import blocks_of, text_of
-from tests.docs.proxying import NAME, PAGE, TRAEFIK, running
+from tests.docs.proxying import NAME, PAGE, TRAEFIK, running, section
 from tests.docs.session import Session
 from tests.e2e.clients.absence import require
 from tests.e2e.clients.guarded import PASSWORDS, make_htpasswd
@@ -69,7 +70,11 @@ def server(start: Start, tmp_path: Path) -> Server:
     )
 
 
-@pytest.fixture(params=["nginx", "caddy", "traefik"])
+# Debian has no Traefik, and to compile it takes longer than all tests together.
+WITHOUT_TRAEFIK = pytest.mark.skipif(shutil.which("traefik") is None, reason="traefik is not on PATH")
+
+
+@pytest.fixture(params=["nginx", "caddy", pytest.param("traefik", marks=WITHOUT_TRAEFIK)])
 def proxy(request: pytest.FixtureRequest, folder: Path, server: Server) -> Iterator[Proxy]:
     with running(request.param, folder, server.host) as one:
         yield one
@@ -160,6 +165,17 @@ def test_nothing_is_held_back(client: httpx2.Client, proxy: Proxy, server: Serve
         while read := wire.recv(MIB):
             answer += read
     assert bytes(answer).partition(b"\r\n\r\n")[2] == content
+
+
+def test_the_files_of_traefik_fit() -> None:
+    """The file that Traefik starts with names the other, whose router leads from its entry point to the registry."""
+    started, routed = (yaml.safe_load(block.text) for block in section("Traefik"))
+    assert routed["http"]["routers"]["registry"]["entryPoints"] == list(started["entryPoints"])
+    assert started["entryPoints"]["websecure"]["transport"] == {"respondingTimeouts": {"readTimeout": 0}}
+    balancer = routed["http"]["services"][routed["http"]["routers"]["registry"]["service"]]["loadBalancer"]
+    settings = yaml.safe_load(SETTINGS.text)
+    assert balancer["servers"] == [{"url": f"http://{settings['host']}:{settings['port']}"}]
+    assert balancer["serversTransport"] in routed["http"]["serversTransports"]
 
 
 def test_where_clients_are_sent(start: Start, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import pytest
 
 from cargohold import __version__
 from tests.certificates import Authority
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, blocks_of
 from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.engine import clear
 from tests.e2e.clients.images import make_image
@@ -27,7 +28,7 @@ from tests.http.serving import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow]
+pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BUILD_SECONDS = 280
 SECONDS = 60
@@ -66,22 +67,27 @@ class Room:
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    @contextmanager
-    def serving(self, *options: str) -> Iterator[Serving]:
-        """It serves in there for the time of the block; at SIGTERM to the process that was started it ends in peace."""
+    def serving(self, *options: str) -> AbstractContextManager[Serving]:
+        """It serves in there for the time of the block, as `serving` has it."""
         command = self.command("serve", "--port=0", "--storage-path=/data/registry", *options)
-        with subprocess.Popen(
-            command, env={"TMPDIR": "/data"}, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-        ) as process:
-            serving = Serving(process)
-            try:
-                yield serving
-                process.send_signal(signal.SIGTERM)
-                code = process.wait(SECONDS)
-            finally:
-                serving.end()
-            assert code == 0, serving.log
-            assert "Traceback" not in serving.log
+        return serving(command, self.root, {"TMPDIR": "/data"})
+
+
+@contextmanager
+def serving(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[Serving]:
+    """A command serves for the time of the block; at SIGTERM to the process that it becomes it ends in peace."""
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as process:
+        found = Serving(process)
+        try:
+            yield found
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(SECONDS)
+        finally:
+            found.end()
+        assert code == 0, found.log
+        assert "Traceback" not in found.log
 
 
 class Serving:
@@ -154,6 +160,21 @@ def test_it_is_small(program: Path, record_property: Callable[[str, object], Non
     assert "INTERP" not in headers.stdout
 
 
+def test_the_page(program: Path, tmp_path: Path) -> None:
+    """What the page types makes the program and serves with all defaults."""
+    make, serve = (
+        block.text
+        for block in blocks_of("install.md", "sh")
+        if "binary" in block.text or "dist/" in block.text
+    )
+    assert make == "make binary\n"
+    (tmp_path / "dist").symlink_to(program.parent)
+    command = ["sh", "-c", f"exec {serve}"]
+    with serving(command, tmp_path, {"PATH": os.environ["PATH"], "REGISTRY_PORT": "0"}) as found:
+        assert httpx2.get(f"{found.url}/v2/").json() == {}
+    assert (tmp_path / "data/docker").is_dir()
+
+
 def test_commands(room: Room) -> None:
     """Commands do their work and leave nothing behind: users with bcrypt, keys, the versions of what is inside."""
     assert room.run("--version") == f"cargohold {__version__}\n"
@@ -176,9 +197,9 @@ def test_it_serves_with_tls_and_a_login(room: Room, tmp_path: Path) -> None:
         "tls.certificate": "/data/certificate.pem",
         "tls.key": "/data/key.pem",
     }
-    with room.serving(*(f"--set={name}={value}" for name, value in settings.items())) as serving:
-        context = httpx2.create_ssl_context(verify=str(tmp_path / "authority.pem"))
-        with httpx2.Client(base_url=serving.url, verify=context) as session:
+    with room.serving(*(f"--set={name}={value}" for name, value in settings.items())) as found:
+        context = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+        with httpx2.Client(base_url=found.url, verify=context) as session:
             assert session.get("/v2/").status_code == 401
             asked = {"scope": "repository:team/app:pull,push"}
             token = session.get("/auth/token", params=asked, auth=LOGIN).json()["token"]
@@ -190,21 +211,21 @@ def test_it_serves_with_tls_and_a_login(room: Room, tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_replaced(room: Room) -> None:
     """Of two workers that share the port a killed one is replaced, and the stop ends all that were ever started."""
-    with room.serving("--workers=2") as serving:
-        *above, first, second = serving.processes()
+    with room.serving("--workers=2") as found:
+        *above, first, second = found.processes()
         os.kill(first, signal.SIGKILL)
-        until(lambda: len(serving.processes()) == len(above) + 2 and first not in serving.processes())
-        assert httpx2.get(f"{serving.url}/v2/").status_code == 200
-        everyone = {*serving.processes(), second}
+        until(lambda: len(found.processes()) == len(above) + 2 and first not in found.processes())
+        assert httpx2.get(f"{found.url}/v2/").status_code == 200
+        everyone = {*found.processes(), second}
     assert not [pid for pid in everyone if Path(f"/proc/{pid}").exists()]
     assert [path.name for path in room.data.iterdir()] == ["registry"]
 
 
 def test_nothing_is_written_elsewhere(room: Room) -> None:
     """Where nothing but its folder can be written, that is enough: it unpacks itself where TMPDIR says."""
-    with room.serving() as serving:
+    with room.serving() as found:
         unpacked = {path.name for path in room.data.iterdir()} - {"registry"}
-        assert httpx2.get(f"{serving.url}/v2/").status_code == 200
+        assert httpx2.get(f"{found.url}/v2/").status_code == 200
     assert unpacked
     assert {path.name for path in room.root.iterdir()} == {"cargohold", "data", "proc"}
     assert [path.name for path in room.data.iterdir()] == ["registry"]

@@ -20,7 +20,8 @@ import httpx2
 import pytest
 
 from cargohold import __version__
-from tests.docs.blocks import ROOT
+from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.session import Session
 from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.engine import clear
 from tests.e2e.clients.images import make_image
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
     from tests.e2e.server import Server
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow]
+pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BUILD_SECONDS = 280
 MEGABYTE = 1_000_000
 USER = 65532
+LOGIN = ("ann", "correct horse battery")
 VOLUME = "/var/lib/cargohold"
 # Low limits, and the network of the machine: what a container may have within another one.
 MODEST = ("--network=host", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
@@ -231,3 +233,43 @@ def test_nothing_is_written_elsewhere(podman: Client, image: str, volume: str) -
         path for path in changed if not path.startswith(("/etc", "/run", "/dev", "/proc", "/sys", "/var"))
     } == set()
     assert {path for path in changed if path.startswith("/var")} <= {"/var", "/var/lib", VOLUME}
+
+
+def test_the_page(podman: Client, image: str, tmp_path: Path) -> None:
+    """Typed one after the other, the page's commands try the image, make a user, and ask for a login."""
+    make, *commands = (
+        block for block in blocks_of("install.md", "sh") if block.text.startswith(("make image", "podman"))
+    )
+    assert make.text == "make image IMAGE=localhost/cargohold\n"
+    podman("pull", "--tls-verify=false", image)
+    podman("tag", image, "localhost/cargohold")
+    folder, port = tmp_path / "bin", unused_port()
+    folder.mkdir()
+    (folder / "podman").write_text(f'#!/bin/sh\nexec {podman.program} {" ".join(podman.options)} "$@"\n')
+    (folder / "podman").chmod(0o755)
+    environment = podman.environment | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    here = " ".join((*MODEST, "--env REGISTRY_HOST=127.0.0.1", f"--env REGISTRY_PORT={port}"))
+    replaced = {
+        "--publish 127.0.0.1:5000:5000": here,
+        "--publish 5000:5000": here,
+        "run --rm": f"run --rm {here}",
+    }
+    (tmp_path / "password").write_text(f"{LOGIN[1]}\n")
+
+    def answers(code: int, login: tuple[str, str] | None = None) -> bool:
+        with suppress(httpx2.TransportError):
+            return httpx2.get(f"http://127.0.0.1:{port}/v2/", auth=login).status_code == code
+        return False
+
+    attempt, removal, users, serve = commands
+    with Session(tmp_path, environment, replaced=replaced) as session:
+        try:
+            session.type(attempt)
+            until(lambda: answers(200))
+            session.type(removal)
+            session.type(users)
+            session.type(serve)
+            until(lambda: answers(401))
+            assert answers(200, LOGIN)
+        finally:
+            podman("rm", "--force", "--time=5", "--ignore", "registry")

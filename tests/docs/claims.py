@@ -7,8 +7,7 @@ runs it, as `file below tests/::name`.
 
 from __future__ import annotations
 
-TYPED = {"troubleshooting.md": ()}
-"""By page, the options with which a server is started before its first command."""
+TYPED = frozenset({"troubleshooting.md"})
 
 CLAIMED: dict[str, dict[str, str]] = {
     "README.md": {

@@ -55,7 +55,7 @@ def old(program: str, tmp_path: Path) -> Iterator[Distribution]:
         server.stop()
 
 
-def manifests(url: str) -> dict[tuple[str, str], bytes | None]:
+def manifests(url: str) -> dict[tuple[str, str], bytes]:
     """All that a registry has, by repository and tag; each image is whole."""
     found = {}
     with Peer(url) as peer:

@@ -164,7 +164,9 @@ def seen(answer: tuple[int, dict[str, str], bytes], repository: str) -> tuple[in
     """An answer without what names the repository that was asked for, the session and the time."""
     status, headers, body = answer
     kept = {
-        name: value.replace(repository, "REPOSITORY") for name, value in headers.items() if name != "date"
+        name: value.replace(repository, "REPOSITORY")
+        for name, value in headers.items()
+        if name not in ("date", "x-request-id")
     }
     session = kept.pop("docker-upload-uuid", None)
     if session:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.cli.printing import printable
 from tests.cli.test_command import CLEAN, SCRIPT, run
 from tests.http.serving import WAIT_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.e2e.server import Server
 
 CREATE = ("token", "create", "ci", "--repository", "a")
 WAYS = [
@@ -56,6 +59,7 @@ def robots(folder: Path) -> str:
     "words",
     [
         ("version",),
+        ("completion", "bash"),
         ("token", "list"),
         ("token", "list", "--json"),
         ("keys", "list"),
@@ -69,6 +73,30 @@ def test_unprinted(folder: Path, words: tuple[str, ...], redirected: str, reason
     ran = typed(folder, redirected, *words)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr == f"cargohold: {reason}\n"
+
+
+@pytest.mark.parametrize(("redirected", "reason"), WAYS)
+@pytest.mark.parametrize("words", [("ls", ""), ("inspect", "/team/app", "--raw")])
+def test_unprinted_answers(
+    open_registry: Server, tmp_path: Path, words: tuple[str, ...], redirected: str, reason: str
+) -> None:
+    """So it is with what a registry has answered, in each form."""
+    command, place, *options = words
+    ran = typed(tmp_path, redirected, command, f"{open_registry.host}{place}", *options)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"cargohold: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain \u2603", "plain \u2603"),
+        ("a\x1b[2Jb\n", r"a\x1b[2Jb\n"),
+        ("\u202eevil\x9b", r"\u202eevil\x9b"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    """What would command a terminal, or turn a line round, is shown as Python writes it; all else as it is."""
+    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(("redirected", "reason"), WAYS)

@@ -45,6 +45,12 @@ def basic(name: str, password: str) -> str:
     return f"Authorization: Basic {encoded(name, password)}"
 
 
+def leaked(secrets: set[str], log: str) -> list[str]:
+    """Those of which the log holds any part that would be worth something: also of a field that was cut."""
+    ends = {secret: {secret, secret[-24:], *secret.split(".")[1:]} for secret in secrets}
+    return [secret for secret, parts in ends.items() if any(part in log for part in parts)]
+
+
 class Asker:
     """Asks a server, and keeps the secrets that it sent or was given."""
 
@@ -178,9 +184,7 @@ def test_no_secret_is_logged(tmp_path: Path, idp: Issuer, form: str) -> None:
     assert "Traceback" in server.log
     asker.secrets |= {robot, hashed, PASSWORD, WRONG}
     assert len(asker.secrets) > 20
-    parts = {part for secret in asker.secrets for part in secret.split(".")}
-    headers = {header for header in parts if header.startswith("eyJ") and len(header) < 80}
-    assert [secret for secret in asker.secrets | (parts - headers) if secret in server.log] == []
+    assert leaked(asker.secrets, server.log) == []
     assert ' "user":"ann"' in server.log.replace(",", " ") or f" {USER} GET /v2/" in server.log
     assert server.log.count("\n") > 100
 
@@ -204,5 +208,4 @@ def test_no_foreign_token_is_logged(tmp_path: Path, idp: Issuer) -> None:
             asker.bearer(idp.token(audience, access=access))
     assert server.stop() == 0
     assert asker.statuses >= {200, 401}
-    assert [secret for secret in asker.secrets if secret in server.log] == []
-    assert [secret for secret in asker.secrets if secret.rpartition(".")[2] in server.log] == []
+    assert leaked(asker.secrets, server.log) == []

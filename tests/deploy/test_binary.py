@@ -23,6 +23,7 @@ from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.engine import clear
 from tests.e2e.clients.images import make_image
 from tests.e2e.clients.repository import Repository
+from tests.e2e.test_tracing import Collector
 from tests.http.serving import until
 
 if TYPE_CHECKING:
@@ -207,6 +208,15 @@ def test_it_serves_with_tls_and_a_login(room: Room, tmp_path: Path) -> None:
             repository = Repository(session, "team/app")
             repository.push(layout, "v1")
             assert repository.is_whole("v1")
+
+
+def test_traces(room: Room) -> None:
+    """What traces need is in the file, too."""
+    with Collector() as collector:
+        settings = {"tracing.endpoint": collector.url, "tracing.sample": 1}
+        with room.serving(*(f"--set={name}={value}" for name, value in settings.items())) as found:
+            assert httpx2.get(f"{found.url}/v2/").status_code == 200
+    assert [span.name for span in collector.spans] == ["GET /v2/"]
 
 
 def test_a_killed_worker_is_replaced(room: Room) -> None:

@@ -27,7 +27,7 @@ def parsed(metrics: list[Metric], *, open_metrics: bool) -> dict[str, Family]:
 
 
 def samples(family: Family) -> list[tuple[str, Mapping[str, str], float]]:
-    return [(sample.name, sample.labels, sample.value) for sample in family.samples]
+    return [(sample.name, sample.labels, float(sample.value)) for sample in family.samples]
 
 
 @given(WORDS, WORDS, VALUES, st.booleans())

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PASSWORD = "s3cret"
 PROMPTS = {"Password: ": PASSWORD, "Repeat for confirmation: ": PASSWORD}
+
+_ECHO_SECONDS = 0.5
 
 
 def on_terminal(command: str, folder: Path, answers: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -52,5 +55,16 @@ def _conversation(keyboard: int, answers: Mapping[str, str]) -> str:
             return shown.decode().replace("\r\n", "\n")
         for prompt, answer in answers.items():
             if shown.endswith(prompt.encode()):
+                _await_silence(keyboard)
                 os.write(keyboard, f"{answer}\n".encode())
     raise AssertionError(f"not ended within {WAIT_SECONDS} s: {shown!r}")
+
+
+def _await_silence(keyboard: int) -> None:
+    """Waits until nothing that is typed is shown any more: some programs prompt first and turn the echo off then.
+
+    A question that is no secret leaves the echo on, so that this ends soon in any case.
+    """
+    end = time.monotonic() + _ECHO_SECONDS
+    while time.monotonic() < end and termios.tcgetattr(keyboard)[3] & termios.ECHO:
+        time.sleep(0.01)

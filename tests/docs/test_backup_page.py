@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 from tests.cli.test_command import CLEAN, SCRIPT
 from tests.docs.blocks import blocks_of
 from tests.docs.session import Session
-from tests.e2e.clients.absence import require
+from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.guarded import PASSWORDS, make_htpasswd
 from tests.e2e.dangling import faults
 from tests.e2e.pushing import EMPTY, digest_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 COPY, CHECK, RESTORE, LOOK = blocks_of("backup.md", "sh")
 BEFORE = 20
+OTHER = 65532  # a user that is not root
 
 
 @pytest.fixture
@@ -143,3 +145,20 @@ def test_a_copy_that_is_looked_into(start: Start, session: Session, tmp_path: Pa
         with Peer(f"http://127.0.0.1:{session.port}") as copy:
             assert copy.manifest("before", "latest") == content
             assert copy.http.post("/v2/before/blobs/uploads/").status_code == 405
+
+
+def test_owners(start: Start, session: Session, login: dict[str, object], tmp_path: Path) -> None:
+    """A copy that root makes, and what is restored from it, is its server's user's, whoever that is."""
+    require_root()
+    registry = tmp_path / "registry"
+    server = start(login, storage=registry)
+    with ann(server) as peer:
+        peer.push("before", "latest", text="before")
+    robot(server, "one")
+    assert server.stop() == 0
+    for path in (registry, *registry.rglob("*")):
+        os.chown(path, OTHER, OTHER)
+    session.type(COPY)
+    session.type(RESTORE)
+    assert (registry / "cargohold/state.db").stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_uid for path in (registry, *registry.rglob("*"))} == {OTHER}

@@ -57,7 +57,7 @@ imports: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports
 
 unit: $(VENV)/dev.stamp ## the tests that start no servers, with branch coverage
-	@$(PYTEST) -m 'not slow and not soak' --ignore tests/e2e --ignore tests/interop --ignore tests/crash $(COVERED)
+	@$(PYTEST) -m 'not slow and not soak' --ignore tests/e2e --ignore tests/interop --ignore tests/crash --ignore tests/docs $(COVERED)
 
 conformance: $(VENV)/runtime.stamp ## the official OCI suite, without a login and with it (Go 1.24 or later)
 	@$(BIN)/python ci/conformance

@@ -75,6 +75,9 @@ def test_a_file_that_cannot_be_read(authority: Authority, tls: Tls, tmp_path: Pa
     put(authority.issue(), tls, tmp_path)
     os.unlink(tls.key)
     assert f"tls.key: cannot read {tls.key}: No such file" in refusal(tls)
+    os.mkfifo(tls.key)
+    assert f"tls.key: cannot read {tls.key}: it is no regular file" in refusal(tls)
+    os.unlink(tls.key)
     os.mkdir(tls.key)
     assert "Is a directory" in refusal(tls)
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cargohold.auth.jwks import Keys, parse_jwks, parse_pem
+from cargohold.storage.files import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,22 +92,18 @@ class KeyFile:
     def _stamp(self) -> object:
         """What tells whether the file has changed. Raises ValueError where it cannot be looked at."""
         try:
-            status = os.stat(self._path)
+            return _stamp(os.stat(self._path))
         except OSError as error:
             raise ValueError(f"{self._path}: {error.strerror}") from None
-        if time.time() - status.st_mtime < _SETTLED_SECONDS:
-            return object()
-        return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
     def _read(self) -> bytes:
-        self._seen = self._stamp()
         try:
-            with open(self._path, "rb") as file:
-                content = file.read(LONGEST_BYTES + 1)
+            content, found = read_whole(self._path, LONGEST_BYTES)
         except OSError as error:
             raise ValueError(f"{self._path}: {error.strerror}") from None
-        if len(content) > LONGEST_BYTES:
-            raise ValueError(f"{self._path} is longer than {LONGEST_BYTES} bytes: it holds more than keys")
+        except ValueError as error:
+            raise ValueError(f"{self._path}: {error}") from None
+        self._seen = _stamp(found)
         return content
 
     def _parsed(self, content: bytes) -> Keys:
@@ -135,3 +132,10 @@ class JwksFile(KeyFile):
         self, path: str, *, later: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(path, parse_jwks, later=later, clock=clock)
+
+
+def _stamp(found: os.stat_result) -> object:
+    """What differs once a file has been changed or replaced; of one that was changed just now, always."""
+    if time.time() - found.st_mtime < _SETTLED_SECONDS:
+        return object()
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)

@@ -21,6 +21,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from cargohold.storage.durable import write_all
+from cargohold.storage.files import read_whole
 from cargohold.storage.locks import PATIENCE, locked, open_lock
 from cargohold.storage.protocols import Conflict, Unavailable
 
@@ -281,19 +282,14 @@ def _read(folder: str) -> tuple[list[SigningKey], list[str]]:
 
 def _load(path: str) -> SigningKey:
     """The key in a file. Raises Conflict where it is none, or where others may read it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        content = os.read(descriptor, _LARGEST_FILE) if stat.S_ISREG(mode) else b""
-    finally:
-        os.close(descriptor)
-    if content and mode & _FILE_OPEN_TO_OTHERS:
-        mode = stat.S_IMODE(mode)
-        raise Conflict(
-            f"{path} is a private key that others may read (mode {mode:04o}): if nobody can have read it, run chmod"
-            f" 600 {path}, otherwise replace all keys with: cargohold keys rotate --now"
-        )
     with suppress(msgspec.DecodeError, JoseError, ValueError):
+        content, found = read_whole(path, _LARGEST_FILE)
+        mode = stat.S_IMODE(found.st_mode)
+        if content and mode & _FILE_OPEN_TO_OTHERS:
+            raise Conflict(
+                f"{path} is a private key that others may read (mode {mode:04o}): if nobody can have read it, run chmod"
+                f" 600 {path}, otherwise replace all keys with: cargohold keys rotate --now"
+            )
         written = msgspec.json.decode(content, type=_Written)
         members = {name: getattr(written, name) for name in ("kty", "crv", "x", "y", "d")}
         made = SigningKey.of(ECKey.import_key(members), written.since)

@@ -8,15 +8,15 @@ CRLF. Of a name that stands twice the first line counts. Hashes are bcrypt's alo
 from __future__ import annotations
 
 import codecs
-import os
 import re
-import stat
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from cargohold.storage.files import read_whole
 from cargohold.types.names import check_user_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 MAX_BYTES = 16 * 2**20
@@ -56,15 +56,7 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
 
     Raises OSError, and ValueError where it is no regular file or larger than MAX_BYTES.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is no regular file")
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MiB")
-    return content, found
+    return read_whole(path, MAX_BYTES)
 
 
 def cost_of(text: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cargohold.config.places import Keys, Mark
+from cargohold.storage.files import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,11 +61,13 @@ def read_document(name: str, language: str | None = None) -> Document:
     if language is None:
         raise Unreadable(f"must end in {', '.join(LANGUAGES)}, which says how it is written")
     try:
-        with open(name, "rb") as file:
-            text = _decoded(file.read())
-        return _reader(language)(text)
+        content, _ = read_whole(name)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise Unreadable(f"cannot be read: {error}") from None
+    try:
+        return _reader(language)(_decoded(content))
     except RecursionError:
         raise Unreadable("is nested too deep") from None
     except Unreadable as error:

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from cargohold.storage.files import read_whole
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -186,11 +188,11 @@ def _read(tls: Tls) -> tuple[bytes, bytes, bytes | None]:
 
 def _content(setting: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
+        return read_whole(path)[0]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise TlsError(
-            f"{setting}: cannot read {path}: {error.strerror}; give a file that user {os.getuid()} may read"
+            f"{setting}: cannot read {path}: {reason}; give a file that user {os.getuid()} may read"
         ) from error
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from cargohold.cli.printing import printable
 from cargohold.cli.refusal import Refused
+from cargohold.storage.files import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,8 +67,7 @@ def stored_login(host: str, repository: str, environ: Mapping[str, str]) -> Logi
         names.insert(0, f"{names[0]}/{part}")
     for path in _files(environ):
         try:
-            with open(path, "rb") as file:
-                kept = msgspec.json.decode(file.read(), type=_File)
+            kept = msgspec.json.decode(read_whole(path)[0], type=_File)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -20,6 +20,7 @@ from cargohold.cli.ownership import acting_for_owner
 from tests.certificates import Authority
 from tests.cli.test_command import CLEAN, SCRIPT, run
 from tests.e2e.server import Server
+from tests.http.serving import full_queue
 
 MAKE = "(cargohold htpasswd create makes one)"
 TAKEN = "stop the server that has it (with --running this is not asked), or choose another port"
@@ -258,14 +259,16 @@ def test_a_server_that_shares(tmp_path: Path) -> None:
 
 
 def test_sockets(tmp_path: Path) -> None:
-    """A Unix socket needs a folder to be made in, and no server that answers; what a dead one left is in no way."""
+    """A Unix socket needs a folder to be made in, and no server that has it; what a dead one left is in no way."""
     words = ["--storage-path", str(tmp_path / "data"), "--socket"]
     path = str(tmp_path / "s")
     assert summary(check(*words, path))["address"] == f"unix:{path}"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
-        server.listen()
-        assert "a server answers on" in check(*words, path).stderr
+        server.listen(0)
+        assert "a server listens on" in check(*words, path).stderr
+        with full_queue(path):
+            assert "a server listens on" in check(*words, path).stderr
     assert check(*words, path).exit_code == 0
     assert stat.S_ISSOCK(os.lstat(path).st_mode)
     (tmp_path / "file").write_text("")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -130,3 +131,15 @@ def serving(root: Path, case: str = ECHO, *, descriptors: int = 4096, **argument
         yield server
     finally:
         server.kill()
+
+
+@contextlib.contextmanager
+def full_queue(path: str) -> Iterator[None]:
+    """Fill the queue of the server that listens on this Unix socket, and takes nothing from it."""
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client = opened.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+        yield

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.http.listen import SEND_STALL_MILLISECONDS, listen_tcp
-from tests.http.serving import ECHO, PROJECT, serving
+from cargohold.http.listen import SEND_STALL_MILLISECONDS, listen_tcp, listen_unix
+from tests.http.serving import ECHO, PROJECT, full_queue, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +104,15 @@ def test_a_socket_that_was_left_over_is_replaced(tmp_path: Path) -> None:
     path.write_text("precious")
     assert "in use" in refused(tmp_path, socket=str(path))
     assert path.read_text() == "precious"
+
+
+def test_a_socket_whose_server_stands_still_is_refused(tmp_path: Path) -> None:
+    """A server that takes no more connections has its socket all the same; it is not waited for."""
+    path = str(tmp_path / "socket")
+    (listener,) = listen_unix(path, 1)
+    listener.listen(0)
+    with listener, full_queue(path):
+        assert "in use" in refused(tmp_path, socket=path)
 
 
 def test_an_address_that_is_not_ours_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cargohold.config.checks import asks_for_login, sends_passwords_in_the_clear
 from cargohold.config.places import Fault
+from cargohold.http.listen import is_served
 from cargohold.storage.layout import Layout
 from cargohold.storage.protocols import StoreError
 
@@ -191,13 +192,13 @@ def _why_no_socket(path: str) -> str | None:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return f"{path} is there and is no socket; choose another path"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(path)
-    except (FileNotFoundError, ConnectionRefusedError):  # a server that has died leaves its socket
-        return _why_unwritable(os.path.dirname(os.path.abspath(path)))
+        if is_served(path):
+            return f"a server listens on {path}; stop it (with --running this is not asked), or choose another path"
+    except FileNotFoundError:
+        pass
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return f"a server answers on {path}; stop it (with --running this is not asked), or choose another path"
+    return _why_unwritable(os.path.dirname(os.path.abspath(path)))
 
 
 def _nearest(folder: str) -> str:

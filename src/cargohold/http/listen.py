@@ -63,6 +63,23 @@ def listen_unix(path: str, count: int) -> list[socket.socket]:
     return [listener, *(listener.dup() for _ in range(count - 1))]
 
 
+def is_served(path: str) -> bool:
+    """Whether a server has the Unix socket at `path`, or it was left by one that has died.
+
+    It is not waited for: a server that takes no connections, since its queue is full, has the socket too. Raises
+    OSError where there is none, or it cannot be asked.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:
+            return True
+    return True
+
+
 def address_of(listener: socket.socket, scheme: str = "http") -> str:
     """The address for people: `http://127.0.0.1:5000`, `https://[::1]:5000` or `unix:/run/cargohold.sock`."""
     name = listener.getsockname()
@@ -86,13 +103,6 @@ def _tcp_socket(family: int) -> socket.socket:
 
 def _is_left_over(path: str) -> bool:
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return False
+        return stat.S_ISSOCK(os.lstat(path).st_mode) and not is_served(path)
     except FileNotFoundError:
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return True
-    return False

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.cli.printing import printable
 from tests.cli.test_command import CLEAN, SCRIPT, run
 from tests.http.serving import WAIT_SECONDS, until
 
@@ -84,19 +83,6 @@ def test_unprinted_answers(
     command, place, *options = words
     ran = typed(tmp_path, redirected, command, f"{open_registry.host}{place}", *options)
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", f"cargohold: {reason}\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain \u2603", "plain \u2603"),
-        ("a\x1b[2Jb\n", r"a\x1b[2Jb\n"),
-        ("\u202eevil\x9b", r"\u202eevil\x9b"),
-    ],
-)
-def test_printable(text: str, shown: str) -> None:
-    """What would command a terminal, or turn a line round, is shown as Python writes it; all else as it is."""
-    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(("redirected", "reason"), WAYS)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cargohold.observe.lines import Human, Json, RecordLine, RequestLine, cut, line_of, printable, timestamp
+from cargohold.observe.lines import Human, Json, RecordLine, RequestLine, cut, line_of, timestamp
 from cargohold.observe.writer import PIECE_BYTES
 
 NOW = timestamp(1704207845.75)
@@ -156,9 +156,3 @@ def test_cut() -> None:
     """The middle gives way, and says so."""
     assert cut("abcdefghij", 10) == "abcdefghij"
     assert cut("abcdefghijk", 10) == "abcd…hijk"
-
-
-def test_printable() -> None:
-    """What shows stays, and the rest is written as Python would write it."""
-    assert printable("é ß") == "é ß"
-    assert printable("a\nb\x1b\u202e") == "a\\nb\\x1b\\u202e"

@@ -8,12 +8,13 @@ import click
 
 from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
-from cargohold.cli.printing import print_line, print_table, printable
+from cargohold.cli.printing import print_line, print_table
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import load_or_refuse, with_options
 from cargohold.config.kinds import write_json
 from cargohold.config.places import Place
 from cargohold.config.settings import SETTINGS
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from cargohold.config.load import Effective

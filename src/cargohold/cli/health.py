@@ -12,9 +12,10 @@ import msgspec
 
 from cargohold.cli.certificates import load_client_certificate, with_client_certificate
 from cargohold.cli.help import epilog
-from cargohold.cli.printing import print_line, printable
+from cargohold.cli.printing import print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection

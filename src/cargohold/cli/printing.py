@@ -46,15 +46,6 @@ def _forget_unwritten(stdout: int) -> None:
     os.close(nowhere)
 
 
-def printable(text: str) -> str:
-    """What others have written, without what would command a terminal: such characters as Python writes them."""
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]
-
-
 def print_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """In columns that are as wide as they must be; a row has as many cells as the heading. Raises Unprinted."""
     lines = [heading, *rows]

@@ -16,8 +16,9 @@ from cargohold.http.access_log import LONGEST_AGENT, LONGEST_PATH, masked
 from cargohold.http.observing import TRACE_ID, promised_bytes
 from cargohold.http.patterns import PATTERNS, pattern
 from cargohold.messages import RequestHeaders
-from cargohold.observe.lines import cut, printable
+from cargohold.observe.lines import cut
 from cargohold.types.operations import CheckHealth, CheckReady, ReadMetrics, RepositoryOperation
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from cargohold.observe.writer import PIECE_BYTES
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     import logging
@@ -175,13 +176,6 @@ def cut(text: str, length: int) -> str:
         return text
     half = (length - 1) // 2
     return f"{text[:half]}…{text[len(text) - half :]}"
-
-
-def printable(text: str) -> str:
-    """The text with an escape in the place of each character that does not show, or that moves others."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _fitted(text: str, size: int) -> str:

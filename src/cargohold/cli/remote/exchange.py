@@ -13,9 +13,9 @@ import msgspec
 
 from cargohold import __version__
 from cargohold.cli.certificates import load_client_certificate
-from cargohold.cli.printing import printable
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.address import is_loopback
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     import ssl

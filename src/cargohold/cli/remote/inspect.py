@@ -8,9 +8,10 @@ import click
 import msgspec
 
 from cargohold.cli.help import epilog
-from cargohold.cli.printing import print_bytes, print_line, printable
+from cargohold.cli.printing import print_bytes, print_line
 from cargohold.cli.remote.options import with_place
 from cargohold.cli.remote.printing import CODES, written_size
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

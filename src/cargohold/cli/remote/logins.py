@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.cli.printing import printable
 from cargohold.cli.refusal import Refused
 from cargohold.storage.files import read_whole
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.cli.printing import print_line, printable
+from cargohold.cli.printing import print_line
 from cargohold.cli.progress import progress
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

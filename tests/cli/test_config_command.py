@@ -183,3 +183,13 @@ def test_import_of_what_is_given_twice(tmp_path: Path) -> None:
     result = config("import", str(path))
     assert "port: 2\n" in result.stdout
     assert f"{path}:3:1: http: is given twice; the last counts" in result.stderr
+
+
+def test_import_shows_names_on_their_line(tmp_path: Path) -> None:
+    """Keys that would command a terminal are shown as escapes, whatever is said of them."""
+    path = tmp_path / "config.yml"
+    path.write_text('version: 0.1\nstorage: filesystem\n"a\\nb\\e[31m": 1\n"a\\nb\\e[31m": 2\n')
+    lines = config("import", str(path)).stderr.splitlines()
+    assert f"{path}:4:1: a\\nb\\x1b[31m: is given twice; the last counts" in lines
+    assert f"{path}:3:1: a\\nb\\x1b[31m: left out: is not known as a parameter of version 0.1" in lines
+    assert all(line.isprintable() and line.startswith(str(path)) for line in lines)

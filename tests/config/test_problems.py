@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -245,3 +246,26 @@ def test_yaml_aliases(tmp_path: Path) -> None:
         "a.yaml:2:1: b: is not a setting",
         "a.yaml:2:8: lists.max_page: must be a whole number from 1 to 1000000, not 'x'",
     ]
+
+
+HOSTILE = "a\nb\x1b[31mred\u202e"
+ESCAPED = r"a\nb\x1b[31mred\u202e"
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.toml", "a.json"])
+def test_names_that_command_terminals(name: str, tmp_path: Path) -> None:
+    """What somebody has made up for a key is shown on the one line of its problem, and moves no cursor."""
+    quoted = json.dumps(HOSTILE)
+    text = {"a.yaml": f"{quoted}: 1", "a.toml": f"{quoted} = 1", "a.json": f"{{{quoted}: 1}}"}[name]
+    (found,) = problems_of_file(tmp_path, name, text)
+    assert found.endswith(f"{ESCAPED}: is not a setting")
+    (found,) = problems({HOSTILE: "1"}, {})
+    assert found == f"command line: {ESCAPED}: is not a setting"
+    (found,) = problems({"config": f"{HOSTILE}.yaml"}, {})
+    assert found == f"{ESCAPED}.yaml: cannot be read: No such file or directory"
+
+
+def test_variables_that_command_terminals(caplog: pytest.LogCaptureFixture) -> None:
+    """The same holds for the warning of a variable that is no setting."""
+    load({}, {f"REGISTRY_{HOSTILE}": "1"})
+    assert caplog.messages == [f"REGISTRY_{ESCAPED} is not a setting and is ignored"]

@@ -15,6 +15,7 @@ from cargohold.config import SettingsError
 from cargohold.config.checks import asks_for_login, has_keys
 from cargohold.config.kinds import write_duration, write_json, write_size
 from cargohold.config.load import load_effective
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ def check_config(
             click.echo(line, err=True)
         if not problems:
             width = max(map(len, summary))
-            print_line("\n".join(f"{name:{width}}  {text}" for name, text in summary.items()))
+            print_line("\n".join(f"{name:{width}}  {printable(text)}" for name, text in summary.items()))
     context.exit(1 if problems else 0)
 
 

@@ -137,12 +137,12 @@ def import_(*, file: str, output: str | None, force: bool) -> None:
         document = read_document(file, "YAML")
         imported = import_distribution(document)
     except Unreadable as error:
-        raise Refused(f"{Place('file', file, error.mark)}: {error}") from None
+        raise Refused(printable(f"{Place('file', file, error.mark)}: {error}")) from None
     except NoConfiguration as error:
-        raise Refused(f"{file}: {error}") from None
+        raise Refused(f"{Place('file', file)}: {error}") from None
     for keys, mark in document.twice:
         click.echo(
-            f"{Place('file', file, mark)}: {'.'.join(map(str, keys))}: is given twice; the last counts",
+            f"{Place('file', file, mark)}: {printable('.'.join(map(str, keys)))}: is given twice; the last counts",
             err=True,
         )
     for remark in imported.remarks:

@@ -12,6 +12,7 @@ from cargohold.config.load import SettingsError, load
 from cargohold.config.places import Keys, Mark
 from cargohold.config.settings import SETTINGS
 from cargohold.config.writing import Entry
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ class Remark(msgspec.Struct, frozen=True):
     mark: Mark
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.path, self.kind, self.text)))
+        return printable(": ".join(filter(None, (self.path, self.kind, self.text))))
 
 
 class Imported(msgspec.Struct):

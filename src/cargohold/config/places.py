@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from cargohold.types.text import printable
+
 Mark = tuple[int, int]
 """A line and a column, both from 1."""
 
@@ -23,7 +25,8 @@ class Place(msgspec.Struct, frozen=True):
     setting: str = ""
 
     def __str__(self) -> str:
-        return self.source if self.mark is None else f"{self.source}:{self.mark[0]}:{self.mark[1]}"
+        at = "" if self.mark is None else f":{self.mark[0]}:{self.mark[1]}"
+        return printable(self.source + at)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ class Problem(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         named = self.place is not None and self.place.setting == self.setting
         parts = [self.place, None if named else self.setting, self.message]
-        return ": ".join(str(part) for part in parts if part)
+        return printable(": ".join(str(part) for part in parts if part))
 
 
 class Fault(msgspec.Struct, frozen=True):

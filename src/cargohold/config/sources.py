@@ -15,6 +15,7 @@ from cargohold.config.document import Document, Unreadable, read_document
 from cargohold.config.kinds import shown
 from cargohold.config.places import Keys, Place, Problem
 from cargohold.config.settings import SECTIONS, SETTINGS, variable
+from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,7 +84,7 @@ def read_environment(environ: Mapping[str, str]) -> Source:
             source.given.append(Given(path, value, Place("variable", name, setting=path)))
         else:
             near = _nearest(name, [*_VARIABLES, CONFIG_VARIABLE], "REGISTRY_")
-            _log.warning("%s is not a setting and is ignored%s", name, near)
+            _log.warning("%s is not a setting and is ignored%s", printable(name), near)
     return source
 
 

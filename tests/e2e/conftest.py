@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -15,7 +15,12 @@ class Start(Protocol):
     """Starts a server that is stopped when the test ends; `storage` defaults to a fresh folder."""
 
     def __call__(
-        self, settings: Mapping[str, object] | None = None, *, storage: Path | None = None, port: int = 0
+        self,
+        settings: Mapping[str, object] | None = None,
+        *,
+        storage: Path | None = None,
+        port: int = 0,
+        launcher: Sequence[str] = (),
     ) -> Server: ...
 
 
@@ -34,9 +39,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     servers: list[Server] = []
 
     def begin(
-        settings: Mapping[str, object] | None = None, *, storage: Path | None = None, port: int = 0
+        settings: Mapping[str, object] | None = None,
+        *,
+        storage: Path | None = None,
+        port: int = 0,
+        launcher: Sequence[str] = (),
     ) -> Server:
-        server = Server(storage or tmp_path_factory.mktemp("storage") / "data", settings, port=port)
+        storage = storage or tmp_path_factory.mktemp("storage") / "data"
+        server = Server(storage, settings, port=port, launcher=launcher)
         servers.append(server)
         return server
 

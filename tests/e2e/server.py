@@ -9,13 +9,26 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 60.0
+# Another user than root, who yet reaches the interpreter and the folders of tests. (A user is unprivileged already.)
+UNPRIVILEGED: Final = (
+    (
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all,+dac_override",
+        "--ambient-caps=-all,+dac_override",
+    )
+    if os.geteuid() == 0
+    else ()
+)
 _SERVING = re.compile(r"serving on (https?://(127\.0\.0\.1:\d+)[^,\s]*)")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.e2e.pushing import EMPTY, digest_of, make_manifest, push_blob, put_manifest
+from tests.e2e.server import UNPRIVILEGED
 from tests.http.serving import until
 from tests.http.wire import Wire
 
@@ -128,16 +129,19 @@ class Crowd:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_request_is_lost(start: Start, tmp_path: Path, workers: int) -> None:
-    """An instance that follows another on its port takes over from it, again and again, and nobody notices."""
+    """An instance that follows another on its port takes over from it, again and again, and nobody notices.
+
+    No privilege is needed for it.
+    """
     settings = {"server.reuse_port": True, "workers": workers}
-    running = start(settings, storage=tmp_path / "data")
+    running = start(settings, storage=tmp_path / "data", launcher=UNPRIVILEGED)
     port = int(running.host.rpartition(":")[2])
     with Wire(running.url) as wire:
         push_blob(wire, "app", EMPTY)
         assert put_manifest(wire, "app", "v1", make_manifest("first")).status == 201
     with Crowd(running.url) as crowd:
         for _ in range(RESTARTS):
-            following = start(settings, storage=tmp_path / "data", port=port)
+            following = start(settings, storage=tmp_path / "data", port=port, launcher=UNPRIVILEGED)
             before = sum(crowd.answered.values())
             assert running.stop() == 0
             running = following

@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.medium import folder_in_memory
 from tests.e2e.pushing import data_file, pull_blob, push_blob, start_upload
+from tests.e2e.sandbox import SANDBOX
+from tests.e2e.server import UNPRIVILEGED
 from tests.http.serving import until
 from tests.http.test_server_stop import accepts
 from tests.http.wire import Wire
@@ -109,9 +111,13 @@ def push(server: Server, size: int) -> str:
 @ONE_AND_TWO
 @pytest.mark.parametrize("size", [SMALL, pytest.param(GIGABYTE, marks=pytest.mark.slow)])
 def test_transfers_finish(start: Start, tmp_path: Path, size: int, workers: int) -> None:
-    """SIGTERM in the middle of an upload and of a download: no one else is let in, both come whole, exit 0."""
+    """SIGTERM in the middle of an upload and of a download: no one else is let in, both come whole, exit 0.
+
+    No privilege is needed for it.
+    """
     with storage(tmp_path, size) as place:
-        server = start({"workers": workers, "server.stop_timeout": 120}, storage=place)
+        settings = {"workers": workers, "server.stop_timeout": 120}
+        server = start(settings, storage=place, launcher=UNPRIVILEGED)
         digest = push(server, size)
         # Another upload of the same bytes: that it is known already is found out when all have come.
         transfers = Upload(server, size), Download(server, digest, size)
@@ -133,6 +139,23 @@ def test_transfers_finish(start: Start, tmp_path: Path, size: int, workers: int)
 
 
 @ONE_AND_TWO
+def test_a_kernel_that_lets_nobody_be_refused(start: Start, tmp_path: Path, workers: int) -> None:
+    """It is said once; the stop is in order all the same, and what is under way has its answer."""
+    server = start({"workers": workers}, storage=tmp_path / "data", launcher=SANDBOX)
+    upload = Upload(server, SMALL)
+    upload.start()
+    assert upload.half_way.wait(60)
+    server.process.terminate()
+    until(lambda: "may be reset: Operation not permitted" in server.log)
+    upload.go_on.set()
+    upload.join(60)
+    assert upload.status == 201
+    assert server.process.wait(60) == 0
+    assert server.log.count("may be reset") == 1
+    assert '"level":"ERROR"' not in server.log
+
+
+@ONE_AND_TWO
 def test_what_is_cut_off_can_be_gone_on_with(start: Start, tmp_path: Path, workers: int) -> None:
     """At the time limit an upload is cut off; its session is there after the restart, with bytes, and goes on."""
     settings = {"workers": workers, "server.stop_timeout": 0.5}
@@ -146,10 +169,10 @@ def test_what_is_cut_off_can_be_gone_on_with(start: Start, tmp_path: Path, worke
         assert wire.closed()
     assert "cut off" in server.log
     server = start(settings, storage=tmp_path / "data")
+    whole = b"".join(map(piece, range(SMALL // PIECE)))
     with Wire(server.url) as wire:
         kept = int(wire.ask("GET", upload.location)["range"].partition("-")[2]) + 1
         assert 0 < kept <= SMALL // 2
-        whole = b"".join(map(piece, range(SMALL // PIECE)))
         answer = wire.ask("PUT", f"{upload.location}?digest={upload.digest}", body=whole[kept:])
         assert answer.status == 201
         assert pull_blob(wire, "app", upload.digest) == whole

@@ -6,7 +6,6 @@ first no new handshake begins, then whoever has come is let in and heard, and on
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import os
@@ -26,14 +25,20 @@ _PAUSE_MILLISECONDS: Final = 100
 _FIRST_BYTE_MILLISECONDS: Final = 2_000
 _HEAD_BYTES: Final = 64 * 1024
 
-_SO_ATTACH_FILTER: Final = 26
-# Classic BPF, given a TCP header: load its flags; if SYN is among them, drop it, and otherwise let all of it pass.
-_NO_SYN: Final = (0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
-_INSTRUCTION: Final = struct.Struct("HBBI")
+# Linux's IP_MINTTL and IPV6_MINHOPCOUNT: what has fewer hops left to go is dropped. Nearly all systems send with 64 or
+# 128, so nothing reaches a socket that asks for the most there can be. Unlike a filter it needs no privilege.
+_FEWEST_HOPS: Final = {
+    socket.AF_INET: [(socket.IPPROTO_IP, 21)],
+    socket.AF_INET6: [(socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73)],
+}
+_MOST_HOPS: Final = 255
+# In which TCP sends again what has been dropped, where a connection was deaf at first.
+_REPEAT_SECONDS: Final = 0.5
 
 # Linux's struct tcp_info: the state; milliseconds since data came; how many bytes have.
 _TCP_INFO: Final = struct.Struct("=B51xI72xQ")
 _ESTABLISHED: Final = 1
+_LISTENING: Final = 10
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,13 @@ def refuse(listener: socket.socket) -> None:
     """Let no handshake begin on a TCP listener; those that have begun come to their end.
 
     Whoever knocks gets no answer and knocks again after a second: he then comes to another server on the port, or is
-    told that there is none. It holds for all processes that share the socket. On a Unix socket it does nothing: there
-    its name is removed. Neither does it where the system is not Linux.
+    told that there is none. It holds for all processes that share the socket. Connections whose handshake ends after
+    it are deaf until `last_connections` finds them. On a Unix socket it does nothing: there its name is removed.
+    Neither does it where the system is not Linux. Raises OSError where the kernel does not let it.
     """
-    if listener.family == socket.AF_UNIX or sys.platform != "linux":
-        return
-    program = array.array("B", b"".join(_INSTRUCTION.pack(*instruction) for instruction in _NO_SYN))
-    address, _ = program.buffer_info()
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), address))
+    if sys.platform == "linux":
+        for level, option in _FEWEST_HOPS.get(listener.family, []):
+            listener.setsockopt(level, option, _MOST_HOPS)
 
 
 async def last_connections(listener: socket.socket, longest: float = LONGEST_SECONDS) -> None:
@@ -79,8 +83,13 @@ async def last_connections(listener: socket.socket, longest: float = LONGEST_SEC
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + longest
-    await asyncio.sleep(min(FIRST_SECONDS, longest))
-    while loop.time() < end and (_has_queue(listener) or _anyone_new()):  # noqa: ASYNC110 - the kernel tells of it to nobody
+    until = loop.time() + FIRST_SECONDS
+    while True:
+        is_waiting = _has_queue(listener)  # first: who is let in meanwhile is met below
+        until = max(until, loop.time() + _longest_patience())
+        now = loop.time()
+        if now >= end or (now >= until and not is_waiting):
+            return
         await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -90,24 +99,45 @@ def _has_queue(listener: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _anyone_new() -> bool:
+def _longest_patience() -> float:
     if sys.platform != "linux":
-        return False
-    return any(_is_new(int(name)) for name in os.listdir("/proc/self/fd"))
+        return 0.0
+    return max(_patience(int(name)) for name in os.listdir("/proc/self/fd"))
 
 
-def _is_new(descriptor: int) -> bool:
-    """Whether it is a TCP connection on which a first request may be about to come."""
+def _patience(descriptor: int) -> float:
+    """Seconds to wait for what may be about to come on it, if it is a TCP connection; it is deaf no more."""
     try:
-        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
+        connection = socket.socket(fileno=descriptor)
     except OSError:  # no socket, or closed meanwhile
-        return False
+        return 0.0
     try:
         information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    except OSError:  # of another kind
-        return False
+        if not information or information[0] == _LISTENING:
+            return 0.0
+        if _was_deaf(connection):
+            return _REPEAT_SECONDS
+    except OSError:  # of another kind, or closed meanwhile
+        return 0.0
     finally:
         connection.detach()
+    return _LOOK_SECONDS if _is_new(information) else 0.0
+
+
+def _was_deaf(connection: socket.socket) -> bool:
+    """Whether it has inherited from a listener that refuses to hear nothing, which it then does no longer."""
+    inherited = [
+        (level, option)
+        for level, option in _FEWEST_HOPS.get(connection.family, [])
+        if connection.getsockopt(level, option) == _MOST_HOPS
+    ]
+    for level, option in inherited:
+        connection.setsockopt(level, option, 0)
+    return bool(inherited)
+
+
+def _is_new(information: bytes) -> bool:
+    """Whether a first request may be about to come on the connection that this is the struct tcp_info of."""
     if len(information) < _TCP_INFO.size:  # of an old kernel
         return False
     state, silent, received = _TCP_INFO.unpack(information)

@@ -83,13 +83,18 @@ class Work:
         return self.drain + self.stop_timeout + KILL_AFTER_SECONDS
 
     def refuse(self, *listeners: socket.socket) -> None:
-        """Let no more connections begin, in any process that shares these sockets."""
+        """Let no more connections begin, in any process that shares these sockets.
+
+        Where the system does not let it they go on to begin until the sockets are closed.
+        """
         if self.socket_file is not None:
             self.socket_file.remove()
-        if self.redirect is not None:
-            refuse(self.redirect.listener)
-        for listener in listeners:
-            refuse(listener)
+        redirect = [] if self.redirect is None else [self.redirect.listener]
+        try:
+            for listener in (*redirect, *listeners):
+                refuse(listener)
+        except OSError as error:
+            _log.info("connections that come in the moment of the stop may be reset: %s", error.strerror)
 
 
 class Pulse(NamedTuple):

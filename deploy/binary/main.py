@@ -1,5 +1,5 @@
 """Where the one file begins."""
 
-from cargohold.cli.main import main
+from cargohold.__main__ import main
 
-main(prog_name="cargohold")
+main()

@@ -3,6 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is no rule of ours: a busy machine would make it one.
+settings.register_profile("rules", deadline=None)
+settings.load_profile("rules")
 
 # Before any of the tests that share it is imported: its asserts are to tell what they compared.
 pytest.register_assert_rewrite("tests.storage.contract")

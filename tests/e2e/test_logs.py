@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import pytest
 from tests.cli.test_command import SCRIPT
 from tests.e2e.pushing import EMPTY, digest_of
 from tests.e2e.server import Server
+from tests.http.serving import until
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
@@ -109,6 +111,19 @@ def test_hostile_requests_are_one_line_each(start: Start) -> None:
             assert wire.ask("GET", target, f'User-Agent: "}}\\n{"a" * 5000}').status == 404
     assert len(requests(server)) == len(targets)
     assert all(line.isprintable() for line in server.log.splitlines())
+
+
+def test_a_worker_that_cannot_start(tmp_path: Path) -> None:
+    """What ends a worker is told in its line, as all else is: here the next one may open no files."""
+    server = Server(tmp_path / "data", {"workers": 2})
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (10, limits[1]))
+    os.kill(server.workers()[0], signal.SIGKILL)
+    until(lambda: "Too many open files" in server.log)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+    told = [line for line in lines(server) if line["level"] == "CRITICAL"]
+    assert {line["logger"] for line in told} == {"cargohold.http.supervisor"}
+    assert all("OSError" in line["exception"] for line in told)
 
 
 def damaged(storage: Path, names: list[str]) -> None:

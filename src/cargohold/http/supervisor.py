@@ -11,7 +11,6 @@ import signal
 import struct
 import sys
 import time
-import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -326,7 +325,7 @@ class Supervisor:
             pulse = Pulse(BEAT_SECONDS, self._announce)
             code = work(task, seat.listener, self._announce, pulse, place=place, lifeline=self._lifeline)
         except BaseException:  # noqa: BLE001 - the end of the process, whatever it is
-            traceback.print_exc()
+            _log.critical("the worker ends with an error that nobody caught", exc_info=True)
         finally:
             logging.shutdown()
             sys.stdout.flush()

@@ -74,6 +74,20 @@ def test_a_disk_that_is_gone(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(Unavailable, match="No such file"):
         run(store.try_writing())
+    store.close()
+
+
+def test_a_read_only_disk_that_is_gone(tmp_path: Path) -> None:
+    """An empty tree can be read; where there was one, an empty folder in its place cannot."""
+    (tmp_path / "data").mkdir()
+    store = FilesystemStore(str(tmp_path / "data"))
+    run(store.try_reading())
+    store.prepare()
+    run(store.try_reading())
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(Unavailable, match="No such file"):
+        run(store.try_reading())
     assert os.listdir(tmp_path / "data") == []
     store.close()
 

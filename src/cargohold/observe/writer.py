@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -22,6 +23,7 @@ BACKLOG_BYTES: Final = 1024 * 1024
 DELAY_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 1.0
 _SHORT_PATIENCE_SECONDS: Final = 0.1
+_AS_WRITE: Final = -1  # at no offset of its own (pwritev2(2))
 
 
 class Writer:
@@ -175,7 +177,12 @@ def _sender(descriptor: int) -> Callable[[bytes], int]:
 
 
 def _write_if_ready(descriptor: int, piece: bytes) -> int:
-    """Waits only where another process fills the pipe in the moment between the two calls."""
+    """Waits for nobody, but on old systems: there for who fills the pipe in the moment between the two calls."""
+    try:
+        return os.pwritev(descriptor, [piece], _AS_WRITE, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE):
+            raise
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(0):

@@ -16,6 +16,8 @@ _CONTENT = bytes(range(256)) * 16  # a whole block: smaller ones may find a plac
 class FileTrial(Tree):
     """The part of the store that is tried, in a thread of its own: on a disk that hangs it holds up nobody else."""
 
+    _was_there = False
+
     async def try_reading(self) -> None:
         await self._run(self._trials, self._try_reading)
 
@@ -23,8 +25,15 @@ class FileTrial(Tree):
         await self._run(self._trials, self._try_writing)
 
     def _try_reading(self) -> None:
-        with os.scandir(self.layout.root) as entries:
-            next(entries, None)
+        try:
+            _look_into(self.layout.registry)
+            self._was_there = True
+        except FileNotFoundError:
+            # A read-only registry may have nothing to show yet. But where it had, its disk is gone, and what is seen
+            # in the root is the folder below that.
+            if self._was_there:
+                raise
+            _look_into(self.layout.root)
 
     def _try_writing(self) -> None:
         os.stat(
@@ -47,6 +56,11 @@ class FileTrial(Tree):
             os.close(descriptor)
             with suppress(FileNotFoundError):
                 os.unlink(path)
+
+
+def _look_into(folder: str) -> None:
+    with os.scandir(folder) as entries:
+        next(entries, None)
 
 
 def _create(path: str) -> int:

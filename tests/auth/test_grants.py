@@ -104,8 +104,9 @@ def test_anything_else(text: str) -> None:
 
 
 def test_grants_that_mean_nothing() -> None:
-    """A pattern that is none cannot be granted, and neither can the permission to enter."""
+    """A pattern that is none cannot be granted, and neither can what comes with every login."""
     with pytest.raises(ValueError, match="is no pattern of repositories"):
         Grant("a//b", frozenset({P}))
-    with pytest.raises(ValueError, match="the permission to enter cannot be granted"):
-        Grant("a", frozenset({P, Permission.ENTER}))
+    for permission in (Permission.ENTER, Permission.METRICS):
+        with pytest.raises(ValueError, match="cannot be granted"):
+            Grant("a", frozenset({P, permission}))

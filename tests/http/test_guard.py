@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
+from cargohold.auth.identity import EVERYONE
 from cargohold.config import load
 from cargohold.http.router import route
 from cargohold.types import operations
@@ -26,7 +27,7 @@ START = "/v2/team/app/blobs/uploads/"
 # Every request that is an operation, with the permission that the story of each method asks for.
 REQUESTS: list[tuple[str, str, Permission]] = [
     *((method, "/v2/", Permission.ENTER) for method in ("GET", "HEAD")),
-    *((method, "/metrics", Permission.ENTER) for method in ("GET", "HEAD")),
+    *((method, "/metrics", Permission.METRICS) for method in ("GET", "HEAD")),
     *((method, "/v2/_catalog", Permission.CATALOG) for method in ("GET", "HEAD")),
     *(
         (method, path, Permission.PULL)
@@ -128,7 +129,7 @@ def test_who_lacks_the_permission_is_refused(
 ) -> None:
     """A user with every permission but the one that is needed is told which it is; with it alone, all is well."""
     every = [each.value for each in (Permission.PULL, Permission.PUSH, Permission.DELETE, Permission.CATALOG)]
-    if permission is Permission.ENTER:
+    if permission in (Permission.ENTER, Permission.METRICS):
         allowed: list[str] = []
     else:
         others = [each for each in every if each != permission.value]
@@ -142,6 +143,11 @@ def test_who_lacks_the_permission_is_refused(
         allowed = [permission.value]
     reply = guarded(htpasswd, tmp_path, **{"auth.default": allowed}).ask(method, target, basic("ann", "ann"))
     assert reply.status not in {401, 403}
+
+
+def test_everyone_may_do_everything() -> None:
+    """Who asks where nobody needs a login has every permission that there is, the one of a name included."""
+    assert all(EVERYONE.may(permission) for permission in Permission)
 
 
 def test_a_login_is_not_asked_for_where_none_is_configured() -> None:

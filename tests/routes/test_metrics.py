@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import TYPE_CHECKING
 
 import bcrypt
@@ -10,6 +11,8 @@ import pytest
 
 from cargohold import __version__
 from cargohold.config import load
+from tests.auth.idp import SigningKey, signed
+from tests.auth.tokens import AUDIENCE, ISSUER, claims
 from tests.observe.reading import scraped
 from tests.registry.documents import image
 from tests.routes.caller import Registry
@@ -92,6 +95,36 @@ def test_with_a_token(tmp_path: Path) -> None:
     token = registry.ask("GET", "/auth/token?service=cargohold", LOGIN).json["token"]
     assert registry.ask("GET", "/metrics", {"authorization": f"Bearer {token}"}).status == 200
     assert registry.ask("GET", "/metrics", {"authorization": f"Bearer {token}x"}).status == 401
+
+
+def test_for_nobody_in_particular(tmp_path: Path) -> None:
+    """A token that everyone can have is no login, whatever it may be good for; its bearer is asked for one."""
+    rule = {"users": ["anonymous"], "actions": ["pull", "catalog"]}
+    registry = guarded(tmp_path, "login", **{"auth.rules": [rule]})
+    token = registry.ask("GET", "/auth/token?service=cargohold&scope=registry:catalog:*").json["token"]
+    anonymous = {"authorization": f"Bearer {token}"}
+    assert registry.ask("GET", "/v2/_catalog", anonymous).status == 200
+    challenge = 'Bearer realm="http://localhost/auth/token",service="cargohold"'
+    for headers, error in (({}, ""), (anonymous, ',error="insufficient_scope"')):
+        reply = registry.ask("GET", "/metrics", headers)
+        assert reply.error == (401, "UNAUTHORIZED")
+        assert reply.errors[0]["detail"] == {"action": "metrics"}
+        assert reply["www-authenticate"] == challenge + error
+    assert registry.ask("GET", "/metrics", LOGIN).status == 200
+
+
+@pytest.mark.parametrize(("subject", "status"), [("ann", 200), ("", 401), (None, 401)])
+def test_with_a_token_of_another_service(tmp_path: Path, subject: str | None, status: int) -> None:
+    """Whom another token service names is somebody; one of its tokens that names nobody does not do."""
+    key = SigningKey(None)
+    (tmp_path / "key.pem").write_bytes(key.pem)
+    bearer = {"key": str(tmp_path / "key.pem"), "issuer": ISSUER, "service": AUDIENCE}
+    registry = guarded(tmp_path, "login", **{f"auth.bearer.{name}": value for name, value in bearer.items()})
+    now = int(time.time())
+    token = signed(key, claims(sub=subject, iat=now, nbf=now, exp=now + 300))
+    headers = {"authorization": f"Bearer {token}"}
+    assert registry.ask("GET", "/v2/", headers).status == 200
+    assert registry.ask("GET", "/metrics", headers).status == status
 
 
 def test_without_a_login_anywhere(registry: Registry) -> None:

@@ -46,6 +46,7 @@ def test_get(service: TokenService) -> None:
         Permission.PULL,
         Permission.PUSH,
         Permission.ENTER,
+        Permission.METRICS,
     ]
     assert reply["cache-control"] == "no-store"
     body: dict[str, Any] = reply.json

@@ -11,6 +11,8 @@ from cargohold.types.operations import (
     Access,
     AppendUpload,
     CancelUpload,
+    CheckHealth,
+    CheckReady,
     CheckSupport,
     CheckUpload,
     DeleteBlob,
@@ -26,6 +28,7 @@ from cargohold.types.operations import (
     PullBlob,
     PullManifest,
     PushManifest,
+    ReadMetrics,
     RequestToken,
     StartUpload,
 )
@@ -42,6 +45,9 @@ NEEDS: list[tuple[Operation, tuple[Access, ...]]] = [
     (CheckSupport(), (Access(Permission.ENTER, None),)),
     (RequestToken(), ()),
     (PublishKeys(), ()),
+    (CheckHealth(), ()),
+    (CheckReady(), ()),
+    (ReadMetrics(), (Access(Permission.METRICS, None),)),
     (ListRepositories(PAGE), (Access(Permission.CATALOG, None),)),
     (ListTags(HERE, PAGE), PULL),
     (ListReferrers(HERE, DIGEST, None, None), PULL),
@@ -61,7 +67,7 @@ NEEDS: list[tuple[Operation, tuple[Access, ...]]] = [
 
 @pytest.mark.parametrize(("operation", "needs"), NEEDS, ids=lambda value: type(value).__name__)
 def test_an_operation_says_what_it_needs(operation: Operation, needs: tuple[Access, ...]) -> None:
-    """Reading needs pull, writing push, removing delete, the catalog its own; the version check but a login."""
+    """Reading needs pull, writing push, removing delete, catalog and metrics their own; the version check but a login."""
     assert operation.needs() == needs
 
 

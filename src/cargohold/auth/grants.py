@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from cargohold.types.names import RepositoryName
 
+_OF_EVERY_LOGIN = {Permission.ENTER, Permission.METRICS}
 _Written = list[tuple[str, list[Literal["catalog", "delete", "pull", "push"]]]]
 
 
 class Grant(msgspec.Struct, frozen=True):
     """Permissions on the repositories that match a pattern (see `auth.patterns`).
 
-    Raises ValueError where the pattern is none, or a permission is one that cannot be granted (ENTER).
+    Raises ValueError where the pattern is none, or a permission is one that cannot be granted (ENTER, METRICS).
     """
 
     pattern: str
@@ -30,8 +31,10 @@ class Grant(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
         check_pattern(self.pattern)
-        if Permission.ENTER in self.permissions:
-            raise ValueError("the permission to enter cannot be granted: whoever shows a valid login has it")
+        if self.permissions & _OF_EVERY_LOGIN:
+            raise ValueError(
+                "to enter and to read metrics cannot be granted: whoever shows a valid login may"
+            )
 
 
 class Grants:

@@ -19,7 +19,10 @@ class Authority(Protocol):
     """What someone may do. Pure and quick: it is asked at every request, and for each entry of the catalog."""
 
     def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:
-        """Whether the permission is held on a repository, or (CATALOG, with None) on the registry; never of ENTER."""
+        """Whether the permission is held on a repository, or (CATALOG, with None) on the registry.
+
+        It is never asked of ENTER and METRICS.
+        """
         ...
 
 
@@ -52,6 +55,8 @@ class Identity(msgspec.Struct, frozen=True):
         """Whether this request may do it."""
         if permission is Permission.ENTER:
             return self.kind is not Kind.NOBODY
+        if permission is Permission.METRICS:
+            return self.name != "" or self is EVERYONE
         if self.scope is not None and not self.scope.allows(permission, repository):
             return False
         return self.authority.allows(permission, repository)

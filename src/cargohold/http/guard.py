@@ -99,7 +99,7 @@ class Guard:
         if identity.kind is Kind.NOBODY:
             return Unauthorized(detail=detail, headers=[self._header(request, needs, None)])
         return Unauthorized(
-            "the token does not allow this: it is for something else, or its user may not do it",
+            "the token does not allow this: it is for something else or for nobody, or its user may not do it",
             detail=detail,
             headers=[self._header(request, needs, "insufficient_scope")],
         )
@@ -140,5 +140,4 @@ def _asked(needs: Iterable[Access]) -> Iterable[Access]:
     for access in needs:
         if access.permission is Permission.PUSH:
             yield Access(Permission.PULL, access.repository)
-        if access.permission is not Permission.ENTER:
-            yield access
+        yield access

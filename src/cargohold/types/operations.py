@@ -16,9 +16,10 @@ from cargohold.types.paging import Page
 
 
 class Permission(Enum):
-    """What one may be allowed to do: to a repository, or to the registry as a whole (catalog, enter).
+    """What one may be allowed to do: to a repository, or to the registry as a whole (catalog, enter, metrics).
 
-    ENTER is no more than to be let in: whoever shows a valid login or token has it, and no rule can give it.
+    No rule and no grant can give the last two. ENTER is no more than to be let in: whoever shows a valid login or
+    token has it. METRICS has whoever of them is somebody: a token may be for nobody.
     """
 
     PULL = "pull"
@@ -26,6 +27,7 @@ class Permission(Enum):
     DELETE = "delete"
     CATALOG = "catalog"
     ENTER = "enter"
+    METRICS = "metrics"
 
     # Members are compared by identity: this hash is computed in C, that of Enum in Python at each look into a set.
     __hash__ = object.__hash__
@@ -77,8 +79,8 @@ class ReadMetrics(Operation, frozen=True):
     """`GET /metrics`: what was counted, for Prometheus."""
 
     def needs(self) -> tuple[Access, ...]:
-        """No more than a login that is valid, unless the settings show the metrics to everyone."""
-        return (Access(Permission.ENTER, None),)
+        """A login of somebody, unless the settings show the metrics to everyone."""
+        return (Access(Permission.METRICS, None),)
 
 
 class ListRepositories(Operation, frozen=True):

@@ -192,6 +192,7 @@ def test_a_login_without_tls_is_warned_of(tmp_path: Path) -> None:
 def test_serve_by_options(tmp_path: Path) -> None:
     """The options of the command set the server, and win over variables and the file; the others stand."""
     (tmp_path / "registry.yaml").write_text("workers: 3\nport: 1\nprefix: /file\ndeletion: false\n")
+    (tmp_path / "store").mkdir()
     options = ["--host", "127.0.0.1", "--port", "0", "--workers", "1", "--storage-path", "store"]
     arguments = [*options, "--config", "registry.yaml", "--set", "prefix=/a", "--set", "prefix=/b"]
     with serving(
@@ -204,7 +205,7 @@ def test_serve_by_options(tmp_path: Path) -> None:
         assert (status(match[1], "/b/v2/"), status(match[1], "/v2/")) == (200, 404)
         with Wire(match[1]) as wire:
             assert wire.ask("POST", "/b/v2/a/blobs/uploads/", "Content-Length: 0").status == 405
-        assert (tmp_path / "store").is_dir()
+        assert (tmp_path / "store/docker/registry/v2").is_dir()
 
 
 def test_serve_by_environment(tmp_path: Path) -> None:

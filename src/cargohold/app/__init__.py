@@ -14,7 +14,7 @@ from cargohold.app.routes import routes
 from cargohold.app.tracing import Tracing
 from cargohold.app.tracing import prepare as prepare_tracing
 from cargohold.config import load
-from cargohold.config.checks import sends_passwords_in_the_clear
+from cargohold.config.checks import IN_THE_CLEAR, sends_passwords_in_the_clear
 from cargohold.http.access_log import access_log
 from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
@@ -55,10 +55,7 @@ def serve(settings: Settings) -> int:
         sys.stderr.write(f"cargohold: {problem}\n")
         return 1
     if sends_passwords_in_the_clear(settings):
-        _log.warning(
-            "passwords and tokens cross the network in the clear: set tls.certificate and tls.key, or name the"
-            " proxy that does TLS in server.trusted_proxies"
-        )
+        _log.warning(IN_THE_CLEAR)
 
     def ready(address: str) -> None:
         workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
@@ -75,7 +72,7 @@ def serve(settings: Settings) -> int:
         socket=settings.socket,
         workers=settings.workers,
         http2=settings.http2,
-        tls=_tls(settings),
+        tls=tls_of(settings),
         redirect_port=settings.tls.redirect_port,
         public_url=settings.server.public_url,
         share_port=settings.server.reuse_port,
@@ -97,14 +94,16 @@ def _prepared(settings: Settings) -> str | None:
     except StoreError as error:
         problem = f"cannot serve {store.layout.root}: {error}"
         if isinstance(error, Unavailable):
-            problem += f"; let user {os.getuid()} write there, or choose another place with --storage-path"
+            verb = "read" if settings.read_only else "write"
+            problem += f"; let user {os.getuid()} {verb} there, or choose another place with --storage-path"
         return problem
     finally:
         store.close()
     return None
 
 
-def _tls(settings: Settings) -> Tls | None:
+def tls_of(settings: Settings) -> Tls | None:
+    """What connections are secured with; None where the settings do not name both a certificate and its key."""
     tls = settings.tls
     if not tls.certificate or not tls.key:
         return None
@@ -117,7 +116,7 @@ def application(settings: Settings, log: Log, counts: Counts, place: int) -> Rsg
     It counts at its `place` among all processes that share the counts.
     """
     store, gate = FilesystemStore(settings.storage.path), Gate(settings)
-    meter, tracing = Meter(settings, store, counts, place, _tls(settings)), Tracing(settings)
+    meter, tracing = Meter(settings, store, counts, place, tls_of(settings)), Tracing(settings)
     start, stop = _background(settings, store, gate, log, meter, tracing)
     readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(

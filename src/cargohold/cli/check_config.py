@@ -11,10 +11,9 @@ import click
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line
 from cargohold.cli.settings_options import with_options
-from cargohold.config import SettingsError
-from cargohold.config.checks import asks_for_login, has_keys
+from cargohold.config.checks import asks_for_login, check, has_keys
 from cargohold.config.kinds import write_duration, write_json, write_size
-from cargohold.config.load import load_effective
+from cargohold.config.load import examine
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
@@ -70,18 +69,14 @@ def check_config(
 def _examined(
     options: dict[str, object], *, running: bool
 ) -> tuple[list[Problem], list[Problem], dict[str, str]]:
-    from cargohold.cli.surroundings import Surroundings  # noqa: PLC0415 - not wanted where settings are no good
+    from cargohold.cli.surroundings import Surroundings  # noqa: PLC0415 - it brings the server in
 
-    try:
-        effective = load_effective(options, os.environ)
-    except SettingsError as error:
-        return error.problems, [], {}
+    effective = examine(options, os.environ)
     around = Surroundings(effective.settings, running=running)
-    return (
-        [effective.problem(fault) for fault in around.faults],
-        [effective.problem(fault) for fault in around.warnings],
-        dict(_summary(effective.settings, around)),
-    )
+    faults = [*check(effective.settings), *around.faults]
+    problems = [*effective.problems, *map(effective.problem, filter(effective.is_certain, faults))]
+    warnings = map(effective.problem, filter(effective.is_certain, around.warnings))
+    return problems, [*warnings], {} if problems else dict(_summary(effective.settings, around))
 
 
 def _record(problem: Problem) -> dict[str, object]:

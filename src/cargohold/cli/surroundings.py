@@ -1,6 +1,7 @@
 """What settings ask of the machine: files that can be used, a storage that can be written, ports that are free.
 
-Nothing is left behind, and nothing is asked of the network but whether a port can be had.
+Nothing is left behind, and nothing is asked of the network but whether a port can be had, and what the address of a host
+is that is given as a name.
 """
 
 from __future__ import annotations
@@ -11,22 +12,27 @@ import socket
 import stat
 import tempfile
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cargohold.config.checks import asks_for_login, sends_passwords_in_the_clear
+from cargohold.config.checks import IN_THE_CLEAR, asks_for_login, sends_passwords_in_the_clear
 from cargohold.config.places import Fault
 from cargohold.http.listen import is_served
+from cargohold.storage.files import read_whole
+from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.layout import Layout
 from cargohold.storage.protocols import StoreError
+from cargohold.types.digest import Algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.auth.userfile import Users
     from cargohold.config import Settings
-    from cargohold.http.tls import Credentials
+    from cargohold.http.tls import Credentials, TlsError
 
 _DAY = 86400
+_BLOCK = b"x" * 4096  # less may find a place on a disk that is full
 
 
 class Surroundings:
@@ -64,33 +70,34 @@ class Surroundings:
 
     def _of_tls(self, settings: Settings) -> Iterator[Fault]:
         tls = settings.tls
-        if not tls.certificate or not tls.key:
+        given = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
+        paths = {name: path for name, path in given.items() if path}
+        if not paths:
             return
-        from cargohold.http.tls import Tls, TlsError, load  # noqa: PLC0415 - as above
+        from cargohold.app import tls_of  # noqa: PLC0415 - as above
+        from cargohold.http.tls import TlsError, check_client_ca, load  # noqa: PLC0415 - as above
 
-        paths = {"certificate": tls.certificate, "key": tls.key, "client_ca": tls.client_ca}
-        unreadable = [
-            Fault(f"tls.{name}", reason)
-            for name, path in paths.items()
-            if path and (reason := _why_unreadable(path))
-        ]
-        yield from unreadable
-        if not unreadable:
+        unreadable = {name: reason for name, path in paths.items() if (reason := _why_unreadable(path))}
+        yield from (Fault(f"tls.{name}", reason) for name, reason in unreadable.items())
+        try:
+            if tls.client_ca and "client_ca" not in unreadable:
+                check_client_ca(tls.client_ca)
+        except TlsError as error:
+            yield _of_file(error)
+        served = tls_of(settings)
+        if served is not None and unreadable.keys() <= {"client_ca"}:
             try:
-                self.credentials = load(
-                    Tls(tls.certificate, tls.key, tls.minimum, tls.client_ca, tls.client_certificates)
-                )
+                self.credentials = load(replace(served, client_ca=None))
             except TlsError as error:
-                setting, _, message = str(error).partition(": ")
-                yield Fault(setting, message)
+                yield _of_file(error)
 
     def _oddities(self, settings: Settings) -> Iterator[Fault]:
         if sends_passwords_in_the_clear(settings):
             yield Fault(
                 "host",
-                "passwords and tokens cross the network in the clear: set tls.certificate and tls.key, or name the"
-                " proxy that does TLS in server.trusted_proxies",
+                IN_THE_CLEAR,
                 ("server.public_url", "auth.htpasswd"),
+                needs=("socket", "tls.certificate", "server.trusted_proxies"),
             )
         if self.users is not None:
             for oddity in self.users.oddities:
@@ -107,23 +114,49 @@ class Surroundings:
                 )
 
 
+def _of_file(error: TlsError) -> Fault:
+    setting, _, message = str(error).partition(": ")
+    return Fault(setting, message)
+
+
 def _of_storage(settings: Settings) -> Iterator[Fault]:
     """The folders that are there are tried; one that is missing can be made where the nearest above it can be used."""
-    layout = Layout(os.path.abspath(settings.storage.path))
+    store = FilesystemStore(settings.storage.path)
+    root = store.layout.root
+    try:
+        store.check()
+    except StoreError as error:
+        yield Fault("storage.path", f"cannot serve {root}: {error}")
+    finally:
+        store.close()
     if settings.read_only:
-        if reason := _why_unlisted(layout.root):
-            yield Fault("storage.path", reason)
+        if reason := _why_unlisted(root):
+            yield Fault("storage.path", reason, needs=("read_only",))
         return
-    folders = {layout.root, layout.blobs, layout.repositories, layout.own, layout.new}
-    for folder in sorted({_nearest(folder) for folder in folders}):
-        if reason := _why_unwritable(folder):
-            yield Fault("storage.path", reason)
+    for folder in sorted({_nearest(folder) for folder in _written_to(store.layout)}):
+        reason = _why_unwritable(folder)
+        if reason is None and f"{folder}/".startswith(f"{root}/"):
+            reason = _why_unlisted(folder)
+        if reason:
+            yield Fault("storage.path", reason, needs=("read_only",))
+
+
+def _written_to(layout: Layout) -> Iterator[str]:
+    yield from (
+        layout.root,
+        layout.blobs,
+        layout.repositories,
+        layout.own,
+        layout.catalog,
+        layout.locks,
+        layout.new,
+    )
+    yield from (f"{layout.blobs}/{algorithm.value}" for algorithm in Algorithm)
 
 
 def _of_logins(settings: Settings) -> Iterator[Fault]:
     if not asks_for_login(settings):
         return
-    from cargohold.app.logins import rules_of  # noqa: PLC0415 - as above
     from cargohold.auth.key_files import JwksFile, PemKeys  # noqa: PLC0415 - as above
     from cargohold.auth.keys import SigningKeys  # noqa: PLC0415 - as above
 
@@ -136,10 +169,6 @@ def _of_logins(settings: Settings) -> Iterator[Fault]:
                 source(path)
             except ValueError as error:
                 yield Fault(f"auth.bearer.{name}", str(error))
-    try:
-        rules_of(settings)
-    except ValueError as error:
-        yield Fault("auth.rules", str(error), ("auth.administrators", "auth.default"))
     keys = Layout(os.path.abspath(settings.storage.path)).keys
     if os.path.isdir(keys):
         try:
@@ -155,14 +184,14 @@ def _of_listening(settings: Settings) -> Iterator[Fault]:
         return
     share = settings.server.reuse_port
     if reason := _why_not_free(settings.host, settings.port, share=share):
-        yield Fault("port", reason, ("host",))
+        yield Fault("port", reason, ("host",), needs=("socket", "server.reuse_port"))
     redirect = settings.tls.redirect_port
     if (
         redirect
         and settings.tls.certificate
         and (reason := _why_not_free(settings.host, redirect, share=share))
     ):
-        yield Fault("tls.redirect_port", reason)
+        yield Fault("tls.redirect_port", reason, needs=("host", "socket", "server.reuse_port"))
 
 
 def _why_not_free(host: str, port: int, *, share: bool) -> str | None:
@@ -210,10 +239,11 @@ def _nearest(folder: str) -> str:
 
 def _why_unwritable(folder: str) -> str | None:
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            return None
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(_BLOCK)
     except OSError as error:
         return f"user {os.geteuid()} cannot write in {folder}: {error.strerror}; let that user, or choose another place"
+    return None
 
 
 def _why_unlisted(folder: str) -> str | None:
@@ -225,16 +255,12 @@ def _why_unlisted(folder: str) -> str | None:
 
 
 def _why_unreadable(path: str) -> str | None:
-    """Opened so that a pipe, to which perhaps nobody writes, is no endless wait."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        read_whole(path)
     except OSError as error:
         return (
             f"user {os.geteuid()} cannot read {path}: {error.strerror}; let that user, or name another file"
         )
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-    finally:
-        os.close(descriptor)
-    return f"{path} is no regular file; name another"
+    except ValueError as error:
+        return f"{path} cannot be read: {error}; name another file"
+    return None

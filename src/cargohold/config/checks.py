@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from cargohold.config.places import Fault
@@ -12,6 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.config.settings import Settings
+
+
+IN_THE_CLEAR: Final = (
+    "passwords and tokens cross the network in the clear: set tls.certificate and tls.key, or name the proxy that does"
+    " TLS in server.trusted_proxies"
+)
+"""What is warned of where `sends_passwords_in_the_clear`."""
+
+_KEYS: Final = ("auth.bearer.key", "auth.bearer.jwks", "auth.bearer.jwks_url")
+_LOGINS: Final = (
+    "auth.htpasswd",
+    "auth.required",
+    "auth.rules",
+    "auth.administrators",
+    "auth.oidc",
+    *_KEYS,
+)
 
 
 def check(settings: Settings) -> list[Fault]:
@@ -28,16 +46,12 @@ def check(settings: Settings) -> list[Fault]:
 
 def asks_for_login(settings: Settings) -> bool:
     """Whether anybody has to say who they are."""
-    auth = settings.auth
-    return bool(
-        auth.htpasswd or auth.required or auth.rules or auth.administrators or auth.oidc or has_keys(settings)
-    )
+    return any(attrgetter(path)(settings) for path in _LOGINS)
 
 
 def has_keys(settings: Settings) -> bool:
     """Whether the tokens of another token service are accepted."""
-    bearer = settings.auth.bearer
-    return bool(bearer.key or bearer.jwks or bearer.jwks_url)
+    return any(attrgetter(path)(settings) for path in _KEYS)
 
 
 def anonymous_may_something(settings: Settings) -> bool:
@@ -62,6 +76,7 @@ def _of_listening(settings: Settings) -> Iterator[Fault]:
             f"{settings.host} can be reached from other machines, and no login is configured: name the users with"
             " auth.htpasswd, or set auth.open_to_everyone to true if everyone who reaches the registry may pull, push"
             " and delete",
+            needs=("socket", "auth.open_to_everyone", *_LOGINS),
         )
 
 
@@ -85,6 +100,7 @@ def _of_nothing(settings: Settings) -> Iterator[Fault]:
                     f"auth.{name}",
                     "means nothing where no login is configured and everyone may do everything: name the users with"
                     " auth.htpasswd, or set auth.required to true",
+                    needs=_LOGINS,
                 )
 
 
@@ -103,7 +119,7 @@ def _of_rules(settings: Settings) -> Iterator[Fault]:
         for group in rule.groups:
             if group not in auth.groups:
                 message = f"entry {number + 1}: auth.groups has no group {group!r}"
-                yield Fault("auth.rules", message, within=(number,))
+                yield Fault("auth.rules", message, within=(number,), needs=("auth.groups",))
     if auth.challenge == "basic" and anonymous_may_something(settings):
         yield Fault(
             "auth.challenge",
@@ -133,6 +149,7 @@ def _of_tokens(settings: Settings) -> Iterator[Fault]:
             "auth.bearer",
             "key, jwks or jwks_url must say how its tokens are verified",
             ("auth.bearer.realm", "auth.bearer.issuer", "auth.bearer.service"),
+            needs=_KEYS,
         )
     issuers = [trusted.issuer for trusted in settings.auth.oidc]
     for issuer in sorted({issuer for issuer in issuers if issuers.count(issuer) > 1}):
@@ -155,7 +172,7 @@ def _of_tls(settings: Settings) -> Iterator[Fault]:
     if not tls.certificate:
         for name in ("client_ca", "redirect_port"):
             if getattr(tls, name) is not None:
-                yield Fault(f"tls.{name}", "needs tls.certificate and tls.key")
+                yield Fault(f"tls.{name}", "needs tls.certificate and tls.key", needs=("tls.certificate",))
     if settings.socket and (tls.certificate or tls.redirect_port is not None):
         yield Fault(
             "tls.certificate",
@@ -163,7 +180,8 @@ def _of_tls(settings: Settings) -> Iterator[Fault]:
             ("tls.redirect_port", "socket"),
         )
     if tls.redirect_port and tls.redirect_port == settings.port:
-        yield Fault("tls.redirect_port", f"must be another port than {settings.port}, where HTTPS is spoken")
+        message = f"must be another port than {settings.port}, where HTTPS is spoken"
+        yield Fault("tls.redirect_port", message, needs=("port",))
 
 
 def _of_tracing(settings: Settings) -> Iterator[Fault]:

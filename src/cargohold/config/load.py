@@ -37,10 +37,20 @@ class SettingsError(Exception):
 
 
 class Effective(msgspec.Struct, frozen=True):
-    """The settings, and what gave them: by its path, what was written for each that is not at its default."""
+    """The settings, and what gave them: by its path, what was written for each that is not at its default.
+
+    `problems` are the mistakes of all sources. `doubtful` are the settings that stand at their defaults although
+    something was written for them, or may have been meant for them, that cannot be used.
+    """
 
     settings: Settings
     origins: dict[str, Given]
+    problems: list[Problem]
+    doubtful: frozenset[str]
+
+    def is_certain(self, fault: Fault) -> bool:
+        """Whether all settings that the fault comes from are known."""
+        return self.doubtful.isdisjoint((fault.setting, *fault.concerns, *fault.needs))
 
     def problem(self, fault: Fault) -> Problem:
         """The fault with the place of what it comes from."""
@@ -73,6 +83,14 @@ def load_effective(options: Mapping[str, object], environ: Mapping[str, str]) ->
 
 def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Effective:
     """As `load_effective`, each setting by itself: whether they go together is not asked."""
+    effective = examine(options, environ)
+    if effective.problems:
+        raise SettingsError(effective.problems)
+    return effective
+
+
+def examine(options: Mapping[str, object], environ: Mapping[str, str]) -> Effective:
+    """As `read`, but what cannot be used is left out, and told with the rest."""
     sources = [
         _read_named_file(options, environ),
         read_environment(environ),
@@ -81,6 +99,7 @@ def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Effective
     values: dict[str, Any] = {}
     origins: dict[str, Given] = {}
     problems: list[Problem] = []
+    doubtful: set[str] = set()
     for source in sources:
         found = [*source.problems]
         for given in source.given:
@@ -88,16 +107,19 @@ def read(options: Mapping[str, object], environ: Mapping[str, str]) -> Effective
             try:
                 values[given.path] = kind.read(given.value)
                 origins[given.path] = given
+                doubtful.discard(given.path)
             except* Misfit as misfits:
                 found += [
                     Problem(given.path, kind.complaint(given.value, misfit), given.place(misfit.within))
                     for misfit in misfits.exceptions
                     if isinstance(misfit, Misfit)
                 ]
+                doubtful.add(given.path)
+        doubtful |= source.doubtful
         problems += sorted(found, key=_order)
-    if problems:
-        raise SettingsError(problems)
-    return Effective(_build(Settings, values, ""), origins)
+    known = {path: value for path, value in values.items() if path not in doubtful}
+    origins = {path: given for path, given in origins.items() if path not in doubtful}
+    return Effective(_build(Settings, known, ""), origins, problems, frozenset(doubtful))
 
 
 def _order(problem: Problem) -> Mark:

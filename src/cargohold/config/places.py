@@ -46,10 +46,11 @@ class Fault(msgspec.Struct, frozen=True):
     """A problem of settings as they are in effect, wherever they came from.
 
     `concerns` are other settings that it comes from, the first of which that was given says where; `within` leads to
-    the part of the setting's value that is meant.
+    the part of the setting's value that is meant. `needs` are further settings that must be known for it to be one.
     """
 
     setting: str
     message: str
     concerns: tuple[str, ...] = ()
     within: Keys = ()
+    needs: tuple[str, ...] = ()

@@ -34,8 +34,8 @@ class Storage(Section, frozen=True, kw_only=True):
     path: Annotated[
         str,
         PATH,
-        "The directory that holds everything. It is made when it is missing; a relative path starts from the"
-        " working directory.",
+        "The directory that holds everything. It is made when it is missing, unless `read_only` is on; a relative path"
+        " starts from the working directory.",
     ] = "./data"
 
 

@@ -50,10 +50,14 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct):
-    """What one source gives, in the order in which it stands there."""
+    """What one source gives, in the order in which it stands there.
+
+    `doubtful` are the settings that something may be meant for which is no setting, or cannot be read.
+    """
 
     given: list[Given] = []
     problems: list[Problem] = []
+    doubtful: set[str] = set()
 
 
 def read_options(options: Mapping[str, object]) -> Source:
@@ -63,7 +67,9 @@ def read_options(options: Mapping[str, object]) -> Source:
         if path in SETTINGS:
             source.given.append(Given(path, value, place))
         else:
-            source.problems.append(Problem(path, f"is not a setting{_nearest(path, SETTINGS)}", place))
+            near = _nearest(path, SETTINGS)
+            source.problems.append(Problem(path, f"is not a setting{_question(near)}", place))
+            source.doubtful |= _settings_at(near)
     return source
 
 
@@ -84,7 +90,7 @@ def read_environment(environ: Mapping[str, str]) -> Source:
             source.given.append(Given(path, value, Place("variable", name, setting=path)))
         else:
             near = _nearest(name, [*_VARIABLES, CONFIG_VARIABLE], "REGISTRY_")
-            _log.warning("%s is not a setting and is ignored%s", printable(name), near)
+            _log.warning("%s is not a setting and is ignored%s", printable(name), _question(near))
     return source
 
 
@@ -93,7 +99,7 @@ def read_file(name: str) -> Source:
     try:
         document = read_document(name)
     except Unreadable as error:
-        return Source(problems=[Problem("", str(error), Place("file", name, error.mark))])
+        return Source([], [Problem("", str(error), Place("file", name, error.mark))], {*SETTINGS})
     source = Source()
     reader = _FileReader(name, document, source)
     reader.tell_of_doubles()
@@ -117,6 +123,7 @@ class _FileReader:
         if not isinstance(tree, dict):
             message = f"must be a mapping of settings, such as {_example(path)}, not {shown(tree)}"
             self._tell(path, message, keys)
+            self._source.doubtful |= _settings_at(path) if path else {*SETTINGS}
             return
         for key, value in tree.items():
             self._take_one((*keys, key), f"{path}.{key}" if path else str(key), value)
@@ -131,7 +138,10 @@ class _FileReader:
         elif path in SECTIONS:
             self.take(value, keys, path)
         elif path != SCHEMA_KEY:
-            self._tell(path, f"is not a setting{_nearest(path, [*SETTINGS, *SECTIONS])}", keys)
+            sections = (section for section in SECTIONS if not path.startswith(f"{section}."))
+            near = _nearest(path, [*SETTINGS, *sections])
+            self._tell(path, f"is not a setting{_question(near)}", keys)
+            self._source.doubtful |= _settings_at(near)
 
     def tell_of_doubles(self) -> None:
         """Keys that stand twice in one mapping; not those in what stands twice as a whole."""
@@ -144,6 +154,7 @@ class _FileReader:
     def _tell_of_double(self, path: str, first: Place, second: Place) -> None:
         line = "" if first.mark is None else f", first in line {first.mark[0]}"
         self._source.problems.append(Problem(path, f"is given twice{line}; keep one", second))
+        self._source.doubtful |= _settings_at(path)
 
     def _tell(self, path: str, message: str, keys: Keys) -> None:
         self._source.problems.append(Problem(path, message, self._place(keys)))
@@ -153,14 +164,29 @@ class _FileReader:
 
 
 def _example(section: str) -> str:
-    """A setting of the section."""
-    return next(path for path in SETTINGS if path.startswith(section))
+    """A setting as it would stand in the section."""
+    begin = f"{section}." if section else ""
+    setting = next(setting for path, setting in SETTINGS.items() if path.startswith(begin))
+    return f"{setting.path.removeprefix(begin)}: {setting.default}".rstrip(": ")
 
 
-def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The question after an unknown name, where some known one is like it apart from the prefix of all."""
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str | None:
+    """The known name that is like an unknown one apart from the prefix of all, where there is one."""
     import difflib  # noqa: PLC0415 - only after a mistake
 
     spellings = {one[len(prefix) :].lower(): one for one in known}
     near = difflib.get_close_matches(name[len(prefix) :].lower(), spellings, n=1)
-    return f"; did you mean {spellings[near[0]]}?" if near else ""
+    return spellings[near[0]] if near else None
+
+
+def _question(near: str | None) -> str:
+    return "" if near is None else f"; did you mean {near}?"
+
+
+def _settings_at(path: str | None) -> set[str]:
+    """The setting there, those of the section there, or the one that it is part of."""
+    return {
+        each
+        for each in SETTINGS
+        if path is not None and (f"{each}.".startswith(f"{path}.") or path.startswith(f"{each}."))
+    }

@@ -89,6 +89,11 @@ def load(tls: Tls) -> Credentials:
     return _checked(tls, *_read(tls))
 
 
+def check_client_ca(path: str) -> None:
+    """Raises TlsError where the file cannot be read, or holds no certificates."""
+    _check_certificates("tls.client_ca", path, _content("tls.client_ca", path))
+
+
 class Renewal:
     """Looks whether the files of `current`, the credentials in use, were replaced, and by what."""
 

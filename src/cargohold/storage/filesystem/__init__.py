@@ -22,19 +22,21 @@ class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers, FileTri
     def prepare(self, *, read_only: bool = False) -> None:
         """Make what every other call takes for granted; to be called once, before the first of them.
 
-        Where nothing will be stored (`read_only`), it need not be possible. Raises Conflict where the tree cannot be
-        served as it is, and Unavailable where the system is in the way.
+        Where nothing will be stored (`read_only`), it need not be possible, but the folder must be there. Raises
+        Conflict where the tree cannot be served as it is, and Unavailable where the system is in the way.
         """
-        self._refuse()
+        self.check()
         with told():
+            if read_only:
+                os.listdir(self.layout.root)
             try:
                 self._make()
             except OSError as error:
                 if not read_only or error.errno not in UNWRITABLE:
                     raise
-                os.listdir(self.layout.root)
 
-    def _refuse(self) -> None:
+    def check(self) -> None:
+        """Raise Conflict where the tree cannot be served as it is. Nothing is made."""
         root = self.layout.root
         try:
             is_utf8 = os.fsencode(root) == root.encode()

@@ -162,7 +162,13 @@ def test_import_to_a_file(tmp_path: Path) -> None:
     [
         ("version: 0.1\nstorage: [", ":2:11: is not YAML: while parsing"),
         ("port: 1\n", ": is no configuration of a Distribution registry"),
-        ("version: 2\n", ": version: must be 0.1, not 2"),
+        ("version: 2\n", ":1:1: version: must be 0.1, not 2"),
+        ("version: 0.1\nstorage: 3\n", ":2:1: storage: must be the name of a storage driver"),
+        ("version: 0.1\nauth:\n- x\n", ":2:1: auth: must be the name of a login"),
+        (
+            "version: 0.1\nauth:\n  htpasswd:\n  token:\n",
+            ":4:3: auth: must have one login, not htpasswd and token",
+        ),
     ],
 )
 def test_import_of_something_else(text: str, message: str, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_answers_are_the_same(name: str, tmp_path: Path) -> None:
     settings = {
         path: SETTINGS[path].kind.write(SETTINGS[path].kind.read(value)) for path, value in entries.items()
     }
+    (tmp_path / "ours").mkdir()
     server = Server(tmp_path / "ours", settings)
     try:
         ours = answers(f"http://{server.host}", "/deep")

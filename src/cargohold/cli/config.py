@@ -136,10 +136,8 @@ def import_(*, file: str, output: str | None, force: bool) -> None:
     try:
         document = read_document(file, "YAML")
         imported = import_distribution(document)
-    except Unreadable as error:
+    except (Unreadable, NoConfiguration) as error:
         raise Refused(printable(f"{Place('file', file, error.mark)}: {error}")) from None
-    except NoConfiguration as error:
-        raise Refused(f"{Place('file', file)}: {error}") from None
     for keys, mark in document.twice:
         click.echo(
             f"{Place('file', file, mark)}: {printable('.'.join(map(str, keys)))}: is given twice; the last counts",

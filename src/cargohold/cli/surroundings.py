@@ -1,7 +1,7 @@
 """What settings ask of the machine: files that can be used, a storage that can be written, ports that are free.
 
-Nothing is left behind, and nothing is asked of the network but whether a port can be had, and what the address of a host
-is that is given as a name.
+Nothing is left behind, and nothing is asked of the network but whether a port can be had, and for the address of a host
+that is given as a name.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from cargohold.config.section import YEAR
 if TYPE_CHECKING:
     from cargohold.config.distribution_work import Imported
     from cargohold.config.document import Document
+    from cargohold.config.places import Mark
 
 VERSION: Final = "0.1"
 _ADDRESS: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*)):([0-9]{1,5})")
@@ -26,7 +27,11 @@ _MOST_ENTRIES: Final = 1000
 
 
 class NoConfiguration(Exception):
-    """The document is none of Distribution's, or of another version; the text says why."""
+    """The document is none that Distribution takes; the text says why, and `mark` where, where that is known."""
+
+    def __init__(self, message: str, mark: Mark | None = None) -> None:
+        super().__init__(message)
+        self.mark = mark
 
 
 def import_distribution(document: Document) -> Imported:
@@ -37,7 +42,12 @@ def import_distribution(document: Document) -> Imported:
             "is no configuration of a Distribution registry: it must begin with version: 0.1"
         )
     if str(tree["version"]) != VERSION:
-        raise NoConfiguration(f"version: must be {VERSION}, not {shown(tree['version'])}")
+        raise NoConfiguration(
+            f"version: must be {VERSION}, not {shown(tree['version'])}", document.mark(("version",))
+        )
+    _check_kind(document, "storage", "storage driver")
+    _check_kind(document, "auth", "login")
+    _check_one_login(document)
     work = Work(document)
     for part in (_log, _storage, _auth, _listening, _http, _tls, _lists, _validation):
         part(work)
@@ -46,6 +56,23 @@ def import_distribution(document: Document) -> Imported:
     for path, text in LEFT_OUT.items():
         work.remark("left out", path, text)
     return work.finish()
+
+
+def _check_kind(document: Document, part: str, kind: str) -> None:
+    """Raises NoConfiguration where it neither is the name of one nor maps that to its parameters."""
+    value = document.tree.get(part) if isinstance(document.tree, dict) else None
+    if value is not None and not isinstance(value, str | dict):
+        message = f"{part}: must be the name of a {kind}, or a mapping with it as its key, not {shown(value)}"
+        raise NoConfiguration(message, document.mark((part,)))
+
+
+def _check_one_login(document: Document) -> None:
+    """Raises NoConfiguration where there are several, of which that program would take none."""
+    auth = document.tree.get("auth") if isinstance(document.tree, dict) else None
+    if isinstance(auth, dict) and len(auth) > 1:
+        names = " and ".join(map(str, auth))
+        message = f"auth: must have one login, not {names}: leave the one that was in use"
+        raise NoConfiguration(message, document.mark(("auth", list(auth)[1])))
 
 
 def _log(work: Work) -> None:
@@ -105,21 +132,26 @@ def _auth(work: Work) -> None:
     auth = work.peek("auth")
     if isinstance(auth, str):
         work.take("auth")
-    schemes = [auth] if isinstance(auth, str) else [*(auth or {})]
-    for scheme in schemes:
+    for scheme in _schemes(auth):
         if scheme == "htpasswd":
             work.set("auth.htpasswd", work.take("auth.htpasswd.path"), "auth.htpasswd.path")
             work.remark("changed", "auth.htpasswd.realm", "clients are told the realm cargohold")
         elif scheme == "token":
             _token(work)
-        elif scheme not in ("silly", "none"):
+        elif scheme != "silly":
             path = "auth" if auth == scheme else f"auth.{scheme}"
             work.remark("left out", path, "is no login of ours")
-    if schemes not in ([], ["none"]) and not (work.has("auth.htpasswd") or work.has("auth.bearer.issuer")):
+    if _schemes(auth) and not (work.has("auth.htpasswd") or work.has("auth.bearer.issuer")):
         work.set("auth.required", value=True, path="auth")
         work.remark(
             "changed", "auth", "no login could be carried over: only access tokens are let in (auth.required)"
         )
+
+
+def _schemes(auth: object) -> list[str]:
+    """The login that is asked for, if any; `none` is none."""
+    names = [auth] if isinstance(auth, str) else [*map(str, auth)] if isinstance(auth, dict) else []
+    return [name for name in names if name.lower() != "none"]
 
 
 def _token(work: Work) -> None:
@@ -189,7 +221,7 @@ def _listening(work: Work) -> None:
         work.remark("changed", "http.addr", "every IPv4 address is listened on; for IPv6 write host: '::'")
     work.set("host", host or "0.0.0.0", "http.addr")  # noqa: S104 - as it was
     work.set("port", int(match[3]), "http.addr")
-    if work.peek("auth") in (None, {}, "none") and (host or "") not in ("localhost", "127.0.0.1", "::1"):
+    if not _schemes(work.peek("auth")) and (host or "") not in ("localhost", "127.0.0.1", "::1"):
         work.set("auth.open_to_everyone", value=True, path="http.addr")
         text = (
             "no login is configured: everyone who reaches the registry may pull, push and delete, as before"

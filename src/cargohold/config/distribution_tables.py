@@ -6,6 +6,7 @@ from typing import Final
 
 NEEDLESS: Final = {
     "version": "",
+    "auth.none": "",
     "compatibility": "manifests of schema 1 are served as they are, and never taken",
     "http.h2c": "",
     "http.http2": "",

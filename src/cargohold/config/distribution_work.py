@@ -117,8 +117,9 @@ class Work:
 
     def finish(self) -> Imported:
         """What was done; what has not been dealt with is left out."""
-        for path in self._unseen(self._document.tree, ()):
-            self.remark("left out", path, "is not known as a parameter of version 0.1")
+        for path, is_known in self._unseen(self._document.tree, ()):
+            what = "must be a mapping" if is_known else "is not known as a parameter of version 0.1"
+            self.remark("left out", path, what)
         values = {path: self._values[path] for path in SETTINGS if path in self._values}
         try:
             load(values, {})
@@ -133,11 +134,14 @@ class Work:
         remarks = sorted(self._remarks, key=lambda remark: remark.mark)
         return Imported([Entry(path, value) for path, value in changed.items()], remarks)
 
-    def _unseen(self, tree: object, keys: Keys) -> Iterator[str]:
+    def _unseen(self, tree: object, keys: Keys) -> Iterator[tuple[str, bool]]:
+        """What has not been dealt with, and whether what is below it would have been."""
         if keys in self._seen:
             return
         if isinstance(tree, dict) and (tree or not keys):
             for key, below in tree.items():
                 yield from self._unseen(below, (*keys, key))
-        elif not any(seen[: len(keys)] == keys for seen in self._seen):
-            yield ".".join(map(str, keys))
+        else:
+            is_known = any(seen[: len(keys)] == keys for seen in self._seen)
+            if not is_known or tree not in (None, {}):
+                yield ".".join(map(str, keys)), is_known

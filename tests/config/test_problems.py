@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -220,6 +221,40 @@ def test_every_entry(name: str, places: list[str], tmp_path: Path) -> None:
         f"{name}:{places[0]}: auth.rules: entry 2: Object missing required field `actions`; write"
     )
     assert nobody.startswith(f"{name}:{places[1]}: auth.rules: entry 3: it names nobody: write users")
+
+
+EVERY_MISTAKE = [
+    "3:5: auth.rules: entry 1: Object contains unknown field `user` - at `$.user`",
+    "4:5: auth.rules: entry 1: Object contains unknown field `group` - at `$.group`",
+    "5:21: auth.rules: entry 1: Invalid enum value 'fly' - at `$.actions[1]`",
+    "6:5: auth.rules: entry 1: Expected `str`, got `int` - at `$.repository`",
+    "7:6: auth.rules: entry 2: 'A' is no pattern of repositories: write segments such as team/*/app or team/**",
+    "7:29: auth.rules: entry 2: 'a:b' is no name: a name holds no colon",
+    "7:41: auth.rules: entry 2: '' is no name: the name is empty",
+    "8:35: auth.rules: entry 3: the catalog is of no repository: leave out the repository where an action is catalog",
+    "9:5: auth.rules: entry 4: Expected `object`, got `str`",
+    "11:81: auth.oidc: entry 1: Object missing required field `repository` - at `$.rules[0]`",
+    "11:81: auth.oidc: entry 1: Object missing required field `actions` - at `$.rules[0]`",
+    "12:5: auth.oidc: entry 2: the issuer is empty: write what the id tokens name as iss",
+    "13:5: auth.oidc: entry 2: the audience is empty: write what the id tokens name as aud",
+    "14:13: auth.oidc: entry 2: a rule names no claims: it would let in everybody whom the issuer knows",
+    "14:26: auth.oidc: entry 2: 'A' is no pattern of repositories: write segments such as team/*/app or team/**",
+    f"15:6: auth.oidc: entry 3: issuer must be {SETTINGS['auth.bearer.realm'].kind.form}, not 'ftp://x'",
+]
+
+
+def test_every_mistake_of_an_entry(tmp_path: Path) -> None:
+    """One entry's mistakes are told of all at once, each where it stands."""
+    text = (
+        "auth:\n  rules:\n  - user: [ann]\n    group: [a]\n    actions: [pull, fly]\n    repository: 3\n"
+        "  - {repository: A, users: ['a:b', ann, ''], actions: [pull]}\n"
+        "  - {repository: a, users: [ann], actions: [catalog]}\n  - text\n"
+        "  oidc:\n  - {issuer: ftp://a.example, audience: '', jwks_url: http://b.example, rules: [{claims: {}}]}\n"
+        "  - issuer: ''\n    audience: ''\n    rules: [{claims: {}, repository: A, actions: []}]\n"
+        "  - {issuer: ftp://x, audience: a, rules: []}\n"
+    )
+    found = [re.sub(r"; write an? .*", "", each) for each in problems_of_file(tmp_path, "a.yaml", text)]
+    assert found == [f"a.yaml:{each}" for each in EVERY_MISTAKE]
 
 
 @pytest.mark.parametrize(

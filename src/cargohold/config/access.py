@@ -2,8 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from collections.abc import Iterator
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +19,7 @@ from cargohold.config.kinds import (
     whole,
     write_json,
 )
+from cargohold.config.records import records, tried
 from cargohold.types.names import check_user_name
 
 Action = Literal["pull", "push", "delete", "catalog"]
@@ -68,37 +69,6 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jwks_url: str | None = None
 
 
-def _records(
-    record: type[Any], noun: str, example: str, check: Callable[[Any], None], schema: dict[str, object]
-) -> Kind:
-    """A list of mappings, each of which becomes a `record`; every one that cannot is told of."""
-
-    def read_one(value: object) -> object:
-        try:
-            found = msgspec.convert(value, record)
-        except msgspec.ValidationError as error:
-            raise Misfit(f"{error}; write {noun} such as {example}") from None
-        check(found)
-        return found
-
-    def read(value: object) -> tuple[Any, ...]:
-        given = decoded(value)
-        if not isinstance(given, list | tuple):
-            raise Misfit
-        found, misfits = [], []
-        for number, each in enumerate(given):
-            try:
-                found.append(read_one(each))
-            except Misfit as misfit:
-                misfits.append(Misfit(f"entry {number + 1}: {misfit}", within=(number,)))
-        if misfits:
-            raise ExceptionGroup(f"of {len(given)} entries", misfits)
-        return tuple(found)
-
-    form = f"a list of entries such as {example}"
-    return Kind(form, read, write_json, {"type": "array", "items": schema})
-
-
 def check_pattern(pattern: str) -> None:
     """Raises Misfit where it is no pattern of repositories (see `auth.patterns`)."""
     if not pattern or not all(
@@ -109,25 +79,34 @@ def check_pattern(pattern: str) -> None:
         )
 
 
-def _check_rule(rule: Rule) -> None:
-    check_pattern(rule.repository)
+def _faults_of_rule(rule: Rule) -> Iterator[Misfit]:
+    yield from tried(check_pattern, rule.repository, "repository")
     if not rule.users and not rule.groups:
-        raise Misfit('it names nobody: write users, such as ["*"] or ["anonymous"], or groups')
-    _check_names(rule.users)
-    _check_names(rule.groups)
+        yield Misfit('it names nobody: write users, such as ["*"] or ["anonymous"], or groups')
+    for field, names in (("users", rule.users), ("groups", rule.groups)):
+        for number, name in enumerate(names):
+            yield from tried(_check_name, name, field, number)
     if "catalog" in rule.actions and rule.repository != "**":
-        raise Misfit("the catalog is of no repository: leave out the repository where an action is catalog")
+        text = "the catalog is of no repository: leave out the repository where an action is catalog"
+        yield Misfit(text, within=("actions",))
 
 
-def _check_issuer(issuer: TrustedIssuer) -> None:
-    for address in filter(None, (issuer.issuer, issuer.jwks_url)):
-        _read_key_url(address)
+def _faults_of_issuer(issuer: TrustedIssuer) -> Iterator[Misfit]:
+    for field, address in (("issuer", issuer.issuer), ("jwks_url", issuer.jwks_url)):
+        try:
+            _read_key_url(address)
+        except Misfit as misfit:
+            yield Misfit(f"{field} {KEY_URL.complaint(address, misfit)}", within=(field,))
+    if not issuer.issuer:
+        yield Misfit("the issuer is empty: write what the id tokens name as iss", within=("issuer",))
     if not issuer.audience:
-        raise Misfit("the audience is empty: write what the id tokens name as aud")
-    for rule in issuer.rules:
+        yield Misfit("the audience is empty: write what the id tokens name as aud", within=("audience",))
+    for number, rule in enumerate(issuer.rules):
         if not rule.claims:
-            raise Misfit("a rule names no claims: it would let in everybody whom the issuer knows")
-        check_pattern(re.sub(r"\{[A-Za-z0-9_.-]+\}", "x", rule.repository))
+            text = "a rule names no claims: it would let in everybody whom the issuer knows"
+            yield Misfit(text, within=("rules", number))
+        pattern = re.sub(r"\{[A-Za-z0-9_.-]+\}", "x", rule.repository)
+        yield from tried(check_pattern, pattern, "rules", number, "repository")
 
 
 def check_url(text: str) -> None:
@@ -185,10 +164,14 @@ def _strings(value: object) -> tuple[str, ...]:
 
 def _check_names(names: tuple[str, ...]) -> None:
     for name in names:
-        try:
-            check_user_name(name)
-        except ValueError as error:
-            raise Misfit(f"{shown(name)} is no name: {error}") from None
+        _check_name(name)
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_user_name(name)
+    except ValueError as error:
+        raise Misfit(f"{shown(name)} is no name: {error}") from None
 
 
 def _read_names(value: object) -> tuple[str, ...]:
@@ -353,19 +336,19 @@ RATE = Kind(
     _or_nothing,
     TEXT_OR_NOTHING,
 )
-RULES = _records(
+RULES = records(
     Rule,
     "a rule",
     '{"repository": "team/**", "users": ["ann"], "groups": [], "actions": ["pull", "push"]}',
-    _check_rule,
+    _faults_of_rule,
     _mapping(["actions"], actions=_SOME_ACTIONS, repository=TEXT, users=TEXTS, groups=TEXTS),
 )
-TRUST = _records(
+TRUST = records(
     TrustedIssuer,
     "an issuer",
     '{"issuer": "https://ci.example.com", "audience": "registry.example.com", "rules":'
     ' [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["pull", "push"]}]}',
-    _check_issuer,
+    _faults_of_issuer,
     _mapping(
         ["issuer", "audience", "rules"],
         issuer=TEXT,

@@ -17,6 +17,7 @@ import pytest
 
 from cargohold.http.closing import SocketFile
 from cargohold.http.listen import listen_tcp, listen_unix
+from cargohold.http.worker import ECHO_SECONDS
 from tests.http.securing import secured
 from tests.http.serving import ECHO, PROJECT, serving, until
 from tests.http.test_server_stop import ONE_AND_TWO, accepts, is_gone
@@ -84,6 +85,34 @@ def test_a_stop_begins_with_a_warning(tmp_path: Path, workers: int) -> None:
 
 
 @ONE_AND_TWO
+def test_a_signal_that_is_handed_on_is_one(tmp_path: Path, workers: int) -> None:
+    """What comes twice in a moment, from a terminal and from a launcher that hands it on, is one stop."""
+    with serving(tmp_path, workers=workers) as server:
+        slow = server.connect()
+        slow.request("GET", "/sleep?seconds=1")
+        server.until_outcome("sleeping")
+        server.process.terminate()
+        time.sleep(ECHO_SECONDS / 10)
+        server.process.terminate()
+        assert slow.response().status == 204
+        assert server.process.wait(30) == 0
+
+
+@ONE_AND_TWO
+def test_a_sighup_without_a_certificate(tmp_path: Path, workers: int) -> None:
+    """There is nothing to renew: the server goes on, and so does its stop."""
+    with serving(tmp_path, workers=workers, drain=1.0) as server:
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(SETTLED)
+        assert answers(server)
+        server.process.terminate()
+        until(lambda: server.outcomes().count("left") == workers)
+        server.process.send_signal(signal.SIGHUP)
+        assert answers(server)
+        assert server.process.wait(30) == 0
+
+
+@ONE_AND_TWO
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_signal_ends_the_warning(tmp_path: Path, workers: int, number: signal.Signals) -> None:
     """Whoever does not want to wait for the drain sends another signal; the exit code is not 0."""
@@ -91,6 +120,7 @@ def test_the_second_signal_ends_the_warning(tmp_path: Path, workers: int, number
         processes = server.processes()
         server.process.send_signal(number)
         until(lambda: server.outcomes().count("left") == workers)
+        time.sleep(2 * ECHO_SECONDS)
         server.process.send_signal(number)
         assert server.process.wait(30) == 1
         until(lambda: all(is_gone(pid) for pid in processes))
@@ -205,6 +235,16 @@ def test_another_file_at_the_path_is_left_alone(tmp_path: Path) -> None:
         assert path.read_text() == "of somebody else"
         path.unlink()
         file.remove()
+
+
+def test_a_secured_connection_that_was_just_made_is_heard(tmp_path: Path) -> None:
+    """The bytes of a handshake are no request: a client that pauses after it gets its answer all the same."""
+    with secured(tmp_path) as secure, secure.connect() as wire:
+        time.sleep(0.5)
+        secure.server.process.terminate()
+        time.sleep(0.5)
+        assert wire.ask("GET", "/sleep?seconds=0").status == 204
+        assert secure.server.process.wait(30) == 0
 
 
 def test_no_handshake_begins(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ _LOOK_SECONDS: Final = 0.02
 _PAUSE_MILLISECONDS: Final = 100
 _FIRST_BYTE_MILLISECONDS: Final = 2_000
 _HEAD_BYTES: Final = 64 * 1024
+# What a client's half of a handshake of TLS may come to: more with a certificate of its own, or keys of newer kinds.
+_HANDSHAKE_BYTES: Final = 4 * 1024
 
 # Linux's IP_MINTTL and IPV6_MINHOPCOUNT: what has fewer hops left to go is dropped. Nearly all systems send with 64 or
 # 128, so nothing reaches a socket that asks for the most there can be. Unlike a filter it needs no privilege.
@@ -75,18 +77,20 @@ def refuse(listener: socket.socket) -> None:
             listener.setsockopt(level, option, _MOST_HOPS)
 
 
-async def last_connections(listener: socket.socket, longest: float = LONGEST_SECONDS) -> None:
+async def last_connections(
+    listener: socket.socket, longest: float = LONGEST_SECONDS, *, secured: bool = False
+) -> None:
     """Wait until the queue is empty and whoever is new in this process has been heard; `longest` seconds at most.
 
     A server that stops closes connections on which nothing has come yet, and cuts off handshakes of TLS: their
-    clients could not know whether to ask again.
+    clients could not know whether to ask again. On those that are `secured` by TLS the first bytes are its own.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + longest
     until = loop.time() + FIRST_SECONDS
     while True:
         is_waiting = _has_queue(listener)  # first: who is let in meanwhile is met below
-        until = max(until, loop.time() + _longest_patience())
+        until = max(until, loop.time() + _longest_patience(_HANDSHAKE_BYTES if secured else 0))
         now = loop.time()
         if now >= end or (now >= until and not is_waiting):
             return
@@ -99,14 +103,17 @@ def _has_queue(listener: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _longest_patience() -> float:
+def _longest_patience(greeting: int) -> float:
     if sys.platform != "linux":
         return 0.0
-    return max(_patience(int(name)) for name in os.listdir("/proc/self/fd"))
+    return max(_patience(int(name), greeting) for name in os.listdir("/proc/self/fd"))
 
 
-def _patience(descriptor: int) -> float:
-    """Seconds to wait for what may be about to come on it, if it is a TCP connection; it is deaf no more."""
+def _patience(descriptor: int, greeting: int) -> float:
+    """Seconds to wait for what may be about to come on it, if it is a TCP connection; it is deaf no more.
+
+    No request is among the first `greeting` bytes, as far as one can tell.
+    """
     try:
         connection = socket.socket(fileno=descriptor)
     except OSError:  # no socket, or closed meanwhile
@@ -121,7 +128,7 @@ def _patience(descriptor: int) -> float:
         return 0.0
     finally:
         connection.detach()
-    return _LOOK_SECONDS if _is_new(information) else 0.0
+    return _LOOK_SECONDS if _is_new(information, greeting) else 0.0
 
 
 def _was_deaf(connection: socket.socket) -> bool:
@@ -136,10 +143,10 @@ def _was_deaf(connection: socket.socket) -> bool:
     return bool(inherited)
 
 
-def _is_new(information: bytes) -> bool:
+def _is_new(information: bytes, greeting: int) -> bool:
     """Whether a first request may be about to come on the connection that this is the struct tcp_info of."""
     if len(information) < _TCP_INFO.size:  # of an old kernel
         return False
     state, silent, received = _TCP_INFO.unpack(information)
-    limit = _PAUSE_MILLISECONDS if received else _FIRST_BYTE_MILLISECONDS
+    limit = _PAUSE_MILLISECONDS if received > greeting else _FIRST_BYTE_MILLISECONDS
     return bool(state == _ESTABLISHED and received < _HEAD_BYTES and silent < limit)

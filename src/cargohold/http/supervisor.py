@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.http.notify import feed_watchdog, notify_stop, watchdog_pause
 from cargohold.http.tls import USABLE_KEYS, Renewal
-from cargohold.http.worker import END, RETIRE, Pulse, Work, work
+from cargohold.http.worker import ECHO_SECONDS, END, RETIRE, Pulse, Work, say_nothing_is_renewed, work
 
 if TYPE_CHECKING:
     import socket
@@ -81,7 +81,7 @@ class Supervisor:
         self._beats_at = time.monotonic() + BEAT_SECONDS
         self._watchdog = watchdog_pause()
         self._feed_at = math.inf if self._watchdog is None else 0.0
-        self._told_to_stop = False
+        self._told_to_stop_at: float | None = None
         self._end_at = math.inf
         self._kill_at: float | None = None
         self._code = 0
@@ -110,8 +110,8 @@ class Supervisor:
         return self._code
 
     def _signals(self) -> set[signal.Signals]:
-        renewing = {signal.SIGHUP} if self._renewal else set()
-        return {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD} | renewing
+        hanging_up = set() if self._task.ends_with_terminal else {signal.SIGHUP}
+        return {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD} | hanging_up
 
     def _children(self) -> list[int]:
         return [*(seat.pid for seat in self._seats if seat.pid), *self._heirs, *self._retired]
@@ -206,14 +206,16 @@ class Supervisor:
             if number == signal.SIGCHLD:
                 self._reap()
             elif number == signal.SIGHUP:
+                if self._renewal is None:
+                    say_nothing_is_renewed()
                 self._renew(at_once=True)
-            elif self._told_to_stop:
-                self._code = 1
-                self._kill_at = time.monotonic()
-            else:
-                self._told_to_stop = True
+            elif self._told_to_stop_at is None:
+                self._told_to_stop_at = time.monotonic()
                 if self._kill_at is None:
                     self._stop(0)
+            elif time.monotonic() - self._told_to_stop_at > ECHO_SECONDS:
+                self._code = 1
+                self._kill_at = time.monotonic()
 
     def _stop(self, code: int) -> None:
         """Let the workers say that the server goes, and serve on for as long as is set."""

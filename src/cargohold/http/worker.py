@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -48,6 +49,8 @@ END = signal.SIGUSR2
 # What granian gives a handshake (10) and then the head of a request (10): a connection has been used by then.
 RETIREMENT_SECONDS = 25.0
 KILL_AFTER_SECONDS = 5.0
+# A signal that comes again so soon is the same: launchers hand it on, and the terminal has sent it to all.
+ECHO_SECONDS = 0.25
 _LAST_REQUESTS_SECONDS = 2.0
 _OVERTIME_SECONDS = 5
 # How long a supervised worker that was told to stop waits for word that all are to: it may have been told alone.
@@ -78,6 +81,11 @@ class Work:
     socket_file: SocketFile | None = None
 
     @property
+    def ends_with_terminal(self) -> bool:
+        """Whether a SIGHUP says that the terminal is gone, from which the server was started."""
+        return self.credentials is None and sys.stdin is not None and sys.stdin.isatty()
+
+    @property
     def longest_stop(self) -> float:
         """Seconds after which nothing is left of a server that was told to stop."""
         return self.drain + self.stop_timeout + KILL_AFTER_SECONDS
@@ -102,6 +110,11 @@ class Pulse(NamedTuple):
 
     seconds: float
     beat: Callable[[], None]
+
+
+def say_nothing_is_renewed() -> None:
+    """Answer a SIGHUP where there is no TLS."""
+    _log.info("a SIGHUP renews the certificate, and there is none: nothing is done")
 
 
 class _Granian(Server):
@@ -192,7 +205,7 @@ async def _work(  # noqa: PLR0913 - as `work`
 ) -> int:
     loop = asyncio.get_running_loop()
     told = _Told()
-    told.listen(loop, lifeline)
+    told.listen(loop, lifeline, hangs_up=task.ends_with_terminal)
     application = task.application_factory(place)
     others: set[asyncio.Task[Any]] = set()  # than those of requests
 
@@ -251,7 +264,8 @@ async def _take_the_last(task: Work, server: _Granian, *, alone: bool) -> None:
     with server.listener() as listener:
         if alone:
             task.refuse(listener)
-        await last_connections(listener, min(LONGEST_SECONDS, task.stop_timeout))
+        secured = task.credentials is not None
+        await last_connections(listener, min(LONGEST_SECONDS, task.stop_timeout), secured=secured)
     if task.redirect is not None:
         task.redirect.close()
 
@@ -294,10 +308,13 @@ class _Told:
 
     def __init__(self) -> None:
         self.leave, self.end, self.retire = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._left_at = 0.0
 
-    def listen(self, loop: asyncio.AbstractEventLoop, lifeline: int | None) -> None:
+    def listen(self, loop: asyncio.AbstractEventLoop, lifeline: int | None, *, hangs_up: bool) -> None:
         """Heed signals from now on; under a supervisor, only what it says."""
         if lifeline is None:
+            if not hangs_up:
+                loop.add_signal_handler(signal.SIGHUP, say_nothing_is_renewed)
             loop.add_signal_handler(signal.SIGTERM, self._interrupt)
             loop.add_signal_handler(signal.SIGINT, self._interrupt)
             return
@@ -308,9 +325,11 @@ class _Told:
         loop.add_reader(lifeline, self._end)
 
     def _interrupt(self) -> None:
-        if self.leave.is_set():
+        if not self.leave.is_set():
+            self._left_at = time.monotonic()
+            self.leave.set()
+        elif time.monotonic() - self._left_at > ECHO_SECONDS:
             _exit(1)
-        self.leave.set()
 
     def _end(self) -> None:
         self.leave.set()

@@ -99,6 +99,17 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "tls": {"existingSecret": "pair"},
         "config": {"tls": {"client_ca": "/etc/cargohold/ca/ca.crt"}},
     },
+    "names that YAML takes for numbers and more": {
+        "fullnameOverride": "true",
+        "nameOverride": "0x10",
+        "users": {"existingSecret": "null", "key": "yes"},
+        "tls": {"existingSecret": "no"},
+        "persistence": {"existingClaim": "12"},
+        "serviceAccount": {"name": "on"},
+        "priorityClassName": "1.0e+3",
+        "ingress": {"enabled": True, "className": "off", "host": "*.example.com", "tlsSecret": "1"},
+        "config": {"prefix": "/~"},
+    },
     "nothing optional": {
         "config": {"auth": {"open_to_everyone": True}},
         "persistence": {"enabled": False},
@@ -120,10 +131,10 @@ def helm(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def render(values: Mapping[str, object], chart: Path = CHART) -> list[dict[str, Any]]:
-    """The objects of a release `hub` in the namespace `images`, those of its tests included."""
+def render(values: Mapping[str, object], chart: Path = CHART, release: str = "hub") -> list[dict[str, Any]]:
+    """The objects of a release in the namespace `images`, those of its tests included."""
     ended = helm(
-        *("template", "hub", str(chart), "--namespace", "images", "--values", "-"),
+        *("template", release, str(chart), "--namespace", "images", "--values", "-"),
         given=json.dumps(values),
     )
     assert ended.returncode == 0, ended.stderr

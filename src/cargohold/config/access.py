@@ -15,6 +15,7 @@ from cargohold.config.kinds import (
     Kind,
     Misfit,
     decoded,
+    refuse,
     shown,
     whole,
     write_json,
@@ -163,8 +164,7 @@ def _strings(value: object) -> tuple[str, ...]:
 
 
 def _check_names(names: tuple[str, ...]) -> None:
-    for name in names:
-        _check_name(name)
+    refuse(misfit for number, name in enumerate(names) for misfit in tried(_check_name, name, number))
 
 
 def _check_name(name: str) -> None:
@@ -184,16 +184,21 @@ def _read_groups(value: object) -> dict[str, tuple[str, ...]]:
     given = decoded(value)
     if not isinstance(given, dict):
         raise Misfit
-    groups = {}
-    for name, users in given.items():
-        if not isinstance(name, str):
-            raise Misfit(f"{shown(name)} is no name of a group")
-        try:
-            _check_names((name,))
-            groups[name] = _read_names(users)
-        except Misfit as misfit:
-            raise Misfit(f"group {name}: {misfit.args[0] if misfit.args else 'a list of users'}") from None
-    return groups
+    refuse(misfit for name, users in given.items() for misfit in _misfits_of_group(name, users))
+    return {name: tuple(users) for name, users in given.items()}
+
+
+def _misfits_of_group(name: object, users: object) -> Iterator[Misfit]:
+    if not isinstance(name, str):
+        yield Misfit(f"{shown(name)} is no name of a group: write one such as team", within=(name,))
+        return
+    yield from tried(_check_name, name, name)
+    if not isinstance(users, list | tuple) or not all(isinstance(user, str) for user in users):
+        yield Misfit(f"group {name}: must be {USERS.form}, not {shown(users)}", within=(name,))
+        return
+    for number, user in enumerate(users):
+        for misfit in tried(_check_name, user, name, number):
+            yield Misfit(f"group {name}: {misfit}", within=misfit.within)
 
 
 def _read_actions(value: object) -> tuple[str, ...] | None:
@@ -214,17 +219,29 @@ def _read_algorithms(value: object) -> tuple[str, ...]:
 
 def _read_networks(value: object) -> tuple[str, ...]:
     networks = _strings(value)
-    for network in networks:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            raise Misfit(str(error)) from None
+    _check_networks(networks)
     return networks
+
+
+def _check_networks(networks: tuple[str, ...], *other_words: str) -> None:
+    refuse(
+        misfit
+        for number, network in enumerate(networks)
+        if network not in other_words
+        for misfit in tried(_check_network, network, number)
+    )
+
+
+def _check_network(network: str) -> None:
+    try:
+        ipaddress.ip_network(network)
+    except ValueError as error:
+        raise Misfit(f"{error}: write one such as 10.0.0.0/8 or ::1") from None
 
 
 def _read_proxies(value: object) -> tuple[str, ...]:
     proxies = _strings(value)
-    _read_networks([proxy for proxy in proxies if proxy != "unix"])
+    _check_networks(proxies, "unix")
     return proxies
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from cargohold.config.kinds import Misfit, shown
+from cargohold.config.kinds import Misfit, misfits_of, shown
 from cargohold.config.load import SettingsError, load
 from cargohold.config.places import Keys, Mark
 from cargohold.config.settings import SETTINGS
@@ -89,8 +89,9 @@ class Work:
         kind = SETTINGS[setting].kind
         try:
             self._values[setting] = kind.plain(kind.read(value))
-        except Misfit as misfit:
-            self.remark("left out", path, f"{setting} {kind.complaint(value, misfit)}")
+        except (Misfit, ExceptionGroup) as error:
+            for misfit in misfits_of(error):
+                self.remark("left out", path, f"{setting} {kind.complaint(value, misfit)}")
             return False
         return True
 

@@ -7,7 +7,7 @@ import os
 import re
 import reprlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -105,6 +105,23 @@ def shown(value: object) -> str:
 def write_json(value: object) -> str:
     """In JSON, on one line."""
     return msgspec.json.encode(value).decode()
+
+
+def refuse(misfits: Iterable[Misfit]) -> None:
+    """Raise all of them at once, if there are any."""
+    if found := [*misfits]:
+        raise ExceptionGroup("what does not fit", found)
+
+
+def misfits_of(error: Exception) -> Iterator[Misfit]:
+    """Each of those that `Kind.read` has raised; what is none is raised again."""
+    if isinstance(error, ExceptionGroup):
+        for each in error.exceptions:
+            yield from misfits_of(each)
+    elif isinstance(error, Misfit):
+        yield error
+    else:
+        raise error
 
 
 def _text(value: object) -> str:
@@ -308,9 +325,14 @@ def _read_origins(value: object) -> tuple[str, ...]:
     if not isinstance(origins, list | tuple):
         raise Misfit
     lowered = tuple(origin.lower() if isinstance(origin, str) else "" for origin in origins)
-    for origin, low in zip(origins, lowered, strict=True):
-        if not _ORIGIN.fullmatch(low):
-            raise Misfit(f"{shown(origin)} is no origin: write its scheme, host and port, with no path")
+    refuse(
+        Misfit(
+            f"{shown(origin)} is no origin: write its scheme, host and port, with no path, such as https://ui.example.com",
+            within=(number,),
+        )
+        for number, (origin, low) in enumerate(zip(origins, lowered, strict=True))
+        if not _ORIGIN.fullmatch(low)
+    )
     return lowered
 
 
@@ -323,18 +345,24 @@ def _read_headers(value: object) -> dict[str, str]:
     given = decoded(value)
     if not isinstance(given, dict):
         raise Misfit
-    headers: dict[str, str] = {}
+    refuse(_misfits_of_headers(given))
+    return {name.lower(): text for name, text in given.items()}
+
+
+def _misfits_of_headers(given: dict[object, object]) -> Iterator[Misfit]:
+    seen: set[str] = set()
     for name, text in given.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise Misfit(f"{shown(name)} is no name of a header")
+            reason = f"{shown(name)} is no name of a header: write one such as X-Frame-Options"
+            yield Misfit(reason, within=(name,))
+            continue
         if name.lower() in _SENT_BY_SERVER:
-            raise Misfit(f"{name} is the server's own to send")
-        if name.lower() in headers:
-            raise Misfit(f"{name} is there twice, in two letter cases")
+            yield Misfit(f"{name} is the server's own to send: leave it out", within=(name,))
+        if name.lower() in seen:
+            yield Misfit(f"{name} is there twice, in two letter cases: keep one", within=(name,))
         if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
-            raise Misfit(f"the value of {name} must be one line of printable ASCII text")
-        headers[name.lower()] = text
-    return headers
+            yield Misfit(f"the value of {name} must be one line of printable ASCII text", within=(name,))
+        seen.add(name.lower())
 
 
 HEADERS = Kind(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from cargohold.config.checks import check
-from cargohold.config.kinds import Misfit
+from cargohold.config.kinds import Misfit, misfits_of
 from cargohold.config.places import Problem
 from cargohold.config.section import Section
 from cargohold.config.settings import SETTINGS, Settings
@@ -108,11 +108,10 @@ def examine(options: Mapping[str, object], environ: Mapping[str, str]) -> Effect
                 values[given.path] = kind.read(given.value)
                 origins[given.path] = given
                 doubtful.discard(given.path)
-            except* Misfit as misfits:
+            except (Misfit, ExceptionGroup) as error:
                 found += [
                     Problem(given.path, kind.complaint(given.value, misfit), given.place(misfit.within))
-                    for misfit in misfits.exceptions
-                    if isinstance(misfit, Misfit)
+                    for misfit in misfits_of(error)
                 ]
                 doubtful.add(given.path)
         doubtful |= source.doubtful

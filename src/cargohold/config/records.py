@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from cargohold.config.kinds import Kind, Misfit, decoded, write_json
+from cargohold.config.kinds import Kind, Misfit, decoded, refuse, write_json
 from cargohold.config.places import Keys
 
 
@@ -32,13 +32,12 @@ def records(
         given = decoded(value)
         if not isinstance(given, list | tuple):
             raise Misfit
-        misfits = [
+        misfits = (
             Misfit(f"entry {number + 1}: {misfit}", within=(number, *misfit.within))
             for number, each in enumerate(given)
             for misfit in faults_of(each)
-        ]
-        if misfits:
-            raise ExceptionGroup(f"of {len(given)} entries", misfits)
+        )
+        refuse(misfits)
         return tuple(msgspec.convert(each, record) for each in given)
 
     form = f"a list of entries such as {example}"

@@ -54,6 +54,13 @@ def store(tmp_path: Path) -> Iterator[FilesystemStore]:
         yield opened
 
 
+def finish(file: TotalsFile) -> None:
+    """As if all had been counted."""
+    number = file.begin()
+    assert number is not None
+    assert file.finish(number)
+
+
 def truth(store: FilesystemStore) -> tuple[int, int, int]:
     """What a plain look at the tree finds."""
     root = Path(store.layout.registry)
@@ -80,7 +87,7 @@ def test_nothing_is_known_at_first(file: TotalsFile) -> None:
     file.add(3, Sums(content=7))
     assert file.read() is None
     before = time.time()
-    file.finish()
+    finish(file)
     found = file.read()
     assert found is not None
     assert (found.content, found.uploads, found.repositories) == (7, 0, 0)
@@ -93,7 +100,7 @@ def test_every_shard_has_its_own_sums(file: TotalsFile) -> None:
     """Shards are added up, and one is replaced without the others."""
     for shard in range(SHARDS):
         file.add(shard, Sums(content=1, uploads=2, repositories=3))
-    file.finish()
+    finish(file)
     assert file.replace(5, Sums(content=100), file.changes(5))
     found = file.read()
     assert found is not None
@@ -116,7 +123,7 @@ def test_what_changed_meanwhile_is_not_replaced(file: TotalsFile) -> None:
 
 def test_never_less_than_nothing(file: TotalsFile) -> None:
     """What another server stored and we removed is not told as a number below zero."""
-    file.finish()
+    finish(file)
     file.add(0, Sums(content=-5, uploads=-1, repositories=-1))
     found = file.read()
     assert found is not None
@@ -129,6 +136,27 @@ def test_shards_are_those_of_the_tree() -> None:
     assert {content_shard(digest) for digest in digests} == set(range(CONTENT_SHARDS))
     names = [RepositoryName(f"r{number}") for number in range(5000)]
     assert {repository_shard(name) for name in names} == set(range(CONTENT_SHARDS, SHARDS))
+
+
+def test_sums_that_are_too_large(file: TotalsFile) -> None:
+    """More than the file has room for is no truth: it is counted anew."""
+    finish(file)
+    for _ in range(2):
+        file.add(0, Sums(content=2**63 - 1))
+    assert file.is_due(YEAR)
+    file.add(0, Sums(content=2**63))
+    assert file.is_due(YEAR)
+
+
+def test_changes_go_round(file: TotalsFile, path: str) -> None:
+    """After as many changes as there is room for, they are counted from nothing."""
+    with closing(TotalsFile(path)) as first:
+        first.add(0, Sums(content=1))
+    with open(path, "r+b") as other:
+        totals._write_shard(other.fileno(), 0, Sums(content=1), 2**32 - 1)
+    assert file.changes(0) == 2**32 - 1
+    file.add(0, Sums(content=1))
+    assert file.changes(0) == 0
 
 
 def _add(path: str, number: int) -> None:
@@ -153,7 +181,7 @@ def test_many_at_once(path: str, file: TotalsFile) -> None:
     for process in processes:
         process.join(WAIT_SECONDS)
         assert process.exitcode == 0
-    file.finish()
+    finish(file)
     found = file.read()
     assert found is not None
     assert found.content == 3 * 2 * 300
@@ -162,7 +190,7 @@ def test_many_at_once(path: str, file: TotalsFile) -> None:
 def test_it_outlives_its_process(path: str, file: TotalsFile) -> None:
     """Who opens the file later finds what was noted, and that it was counted."""
     file.add(0, Sums(content=5))
-    file.finish()
+    finish(file)
     file.close()
     with closing(TotalsFile(path)) as later:
         found = later.read()
@@ -174,14 +202,14 @@ def test_it_outlives_its_process(path: str, file: TotalsFile) -> None:
 def test_another_run_of_the_machine(path: str, file: TotalsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the machine has started anew, which may have lost what was noted, it is told but to be counted again."""
     file.add(0, Sums(content=5))
-    file.finish()
+    finish(file)
     boot = Path(path).parent / "boot"
     boot.write_text("another\n")
     monkeypatch.setattr(totals, "_BOOT", str(boot))
     with closing(TotalsFile(path)) as later:
         assert later.is_due(YEAR)
         assert later.read() is not None
-        later.finish()
+        finish(later)
         assert not later.is_due(YEAR)
 
 
@@ -192,7 +220,7 @@ def test_a_file_of_something_else(path: str, content: bytes) -> None:
     with closing(TotalsFile(path)) as file:
         assert file.read() is None
         file.add(0, Sums(content=5))
-        file.finish()
+        finish(file)
         found = file.read()
         assert found is not None
         assert found.content == 5
@@ -200,7 +228,7 @@ def test_a_file_of_something_else(path: str, content: bytes) -> None:
 
 def test_a_file_that_is_removed(path: str, file: TotalsFile) -> None:
     """It is made again at once, and what it said is to be counted."""
-    file.finish()
+    finish(file)
     assert file.read() is not None
     os.unlink(path)
     assert file.read() is None
@@ -216,7 +244,8 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.Log
     ):
         for _ in range(3):
             file.add(0, Sums(content=5))
-            file.finish()
+            assert file.begin() is None
+            assert not file.finish(1)
             assert file.read() is None
             assert not file.is_due(0)
             assert not file.replace(0, Sums(), None)
@@ -226,7 +255,7 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path, caplog: pytest.Log
 
 def test_a_lock_that_is_held(path: str, file: TotalsFile, caplog: pytest.LogCaptureFixture) -> None:
     """Who holds the lock and sleeps keeps nobody: nothing is noted until it is let go."""
-    file.finish()
+    finish(file)
     with open(path, "rb") as other, caplog.at_level(logging.WARNING):
         fcntl.flock(other, fcntl.LOCK_EX)
         file.add(0, Sums(content=5))

@@ -68,7 +68,7 @@ class StripedLocks:
     def _descriptor(self, stripe: int) -> int:
         """The stripe's file as it is now: one that was removed and made again is locked by others than the old one."""
         path, descriptor = f"{self._folder}/{stripe:02x}", self._descriptors.get(stripe)
-        if descriptor is not None and not _is_at(path, descriptor):
+        if descriptor is not None and not is_at(path, descriptor):
             os.close(self._descriptors.pop(stripe))
             descriptor = None
         if descriptor is None:
@@ -91,7 +91,8 @@ def open_lock(path: str) -> int:
         return os.open(path, flags, 0o666)
 
 
-def _is_at(path: str, descriptor: int) -> bool:
+def is_at(path: str, descriptor: int) -> bool:
+    """Whether an open file is still the one at the path."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:

@@ -2,19 +2,26 @@
 
 What is stored is spread over shards by digest and by repository. Each has its own sums, and counts their changes: so a
 walk that counts one shard anew knows whether what it found is still the truth, and the rest goes on meanwhile.
+
+The file lies where others can do with it what they like. So each part of it has a checksum, and where anything is not
+as it was written the file is made anew, with nothing in it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
+import stat
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cargohold.storage.durable import write_all
-from cargohold.storage.locks import STRIPES, Busy, locked, stripe_of
+from cargohold.storage.locks import STRIPES, Busy, is_at, locked, stripe_of
 from cargohold.storage.protocols import Totals
 
 if TYPE_CHECKING:
@@ -30,12 +37,17 @@ SHARDS: Final = CONTENT_SHARDS + STRIPES
 
 _WAIT_SECONDS: Final = 0.05
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-_MAGIC: Final = b"totals\x00\x01"
-_HEADER: Final = struct.Struct("=8s36sd?")
+_MAGIC: Final = b"totals\x00\x02"
+_CHECKSUM_BYTES: Final = 4
+_HEADER: Final = struct.Struct("=8s36sd?I")
 _HEADER_BYTES: Final = 64
-_SHARD: Final = struct.Struct("=qqqQ")
-_SIZE: Final = _HEADER_BYTES + SHARDS * _SHARD.size
+_SHARD: Final = struct.Struct("=qqqI")
+# No part lies on two pages of memory: who is killed while it writes could leave half of such a one.
+_SHARD_BYTES: Final = _SHARD.size + _CHECKSUM_BYTES
+_SIZE: Final = _HEADER_BYTES + SHARDS * _SHARD_BYTES
+_BITS: Final = 32
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
+_BOOT_BYTES: Final = 36
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +61,20 @@ class Sums(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """`boot` tells one run of the machine from another; what was noted in an earlier one `is_doubtful`."""
+    """`boot` tells one run of the machine from another; what was noted in an earlier one `is_doubtful`.
+
+    `number` is that of the count which began last; 0 where none has, since the file was made.
+    """
 
     magic: bytes
     boot: bytes
     counted: float
     is_doubtful: bool
+    number: int
+
+
+class _DamagedError(Exception):
+    """What is there is not what was written."""
 
 
 def content_shard(digest: Digest) -> int:
@@ -68,11 +88,13 @@ def repository_shard(name: RepositoryName) -> int:
 
 
 class TotalsFile:
-    """The file at `path`, which is made where it is missing and may be removed at any time: then nothing is known.
+    """The file at `path`, which is made where it is missing.
 
-    To be used after the fork, and then by any thread. Nothing here raises or waits for long; what cannot be noted is
-    told in the log, and put right by the next count. Not durable: after the machine has started anew it is to be
-    counted again.
+    It may be removed, overwritten or shortened at any time, and something else be put in its place: then it is made
+    anew, nothing is known, and it is due to be counted. A folder makes way only if it is empty, a file that may not be
+    read only if it is our user's or root's. To be used after the fork, and then by any thread. Nothing here raises or
+    waits for long; what cannot be noted is told in the log, and put right by the next count. Not durable: after the
+    machine has started anew it is to be counted again.
     """
 
     def __init__(self, path: str) -> None:
@@ -93,21 +115,17 @@ class TotalsFile:
         def add(file: int) -> None:
             found, changes = _read_shard(file, shard)
             added = Sums(*(was + more for was, more in zip(found, sums, strict=True)))
-            _write_shard(file, shard, added, changes + 1)
+            _write_shard(file, shard, added, (changes + 1) % (1 << _BITS))
 
         self._locked(add)
 
     def read(self) -> Totals | None:
         """The sums of all shards; None where they were never counted."""
-        content = self._locked(lambda file: os.pread(file, _SIZE, 0))
-        if content is None:
+        found = self._locked(_read_all)
+        if found is None or not found[0].counted:
             return None
-        header = _Header(*_HEADER.unpack_from(content))
-        if not header.counted:
-            return None
-        bytes_, uploads, repositories, _ = map(
-            sum, zip(*_SHARD.iter_unpack(content[_HEADER_BYTES:]), strict=True)
-        )
+        header, shards = found
+        bytes_, uploads, repositories = map(sum, zip(*shards, strict=True))
         # Below nothing where something was removed that another server had stored since the last count.
         return Totals(max(bytes_, 0), max(uploads, 0), max(repositories, 0), header.counted)
 
@@ -137,10 +155,26 @@ class TotalsFile:
 
         return self._locked(replace) or False
 
-    def finish(self) -> None:
-        """All shards have been counted."""
-        header = _Header(_MAGIC, _boot(), time.time(), is_doubtful=False)
-        self._locked(lambda file: _write(file, _HEADER.pack(*header), 0))
+    def begin(self) -> int | None:
+        """All shards are going to be counted, in the count whose number this is; None where that cannot be done."""
+
+        def begin(file: int) -> int:
+            number = secrets.randbelow((1 << _BITS) - 1) + 1
+            _write_header(file, _read_header(file)._replace(number=number))
+            return number
+
+        return self._locked(begin)
+
+    def finish(self, number: int) -> bool:
+        """All shards have been counted since `begin`; False where the file has been made anew meanwhile."""
+
+        def finish(file: int) -> bool:
+            if _read_header(file).number != number:
+                return False
+            _write_header(file, _Header(_MAGIC, _boot(), time.time(), is_doubtful=False, number=number))
+            return True
+
+        return self._locked(finish) or False
 
     def _locked(self, function: Callable[[int], T]) -> T | None:
         """What the function gives, while this thread of this process has the file alone; None where that fails."""
@@ -148,8 +182,8 @@ class TotalsFile:
             try:
                 file = self._opened()
                 with locked(file, time.monotonic() + _WAIT_SECONDS):
-                    found = function(file)
-            except (OSError, Busy) as error:
+                    found = self._on_whole(file, function)
+            except (OSError, Busy, _DamagedError) as error:
                 self.close()
                 if not self._is_told:
                     _log.warning("%s cannot be used: what is stored is not counted (%s)", self._path, error)
@@ -159,42 +193,113 @@ class TotalsFile:
             return found
 
     def _opened(self) -> int:
-        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
+        if self._descriptor is not None and not is_at(self._path, self._descriptor):
             self.close()
         if self._descriptor is None:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            _make_way(self._path)
             # For its user alone: whoever may open it may hold its lock.
             self._descriptor = os.open(self._path, _OPEN, 0o600)
             with locked(self._descriptor, time.monotonic() + _WAIT_SECONDS):
-                _prepare(self._descriptor)
+                self._on_whole(self._descriptor, _doubt)
         return self._descriptor
 
+    def _on_whole(self, file: int, function: Callable[[int], T]) -> T:
+        """What the function gives of the file, which is made anew where it is damaged."""
+        size = os.fstat(file).st_size
+        if size == _SIZE:
+            with suppress(_DamagedError):
+                return function(file)
+        if size:
+            _log.warning("%s was damaged: what is stored is counted anew", self._path)
+        _make_anew(file)
+        return function(file)
 
-def _prepare(file: int) -> None:
-    boot = _boot()
-    header = _read_header(file) if os.fstat(file).st_size == _SIZE else None
-    if header is None or header.magic != _MAGIC:
-        os.ftruncate(file, 0)
-        _write(file, bytes(_SIZE), 0)
-        header = _Header(_MAGIC, boot, 0.0, is_doubtful=False)
-    elif header.boot == boot:
-        return
-    else:
-        header = header._replace(boot=boot, is_doubtful=True)
-    _write(file, _HEADER.pack(*header), 0)
+
+def _make_way(path: str) -> None:
+    """Remove what cannot be opened as our file. Raises OSError."""
+    with suppress(FileNotFoundError):
+        found = os.lstat(path)
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(path)
+        elif not stat.S_ISREG(found.st_mode) or _is_locked_up(path, found.st_uid):
+            os.unlink(path)
+
+
+def _is_locked_up(path: str, owner: int) -> bool:
+    """Whether it may not be opened, and nobody else needs it.
+
+    Root can use what another user makes in its place; two others would go on removing each other's.
+    """
+    return owner in {0, os.geteuid()} and not os.access(path, os.R_OK | os.W_OK, effective_ids=True)
+
+
+def _make_anew(file: int) -> None:
+    os.ftruncate(file, 0)
+    header = _packed(_HEADER, *_Header(_MAGIC, _boot(), 0.0, is_doubtful=False, number=0))
+    _write(file, header.ljust(_HEADER_BYTES, b"\0") + SHARDS * _packed(_SHARD, *Sums(), 0), 0)
+
+
+def _doubt(file: int) -> None:
+    """Doubt what was noted in another run of the machine."""
+    header, boot = _read_header(file), _boot()
+    if header.boot != boot:
+        _write_header(file, header._replace(boot=boot, is_doubtful=True))
+
+
+def _read_all(file: int) -> tuple[_Header, list[Sums]]:
+    content = os.pread(file, _SIZE, 0)
+    shards = [_shard(content[_place(shard) :][:_SHARD_BYTES])[0] for shard in range(SHARDS)]
+    return _header(content[:_HEADER_BYTES]), shards
 
 
 def _read_header(file: int) -> _Header:
-    return _Header(*_HEADER.unpack(os.pread(file, _HEADER.size, 0)))
+    return _header(os.pread(file, _HEADER_BYTES, 0))
+
+
+def _header(content: bytes) -> _Header:
+    header = _Header(*_unpacked(_HEADER, content))
+    if header.magic != _MAGIC:
+        raise _DamagedError("it is of another version")
+    return header
+
+
+def _write_header(file: int, header: _Header) -> None:
+    _write(file, _packed(_HEADER, *header), 0)
 
 
 def _read_shard(file: int, shard: int) -> tuple[Sums, int]:
-    cells = _SHARD.unpack(os.pread(file, _SHARD.size, _HEADER_BYTES + shard * _SHARD.size))
-    return Sums(*cells[:3]), cells[3]
+    return _shard(os.pread(file, _SHARD_BYTES, _place(shard)))
+
+
+def _shard(content: bytes) -> tuple[Sums, int]:
+    *sums, changes = _unpacked(_SHARD, content)
+    return Sums(*sums), changes
 
 
 def _write_shard(file: int, shard: int, sums: Sums, changes: int) -> None:
-    _write(file, _SHARD.pack(*sums, changes), _HEADER_BYTES + shard * _SHARD.size)
+    _write(file, _packed(_SHARD, *sums, changes), _place(shard))
+
+
+def _place(shard: int) -> int:
+    return _HEADER_BYTES + shard * _SHARD_BYTES
+
+
+def _packed(form: struct.Struct, *values: object) -> bytes:
+    """With its checksum. Raises _DamagedError where there is no room for numbers so large: nobody stores so much."""
+    try:
+        content = form.pack(*values)
+    except struct.error as error:
+        raise _DamagedError(str(error)) from None
+    return content + zlib.crc32(content).to_bytes(_CHECKSUM_BYTES)
+
+
+def _unpacked(form: struct.Struct, content: bytes) -> tuple[Any, ...]:
+    """Raises _DamagedError where the checksum is another one, or there is too little."""
+    end = form.size + _CHECKSUM_BYTES
+    if zlib.crc32(content[: form.size]).to_bytes(_CHECKSUM_BYTES) != content[form.size : end]:
+        raise _DamagedError("a checksum does not hold")
+    return form.unpack_from(content)
 
 
 def _write(file: int, content: bytes, offset: int) -> None:
@@ -205,6 +310,6 @@ def _write(file: int, content: bytes, offset: int) -> None:
 def _boot() -> bytes:
     try:
         with open(_BOOT, "rb", buffering=0) as file:
-            return file.read().strip()
+            return file.read().strip().ljust(_BOOT_BYTES, b"\0")
     except OSError:
-        return b""
+        return bytes(_BOOT_BYTES)

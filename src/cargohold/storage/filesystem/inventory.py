@@ -61,15 +61,16 @@ class FileInventory(FileManifests):
             os.close(descriptor)
 
     def _count_all(self) -> bool:
-        pace = _Pace(self)
+        pace, number = _Pace(self), self.noted.begin()
+        if number is None:
+            return False
         try:
             for shard in range(CONTENT_SHARDS):
                 self._count(shard, partial(self._content, shard, pace), pace)
             self._count_repositories(pace)
         except _ClosingError:
             return False
-        self.noted.finish()
-        return True
+        return self.noted.finish(number)
 
     def _count_repositories(self, pace: _Pace) -> None:
         """Until a walk finds none that the walks before did not: what belongs to those that come later is noted."""

@@ -67,7 +67,7 @@ NEEDS: list[tuple[Operation, tuple[Access, ...]]] = [
 
 @pytest.mark.parametrize(("operation", "needs"), NEEDS, ids=lambda value: type(value).__name__)
 def test_an_operation_says_what_it_needs(operation: Operation, needs: tuple[Access, ...]) -> None:
-    """Reading needs pull, writing push, removing delete, catalog and metrics their own; the version check but a login."""
+    """Reading needs pull, writing push, removing delete, catalog and metrics their own, the version check a login."""
     assert operation.needs() == needs
 
 

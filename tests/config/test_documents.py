@@ -133,6 +133,28 @@ def test_toml() -> None:
     assert at(TOML, document.marks["spaced", "out", "list", 0]).startswith("[[ spaced")
 
 
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("port = 1\nport = 2", (2, 1)),
+        ("x = 1\n x = 2   \ny = 3", (2, 2)),
+        ("x = 1\ny = 2\nx = [1,\n 2] # y\nz = 3", (3, 1)),
+        ("x = 1\nx = {a = 1}", (2, 1)),
+        ("a.b = 1\na.b.c = 2", (2, 1)),
+        ("a = {b = 1, b = 2}", (1, 13)),
+        ("a = {b = {c = 1}, b.d = 1}", (1, 19)),
+        ("[a]\n[a]", (2, 2)),
+        ("[a]\nx = 1\n  [ a.x ]", (3, 5)),
+        ("a = [1]\n[[a]]\n", (2, 3)),
+    ],
+)
+def test_toml_keys_that_stand_twice(text: str, mark: Mark) -> None:
+    """A key that cannot stand there a second time is told of where it begins, not where its value ends."""
+    with pytest.raises(Unreadable) as caught:
+        read_toml(text)
+    assert caught.value.mark == mark
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_line_ends(newline: str) -> None:
     """Lines are counted by line feeds, whatever stands before them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -53,6 +54,14 @@ class Lines:
         """The line and the column, in characters, both from 1."""
         line = bisect.bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
+
+
+def too_many_digits(text: str) -> Unreadable | None:
+    """Where a number stands that has more digits than Python reads, if one does."""
+    found = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits()},}}", text)
+    return (
+        None if found is None else Unreadable("a number has too many digits", Lines(text).mark(found.start()))
+    )
 
 
 def read_document(name: str, language: str | None = None) -> Document:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from cargohold.config.document import Document, Lines, Unreadable
+from cargohold.config.document import Document, Lines, Unreadable, too_many_digits
 
 if TYPE_CHECKING:
     from cargohold.config.places import Mark
@@ -21,8 +21,8 @@ def read_json(text: str) -> Document:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
         raise Unreadable(error.msg, (error.lineno, error.colno)) from None
-    except ValueError as error:  # a number of very many digits
-        raise Unreadable(str(error)) from None
+    except ValueError as error:
+        raise too_many_digits(text) or Unreadable(str(error)) from None
     document = Document(tree)
     _scan(text, document)
     return document

@@ -6,13 +6,16 @@ import re
 import tomllib
 from typing import TYPE_CHECKING
 
-from cargohold.config.document import Document, Lines, Unreadable
+from cargohold.config.document import Document, Lines, Unreadable, too_many_digits
 
 if TYPE_CHECKING:
     from cargohold.config.places import Keys, Mark
 
 _AT = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)")
 _AT_END = " (at end of document)"
+_OF_A_KEY = re.compile(
+    "Cannot (?:overwrite|declare|mutate)|Duplicate"
+)  # said behind its value, or its header
 
 # Of valid TOML.
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -36,11 +39,21 @@ def read_toml(text: str) -> Document:
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         at = _AT.search(message)
-        mark: Mark | None = (int(at[1]), int(at[2])) if at else lines.mark(len(text))
+        mark = (int(at[1]), int(at[2])) if at else lines.mark(len(text))
+        if _OF_A_KEY.match(message):
+            mark = _Scanner(text, lines).key_before(mark)
         raise Unreadable(_AT.sub("", message).removesuffix(_AT_END), mark) from None
-    except ValueError as error:  # a number of very many digits, a day that no month has
-        raise Unreadable(str(error)) from None
+    except ValueError as error:
+        raise too_many_digits(text) or Unreadable(str(error)) from None
     return Document(tree, _Scanner(text, lines).marks())
+
+
+class _Stopped(Exception):
+    """The scan has come to where it is to end; the key that it was at begins at `mark`."""
+
+    def __init__(self, mark: Mark) -> None:
+        super().__init__()
+        self.mark = mark
 
 
 class _Scanner:
@@ -52,6 +65,16 @@ class _Scanner:
         self._at = 0
         self._marks: dict[Keys, Mark] = {}
         self._last: dict[Keys, int] = {}  # of each list of tables, the number of its last
+        self._stop: Mark | None = None
+
+    def key_before(self, stop: Mark) -> Mark:
+        """Where the key begins whose value, or the header that, ends there; the text is valid up to there."""
+        self._stop = stop
+        try:
+            self.marks()
+        except _Stopped as stopped:
+            return stopped.mark
+        return stop
 
     def marks(self) -> dict[Keys, Mark]:
         """Of a key that is given in several headers, the first counts."""
@@ -70,12 +93,14 @@ class _Scanner:
         is_list = self._text.startswith("[[", begin)
         self._at += 2 if is_list else 1
         self._skip_blank()
+        begin_key = self._at
         keys = self._key(())
         if is_list:
             self._last[keys] = number = self._last.get(keys, -1) + 1
             keys = (*keys, number)
             self._marks[keys] = self._lines.mark(begin)
         self._at = self._text.index("]", self._at) + (2 if is_list else 1)
+        self._stop_at(begin_key)
         return keys
 
     def _key(self, table: Keys) -> Keys:
@@ -95,10 +120,17 @@ class _Scanner:
                 keys = (*keys, self._last[keys])
 
     def _pair(self, table: Keys) -> None:
+        begin = self._at
         keys = self._key(table)
         self._at = self._text.index("=", self._at) + 1
         self._skip_blank()
         self._value(keys)
+        self._stop_at(begin)
+
+    def _stop_at(self, begin: int) -> None:
+        """Raise _Stopped once what began there has come to where it is to end."""
+        if self._stop is not None and self._lines.mark(self._at) >= self._stop:
+            raise _Stopped(self._lines.mark(begin))
 
     def _value(self, keys: Keys) -> None:
         sign = self._text[self._at]

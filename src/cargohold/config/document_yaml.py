@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from cargohold.config.document import Document, Lines, Unreadable
+from cargohold.config.document import Document, Lines, Unreadable, too_many_digits
 from cargohold.config.kinds import shown
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, ValueError) and (too_long := too_many_digits(str(node.value))):
+                raise yaml.constructor.ConstructorError(None, None, str(too_long), node.start_mark) from None
             reason = f": {error}" if isinstance(error, ValueError) else ""
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
             raise yaml.constructor.ConstructorError(
@@ -76,8 +78,9 @@ class _Marking:
     def _look_into(self, node: yaml.MappingNode, keys: Keys) -> None:
         marks = self._document.marks
         own = [pair for pair in node.value if pair[0].tag != _MERGE]
+        types: dict[Keys, type] = {}  # 1 and true are one key to Python, and two to whoever writes them
         for below, mark, value in self._pairs(own, keys):
-            if below in marks:
+            if types.setdefault(below, type(below[-1])) is type(below[-1]) and below in marks:
                 self._document.twice.append((below, mark))
             marks.setdefault(below, mark)
             self.look(value, below)

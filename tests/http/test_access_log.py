@@ -56,6 +56,17 @@ def test_what_a_line_tells() -> None:
     assert (told.request_id, told.query, told.trace_id) == ("id-1", "", "")
 
 
+def test_blanks_in_a_path() -> None:
+    """The message is three words, whatever the path; the path itself is as it was decoded."""
+    told = line(Empty(404, []), target="/v2/x 200")
+    assert (told.message, told.path) == ("GET /v2/x%20200 404", "/v2/x 200")
+
+
+def test_an_agent_beyond_ascii() -> None:
+    """The program of the client is left out where it is not in ASCII, as such headers are everywhere."""
+    assert line(Empty(404, []), headers={"user-agent": "cräne/1"}).user_agent == ""
+
+
 def test_who_did_not_prove_who_they_are_has_no_name() -> None:
     """Of a request without a login, or with one that does not hold, no name is told."""
     headers = {"authorization": "Basic YW5uOnNlY3JldA=="}

@@ -93,6 +93,14 @@ def test_human_of_a_request() -> None:
     )
 
 
+def test_blanks_are_of_the_form_alone() -> None:
+    """What stands in a path or a name is one word of the line: it cannot be read as a status, or as a client."""
+    line = request_line(path="/v2/x 200, 5 bytes in 1 ms", status=404, user="ann GET /")
+    assert shown(Human(colour=False).request(line)) == (
+        f"{NOW} INFO 127.0.0.1 ann%20GET%20/ GET /v2/x%20200,%205%20bytes%20in%201%20ms 404, 2 bytes in 0.25 ms id-1"
+    )
+
+
 def test_colour() -> None:
     """The level alone is in colour, and only where it is asked for."""
     assert Human(colour=True).request(request_line()).startswith(NOW.encode() + b" \x1b[32mINFO\x1b[0m 127")

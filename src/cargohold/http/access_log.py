@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cargohold.http.observing import TRACE_ID, promised_bytes
-from cargohold.observe.lines import REQUESTS, RequestLine, cut, timestamp
+from cargohold.observe.lines import REQUESTS, RequestLine, cut, one_word, timestamp
 from cargohold.types.operations import CheckHealth, CheckReady, ReadMetrics, RepositoryOperation
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _line(request: Request, answer: Answer, seconds: float, severity: int) -> Re
         timestamp(time.time()),
         logging.getLevelName(severity),
         REQUESTS,
-        f"{request.method} {path} {answer.status}",
+        f"{request.method} {one_word(path)} {answer.status}",
         request.id,
         request.client,
         request.method,

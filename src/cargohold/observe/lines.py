@@ -122,9 +122,10 @@ class Human:
 
     def request(self, line: RequestLine) -> bytes:
         """The line of a request."""
-        target = f"{line.path}?{line.query}" if line.query else line.path
+        path = one_word(line.path)
+        target = f"{path}?{line.query}" if line.query else path
         text = (
-            f"{line.client or '-'} {line.user or '-'} {line.method} {target} {line.status},"
+            f"{line.client or '-'} {one_word(line.user) or '-'} {line.method} {target} {line.status},"
             f" {line.bytes} bytes in {line.duration_ms:g} ms"
         )
         if line.received:
@@ -176,6 +177,11 @@ def cut(text: str, length: int) -> str:
         return text
     half = (length - 1) // 2
     return f"{text[:half]}…{text[len(text) - half :]}"
+
+
+def one_word(text: str) -> str:
+    """The text with `%20` for blanks, so that nobody writes into a path what reads as the words behind it."""
+    return text.replace(" ", "%20")
 
 
 def _fitted(text: str, size: int) -> str:

@@ -282,7 +282,7 @@ def _read(folder: str) -> tuple[list[SigningKey], list[str]]:
 
 def _load(path: str) -> SigningKey:
     """The key in a file. Raises Conflict where it is none, or where others may read it."""
-    with suppress(msgspec.DecodeError, JoseError, ValueError):
+    with suppress(msgspec.DecodeError, JoseError, ValueError, IsADirectoryError):
         content, found = read_whole(path, _LARGEST_FILE)
         mode = stat.S_IMODE(found.st_mode)
         if content and mode & _FILE_OPEN_TO_OTHERS:

@@ -66,7 +66,7 @@ def serve(settings: Settings) -> int:
 
     counts = shared_counts(settings)
     return serve_http(
-        lambda place: application(settings, log, counts, place),
+        lambda place, expires: application(settings, log, counts, place, expires),
         host=settings.host,
         port=settings.port,
         socket=settings.socket,
@@ -110,13 +110,15 @@ def tls_of(settings: Settings) -> Tls | None:
     return Tls(tls.certificate, tls.key, tls.minimum, tls.client_ca, tls.client_certificates)
 
 
-def application(settings: Settings, log: Log, counts: Counts, place: int) -> RsgiApplication:
+def application(
+    settings: Settings, log: Log, counts: Counts, place: int, expires: float | None
+) -> RsgiApplication:
     """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared.
 
-    It counts at its `place` among all processes that share the counts.
+    It counts at its `place` among all processes that share the counts, and its certificate `expires` then.
     """
     store, gate = FilesystemStore(settings.storage.path), Gate(settings)
-    meter, tracing = Meter(settings, store, counts, place, tls_of(settings)), Tracing(settings)
+    meter, tracing = Meter(settings, store, counts, place, expires), Tracing(settings)
     start, stop = _background(settings, store, gate, log, meter, tracing)
     readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(

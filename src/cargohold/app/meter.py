@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from cargohold import __version__
 from cargohold.http.counting import ROUTES, counting
-from cargohold.http.tls import TlsError, load
 from cargohold.observe.counts import Counts
 from cargohold.observe.metrics import Metrics
 from cargohold.registry.inventory import Holder, Recount
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.http.middleware import Route
     from cargohold.http.observing import Observer
-    from cargohold.http.tls import Tls
     from cargohold.observe.counts import Area
     from cargohold.observe.logs import Log
     from cargohold.storage.protocols import Store
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 PLACES_EACH: Final = 16
 """How many places there are for each worker: its own, its heirs', and those of workers that still send something."""
 _DROPPED_SECONDS: Final = 2.0
-
-_log = logging.getLogger(__name__)
 
 
 def shared_counts(settings: Settings) -> Counts:
@@ -40,8 +35,8 @@ def shared_counts(settings: Settings) -> Counts:
 class Meter:
     """The counting of one process: made in it, after the fork.
 
-    `counts` are those that it shares with others, where its place is; without them it counts by itself. `tls` is what
-    its connections are secured with.
+    `counts` are those that it shares with others, where its place is; without them it counts by itself. `expires` is
+    when the certificate of its connections does.
     """
 
     def __init__(
@@ -50,7 +45,7 @@ class Meter:
         store: Store,
         counts: Counts | None = None,
         place: int = 0,
-        tls: Tls | None = None,
+        expires: float | None = None,
     ) -> None:
         self.observers: list[Observer] = []
         self.route: Route = no_metrics
@@ -61,7 +56,7 @@ class Meter:
         counts = counts or Counts(ROUTES, 1)
         self._area = counts.area(place)
         self.observers.append(counting(self._area))
-        metrics = Metrics(counts, __version__, None if tls is None else _expires(tls))
+        metrics = Metrics(counts, __version__, expires)
         self.route = MetricsRoutes(metrics, Holder(store)).read
         self._recount = Recount(store, settings.metrics.recount)
 
@@ -80,12 +75,3 @@ class Meter:
     def _count_dropped(self, loop: asyncio.AbstractEventLoop, area: Area, log: Log) -> None:
         area.dropped(log.dropped)
         loop.call_later(_DROPPED_SECONDS, self._count_dropped, loop, area, log)
-
-
-def _expires(tls: Tls) -> float | None:
-    try:
-        return load(tls).expires
-    except TlsError as error:
-        # The server started with good ones, which it still has; these are being replaced.
-        _log.warning("when the certificate expires is missing from the metrics: %s", error)
-        return None

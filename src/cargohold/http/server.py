@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def serve(  # noqa: PLR0913 - each is a switch of the command line
-    application_factory: Callable[[int], RsgiApplication],
+    application_factory: Callable[[int, float | None], RsgiApplication],
     *,
     host: str = "127.0.0.1",
     port: int = 5000,
@@ -48,7 +48,8 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     """Serve until a SIGTERM or SIGINT; gives the exit code of the program.
 
     `application_factory` is called once in each worker's process, with a small number that no other worker has
-    meanwhile: what must not be shared (locks, threads) is made there, and modules are best imported before.
+    meanwhile, and with the time (of the epoch) when the certificate that it serves expires, if it has one: what
+    must not be shared (locks, threads) is made there, and modules are best imported before.
     With one worker the calling process serves by itself; with more, or with `tls`, it watches over them and
     replaces those that die. `socket` is the path of a Unix
     socket, instead of host and port; port 0 lets the kernel choose. `http2` adds HTTP/2, with prior knowledge

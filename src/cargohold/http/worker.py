@@ -66,13 +66,14 @@ _log = logging.getLogger(__name__)
 class Work:
     """What a worker is to serve, and how.
 
-    `application_factory` is called in the worker's own process, with the worker's place. For `drain` seconds after
+    `application_factory` is called in the worker's own process, with the worker's place, and with the time (of the
+    epoch) when its certificate expires. For `drain` seconds after
     a stop was asked for connections are still taken; `stop_timeout` (seconds) bounds how long requests may go on
     after that. With `credentials` the connections are secured with TLS. `socket_file` is the name of the listener,
     if it is a Unix socket.
     """
 
-    application_factory: Callable[[int], RsgiApplication]
+    application_factory: Callable[[int, float | None], RsgiApplication]
     http2: bool
     drain: float
     stop_timeout: float
@@ -206,7 +207,8 @@ async def _work(  # noqa: PLR0913 - as `work`
     loop = asyncio.get_running_loop()
     told = _Told()
     told.listen(loop, lifeline, hangs_up=task.ends_with_terminal)
-    application = task.application_factory(place)
+    expires = None if task.credentials is None else task.credentials.expires
+    application = task.application_factory(place, expires)
     others: set[asyncio.Task[Any]] = set()  # than those of requests
 
     def started(loop: asyncio.AbstractEventLoop) -> None:

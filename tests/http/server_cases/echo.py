@@ -158,7 +158,7 @@ def marked(root: str, name: str) -> Callable[..., None]:
 def main(root: str, arguments: str = "{}") -> int:
     """Serve; the address goes to stderr when it is ready."""
 
-    def application(_place: int) -> RsgiApplication:
+    def application(_place: int, _expires: float | None) -> RsgiApplication:
         return RsgiApplication(
             answer_faults(Echo(root)),
             headers=[("x-extra", "1")],

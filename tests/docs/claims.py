@@ -16,6 +16,7 @@ CLAIMED: dict[str, dict[str, str]] = {
         "podman ": "e2e/test_readme.py::test_podman",
         "skopeo ": "e2e/test_readme.py::test_skopeo",
         "curl ": "e2e/test_readme.py::check_pushed",
+        "python3 -m venv": "e2e/test_readme.py::test_installed",
         "cargohold serve --host": "e2e/test_readme.py::test_installed",
         "REGISTRY_HOST=": "e2e/test_readme.py::test_installed",
         "cargohold htpasswd create": "e2e/test_readme.py::test_login",
@@ -30,7 +31,8 @@ CLAIMED: dict[str, dict[str, str]] = {
     "commands.md": {"*": "cli/test_commands_page.py::test_what_is_typed"},
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
     "install.md": {
-        "pip install .": "e2e/test_readme.py::test_installed",
+        "python3 -m venv ~/": "e2e/test_readme.py::test_installed",
+        "python3 -m venv /opt/": "e2e/test_readme.py::test_installed",
         "make image": "deploy/test_image.py::test_the_page",
         "podman ": "deploy/test_image.py::test_the_page",
         "make binary": "deploy/test_binary.py::test_the_page",
@@ -71,7 +73,7 @@ CLAIMED: dict[str, dict[str, str]] = {
         "*": "config/test_page_commands.py::test_commands",
     },
     "start.md": {
-        "pip install .": "e2e/test_readme.py::test_installed",
+        "python3 -m venv": "e2e/test_readme.py::test_installed",
         "*": "docs/test_start_page.py::test_what_is_typed",
     },
     "systemd.md": {"*": "deploy/test_systemd.py::test_what_is_typed"},

@@ -51,3 +51,11 @@ def test_every_page_is_linked() -> None:
     others = set(pages()) - {"README.md", "index.md"}
     assert set(re.findall(r"\]\(docs/([a-z]+\.md)", text_of("README.md"))) == others
     assert set(re.findall(r"\]\(([a-z]+\.md)", text_of("index.md"))) == others
+
+
+def test_no_page_is_linked_twice() -> None:
+    """The list at the end of the README, and the table of the first page, name each page once."""
+    listed = re.findall(r"^- \[.*\]\((.*)\)", text_of("README.md"), re.MULTILINE)
+    rows = re.findall(r"^\|.*$", text_of("index.md"), re.MULTILINE)
+    for names in (listed, re.findall(r"\]\((.*?)\)", "".join(rows))):
+        assert sorted(names) == sorted(set(names))

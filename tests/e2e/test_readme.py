@@ -27,13 +27,14 @@ import pytest
 from tests.cli.terminal import PROMPTS, on_terminal
 from tests.cli.test_users_page import LOGIN
 from tests.config.test_pages import README, blocks
+from tests.docs.blocks import blocks_of
 from tests.e2e.clients.absence import require, require_root, unavailable
 from tests.e2e.clients.engine import clear, docker_engine
 from tests.e2e.clients.mirror import mirrored, stock
 from tests.e2e.clients.repository import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.e2e.clients.images import Layout
     from tests.e2e.server import Server
@@ -210,29 +211,60 @@ def test_skopeo(made: Path, outside: tuple[Server, Layout], beside: Mapping[str,
     check_pushed(made, outside[1])
 
 
-@pytest.mark.parametrize("installer", ["pip install .", "uv tool install ."])
-def test_installed(archive: Path, tmp_path: Path, installer: str) -> None:
-    """Either way to install gives the command, which serves as the README's three ways to set the same tell it."""
-    assert f"`{installer}`" in README.read_text()
-    source = unpacked(archive, tmp_path / "source")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=60)
-    if installer.startswith("uv"):
-        typed(f"{tmp_path}/venv/bin/python -m pip install --quiet uv", tmp_path, SET_UP_SECONDS)
-    path = f"{tmp_path}/venv/bin:{tmp_path}/tools/bin:{os.environ['PATH']}"
-    places = {
-        "PATH": path,
-        "UV_TOOL_DIR": f"{tmp_path}/tools",
-        "UV_TOOL_BIN_DIR": f"{tmp_path}/tools/bin",
-        "UV_CACHE_DIR": f"{tmp_path}/cache",
+def with_debian_python(folder: Path) -> dict[str, str]:
+    """The environment of a user of Debian's own Python, with a home of the test's; what pip has loaded is kept."""
+    python = require("/usr/bin/python3")
+    able = "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"
+    if subprocess.run([python, "-c", able], capture_output=True, check=False, timeout=60).returncode != 0:
+        unavailable(f"{python} is older than 3.11, or has no venv")
+    home = Path.home()
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(folder),
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", f"{home}/.cache"),
+        "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", f"{home}/.config"),
+    }
+
+
+def with_uv(folder: Path) -> dict[str, str]:
+    """The environment of a user of uv, whose folders are the test's."""
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=60)
+    typed(f"{folder}/venv/bin/python -m pip install --quiet uv", folder, SET_UP_SECONDS)
+    return {
+        "PATH": f"{folder}/venv/bin:{folder}/tools/bin:{os.environ['PATH']}",
+        "UV_TOOL_DIR": f"{folder}/tools",
+        "UV_TOOL_BIN_DIR": f"{folder}/tools/bin",
+        "UV_CACHE_DIR": f"{folder}/cache",
         "UV_PYTHON": sys.executable,
     }
-    typed(installer, source, SET_UP_SECONDS, **places)
-    assert typed("command -v cargohold", source, 10, **places).startswith(str(tmp_path))
+
+
+ALONE, FOR_ALL = (each.text for each in blocks_of("install.md", "sh") if each.first.startswith("python3"))
+
+
+@pytest.mark.parametrize(
+    ("installer", "places"),
+    [(ALONE, with_debian_python), (FOR_ALL, with_debian_python), ("uv tool install .", with_uv)],
+    ids=["alone", "for all", "uv"],
+)
+def test_installed(
+    archive: Path, tmp_path: Path, installer: str, places: Callable[[Path], dict[str, str]]
+) -> None:
+    """Each way to install gives the command, which serves as the README's three ways to set the same tell it."""
+    assert installer in README.read_text() or installer == FOR_ALL
+    source = unpacked(archive, tmp_path / "source")
+    given = places(tmp_path)
+    (tmp_path / "bin").mkdir()
+    for folder in ("/opt/cargohold", "/usr/local/bin"):
+        installer = installer.replace(folder, f"{tmp_path}/{Path(folder).name}")
+    shown = typed(f'{installer}\necho "$PATH"', source, SET_UP_SECONDS, **given)
+    given["PATH"] = f"{shown.splitlines()[-1]}:{tmp_path}/bin"
+    assert typed("command -v cargohold", source, 10, **given).startswith(str(tmp_path))
     (example,) = blocks(README.read_text(), "yaml")
     (tmp_path / "registry.yaml").write_text(changed(example, tmp_path))
     by_file = re.findall(r"`(cargohold serve --config registry\.yaml)`", README.read_text())
     for command in (line("cargohold serve --host"), line("REGISTRY_HOST=.*cargohold serve"), *by_file):
-        with serving(changed(command, tmp_path), tmp_path, START_SECONDS, **places) as url:
+        with serving(changed(command, tmp_path), tmp_path, START_SECONDS, **given) as url:
             answer = httpx2.get(f"{url}/v2/")
             assert (answer.status_code, answer.json()) == (200, {})
         assert (tmp_path / "registry/docker").is_dir()

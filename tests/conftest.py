@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes is no rule of ours: a busy machine would make it one.
-settings.register_profile("rules", deadline=None)
+# How long an example takes, or to think of one, is no rule of ours: a busy machine would make it one.
+settings.register_profile("rules", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rules")
 
 # Before any of the tests that share it is imported: its asserts are to tell what they compared.

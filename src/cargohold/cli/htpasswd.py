@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from cargohold.auth import userfile
 from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
 from cargohold.cli.password import read_password
-from cargohold.cli.printing import print_line
+from cargohold.cli.printing import in_json, print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.rewriting import rewrite
 from cargohold.types.names import check_user_name
@@ -137,7 +136,7 @@ def list_users(file: str, *, as_json: bool) -> None:
     """Print the names of those who can log in, and on standard error what is odd about other lines."""
     users = userfile.parse(_content(file))
     if as_json:
-        print_line(msgspec.json.encode(list(users.entries)).decode())
+        print_line(in_json(list(users.entries)))
     else:
         for name in users.entries:
             print_line(name)

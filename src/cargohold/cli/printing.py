@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cargohold.cli.refusal import Refused
+from cargohold.types.text import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +52,13 @@ def print_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> No
     lines = [heading, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     print_line("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))
+
+
+def in_json(value: object) -> str:
+    """On one line, in which what would command a terminal, or move other characters, is written as escapes."""
+    import msgspec  # noqa: PLC0415 - what prints no JSON need not wait for it
+
+    return printable_json(msgspec.json.encode(value).decode())
 
 
 def written_time(seconds: float) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 import traceback
 from typing import TYPE_CHECKING, Final, Protocol
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from cargohold.observe.writer import PIECE_BYTES
-from cargohold.types.text import printable
+from cargohold.types.text import printable, printable_json
 
 if TYPE_CHECKING:
     import logging
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 REQUESTS: Final = "cargohold.requests"
 """The logger of the lines that tell of requests."""
 
-_UNUSUAL: Final = re.compile(r"[^ -~]")
 _COLOURS: Final = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 
 
@@ -108,8 +105,7 @@ class Json:
         return encoded + b"\n"
 
     def _escaped(self, line: RequestLine | RecordLine) -> bytes:
-        # Outside of texts JSON has nothing beyond ASCII, and in them any character may be an escape.
-        return _UNUSUAL.sub(_json_escape, self._encode(line).decode()).encode()
+        return printable_json(self._encode(line).decode()).encode()
 
 
 class Human:
@@ -189,8 +185,3 @@ def _fitted(text: str, size: int) -> str:
     while len(text.encode()) > size:
         text = cut(text, min(size, len(text) * 3 // 4))
     return text
-
-
-def _json_escape(found: re.Match[str]) -> str:
-    character = found[0]
-    return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,8 @@ class Reply(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes = b""
+    pause: float = 0.0
+    """Seconds before each line of the head."""
 
 
 Answers = Callable[[Asked], Reply]
@@ -45,6 +48,7 @@ class Hostile:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = _WAIT_SECONDS
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 length = int(self.headers.get("content-length", 0))
@@ -56,9 +60,16 @@ class Hostile:
                 self.send_response(reply.status)
                 for name, value in ({"Content-Length": str(len(reply.body))} | reply.headers).items():
                     self.send_header(name, value)
+                    if reply.pause:
+                        time.sleep(reply.pause)
+                        self.flush_headers()
                 self.end_headers()
-                with suppress(ConnectionError):  # of who does not want all of it
+                if self.command != "HEAD":
                     self.wfile.write(reply.body)
+
+            def handle(self) -> None:
+                with suppress(ConnectionError):  # of who does not want all of it
+                    super().handle()
 
             do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815 - names that the base class looks for
 

@@ -88,6 +88,7 @@ def test_tls(start: Start, tmp_path: Path) -> None:
         (b'{"errors":[{"code":"X","message":"y"}]}', '{"errors":[{"code":"X","message":"y"}]}'),
         (b"<h1>\x1b[2J\xff", "<h1>\\x1b[2J\ufffd"),
         (b"", "nothing more"),
+        (b'{"reason":"\xff"}', '{"reason":"\ufffd"}'),
     ],
 )
 def test_not_ready(play: Play, tmp_path: Path, body: bytes, words: str) -> None:
@@ -107,6 +108,19 @@ def test_no_server(tmp_path: Path) -> None:
             "timed out"
         )
     assert "Connection refused" in refused(tmp_path, "health", url)
+
+
+def test_slow_server(play: Play, tmp_path: Path) -> None:
+    """What sends a line of its answer now and then, but not all of it in time, is not ready."""
+    server = play(lambda _: Reply(200, dict.fromkeys(map(str, range(99)), "x"), pause=0.1))
+    url = f"http://{server.host}"
+    assert refused(tmp_path, "health", url, "--timeout", "0.5") == f"{url}: timed out"
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
+def test_no_host(tmp_path: Path, host: str) -> None:
+    """What can be no host's name is said to be none."""
+    assert refused(tmp_path, "health", f"http://{host}") == f"http://{host}: this can be no URL"
 
 
 @pytest.mark.parametrize(

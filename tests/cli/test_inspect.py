@@ -97,6 +97,7 @@ def test_image(peer: Peer, scratch_registry: Server, tmp_path: Path) -> None:
         "subject": None,
         "annotations": {"org.opencontainers.image.title": "app"},
         "referrers": [],
+        "moreReferrers": False,
     }
     assert done(tmp_path, "inspect", f"{where}@{digest}").splitlines() == [
         f"image        {where}@{digest}",

@@ -58,7 +58,7 @@ def test_tags_of_an_image(tmp_path: Path, reference: str) -> None:
 
 
 def test_pages_are_printed_as_they_come(play: Play, tmp_path: Path) -> None:
-    """A list that breaks off has been printed until there; as JSON it is not closed, so nobody takes it for whole."""
+    """A list that breaks off is printed until there; as JSON it is not closed, so that nobody takes it for whole."""
 
     def answers(asked: Asked) -> Reply:
         if "last=" in asked.target:
@@ -70,9 +70,17 @@ def test_pages_are_printed_as_they_come(play: Play, tmp_path: Path) -> None:
     assert (plain.exit_code, plain.stdout) == (1, "a\nb\n")
     assert "answers 500" in plain.stderr
     as_json = ask(tmp_path, "ls", "--json", registry.host)
-    assert as_json.exit_code == 1
-    with pytest.raises(ValueError, match="Expecting"):
-        json.loads(as_json.stdout)
+    assert (as_json.exit_code, as_json.stdout) == (1, '[\n"a",\n"b"\n')
+    assert "answers 500" in as_json.stderr
+
+
+def test_refused_as_json(play: Play, tmp_path: Path) -> None:
+    """Where nothing of a list has come, nothing is printed; where it has nothing in it, that is a list."""
+    registry = play(
+        lambda asked: Reply(200 if asked.target in ("/v2/", "/v2/a/tags/list") else 403, {}, b"{}")
+    )
+    assert "answers 403" in refused(tmp_path, "ls", "--json", registry.host)
+    assert json.loads(done(tmp_path, "tags", "--json", f"{registry.host}/a")) == []
 
 
 def test_proxies(open_registry: Server, play: Play, tmp_path: Path) -> None:

@@ -99,6 +99,9 @@ def test_token_service_in_the_clear(play: Play, tmp_path: Path) -> None:
         ('Bearer realm="http://HOST/token"', '{"token": ""}', "answers without a token"),
         ('Bearer realm="http://HOST/token"', '{"token": "a\\nb"}', "answers without a token"),
         ('Bearer realm="http://HOST/token"', "[]", "answers without a token"),
+        ('Bearer realm="http://HOST/token"', '{"token": "\udcff"}', "answers without a token"),
+        ('Bearer realm="http://HOST/token"', '{"x": ' + "[" * 9999, "answers without a token"),
+        (f'Bearer realm="http://{"a" * 64}/token"', "", "this can be no host's name"),
         ("Negotiate", "", "answers 401"),
     ],
 )
@@ -108,7 +111,7 @@ def test_challenges(play: Play, tmp_path: Path, challenge: str, token: str, word
 
     def answers(asked: Asked) -> Reply:
         if asked.target.startswith("/token"):
-            return Reply(200, JSON, token.encode())
+            return Reply(200, JSON, token.encode(errors="surrogateescape"))
         return Reply(401, {"WWW-Authenticate": challenge.replace("HOST", hosts[0])})
 
     registry = play(answers)
@@ -163,7 +166,16 @@ def test_endless_list(play: Play, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"nothing", b'{"repositories": "a"}', b'{"repositories": [1]}', b"[" * 9999]
+    "body",
+    [
+        b"",
+        b"[]",
+        b"nothing",
+        b'{"repositories": "a"}',
+        b'{"repositories": [1]}',
+        b'{"repositories": ["\xff"]}',
+        b"[" * 9999,
+    ],
 )
 def test_no_list(play: Play, tmp_path: Path, body: bytes) -> None:
     """What is no list is said to be none."""
@@ -182,6 +194,10 @@ def test_too_long(play: Play, tmp_path: Path) -> None:
     [
         (Reply(500, {}), "answers 500 Internal Server Error"),
         (Reply(404, {}, b"<html>"), "answers 404 Not Found; there is no registry here"),
+        (Reply(500, JSON, b'{"errors":[{"message":"\xff"}]}'), "answers 500 Internal Server Error"),
+        (Reply(307, {"Location": "http://a:x/"}), "leads to what is no URL: Invalid port: 'x'"),
+        (Reply(307, {"Location": "https://a..b/"}), "a..b: this can be no host's name"),
+        (Reply(429, {"Retry-After": "9" * 5000}), "answers 429 Too Many Requests"),
         (Reply(429, {"Retry-After": "7"}), "answers 429 Too Many Requests; it asks to wait for 7 s"),
         (Reply(403, JSON, b'{"errors":[{"code":"DENIED"},{"message":"no"}]}'), "answers 403 DENIED; no"),
         (Reply(400, JSON, b'{"errors":[{"code":"X\\u001b[1m\\u0007"}]}'), r"answers 400 X\x1b[1m\x07"),
@@ -195,10 +211,12 @@ def test_no_registry(play: Play, tmp_path: Path, reply: Reply, words: str) -> No
 
 
 def test_names_that_command_terminals(play: Play, tmp_path: Path) -> None:
-    """Names are printed without what would command a terminal; in JSON they are as they came."""
-    registry = play(lambda asked: HELLO if asked.target == "/v2/" else names("tags", "a\x1b[2J\nb"))
-    assert done(tmp_path, "tags", f"{registry.host}/a") == "a\\x1b[2J\\nb\n"
-    assert json.loads(done(tmp_path, "tags", "--json", f"{registry.host}/a")) == ["a\x1b[2J\nb"]
+    """Names are printed without what would command a terminal; in JSON the value is what came."""
+    registry = play(lambda asked: HELLO if asked.target == "/v2/" else names("tags", "a\x1b[2J\nb\x9b\u202e"))
+    assert done(tmp_path, "tags", f"{registry.host}/a") == "a\\x1b[2J\\nb\\x9b\\u202e\n"
+    shown = done(tmp_path, "tags", "--json", f"{registry.host}/a")
+    assert shown.replace("\n", "").isprintable()
+    assert json.loads(shown) == ["a\x1b[2J\nb\x9b\u202e"]
 
 
 @pytest.mark.parametrize("reference", ["1", digest_of(b"other")])
@@ -219,7 +237,16 @@ def test_other_content(play: Play, tmp_path: Path, reference: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"layers": 1}', b'{"config": {"digest": 1}}', b'{"annotations":' + b"[" * 9999]
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"layers": 1}',
+        b'{"config": {"digest": 1}}',
+        b'{"mediaType": "\xff"}',
+        b'{"annotations":' + b"[" * 9999,
+        b'{"layers": [{"size": -5}]}',
+    ],
 )
 def test_no_manifest(play: Play, tmp_path: Path, body: bytes) -> None:
     """What is no manifest is said not to be understood."""

@@ -131,6 +131,8 @@ def test_helper_without_it(tmp_path: Path, helper: Path, monkeypatch: pytest.Mon
     [
         ("{", "is not a file of logins"),
         ('{"auths": []}', "is not a file of logins"),
+        ('{"auths": {"s3cret": "\udcff"}}', "is not a file of logins"),
+        ('{"auths": ' + '{"s3cret":' * 9999, "is not a file of logins"),
         (
             json.dumps({"auths": {HOST: {"auth": "not base64 s3cret"}}}),
             "is not a name and a password in base64",
@@ -143,7 +145,7 @@ def test_unusable(tmp_path: Path, content: str, words: str) -> None:
     """A file that cannot be used is named, with what is wrong, and without what is in it."""
     path = tmp_path / ".docker/config.json"
     path.parent.mkdir()
-    path.write_text(content)
+    path.write_text(content, errors="surrogateescape")
     with pytest.raises(Refused) as raised:
         find(tmp_path)
     assert words in raised.value.message
@@ -155,7 +157,12 @@ def test_broken_helper(tmp_path: Path, helper: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", f"{helper.parent}:/usr/bin:/bin")
     monkeypatch.setenv("HOME", str(tmp_path))
     store(tmp_path / ".docker/config.json", {}, credsStore="box")
-    with pytest.raises(Refused, match="docker-credential-box, which keeps the logins, ended with 1"):
+    with pytest.raises(
+        Refused, match=r"docker-credential-box, which keeps the logins, ended with 1: cat: .*kept"
+    ):
+        find(tmp_path)
+    (tmp_path / "kept").write_bytes(b'{"Username": "ann", "Secret": "\xff"}')
+    with pytest.raises(Refused, match="its answer is not understood"):
         find(tmp_path)
 
 

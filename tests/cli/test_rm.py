@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.asking import ask, done, refused
+from tests.cli.hostile import Reply
 from tests.cli.terminal import on_terminal
-from tests.cli.test_command import CLEAN, SCRIPT
+from tests.cli.test_command import CLEAN, SCRIPT, run
 from tests.e2e.pushing import digest_of
 from tests.interop.peer import Peer
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.cli.conftest import Play
     from tests.e2e.conftest import Start
     from tests.e2e.server import Server
 
@@ -43,6 +45,44 @@ def test_digest(peer: Peer, scratch_registry: Server, tmp_path: Path) -> None:
     what = f"manifest {scratch_registry.host}/{repository}@{digest}, with its tags 1, 1.0, latest"
     assert (result.stderr, result.stdout) == (f"to be removed: {what}\n", f"removed {what}\n")
     assert peer.tags(repository) == ["2.0"]
+
+
+def test_other_digest(play: Play, tmp_path: Path) -> None:
+    """A digest that was typed is the only one that goes: a registry that names another is left alone."""
+    asked, other = digest_of(b"asked"), digest_of(b"other")
+    registry = play(lambda _: Reply(200, {"Docker-Content-Digest": other}, b'{"tags":["1"]}'))
+    where = f"{registry.host}/app@{asked}"
+    words = refused(tmp_path, "rm", "--yes", where)
+    assert words == f"{where}: the registry has {other} there, which was not asked for"
+    assert [each.method for each in registry.asked] == ["GET", "HEAD"]
+
+
+@pytest.mark.parametrize("named", [{}, {"Docker-Content-Digest": f"sha512:{'a' * 128}"}])
+def test_digest_by_another_algorithm(play: Play, tmp_path: Path, named: dict[str, str]) -> None:
+    """A registry may name a manifest by another algorithm, or not at all: what was typed is what goes."""
+    digest = digest_of(b"asked")
+    registry = play(lambda _: Reply(200, named, b'{"tags":[]}'))
+    done(tmp_path, "rm", "--yes", f"{registry.host}/app@{digest}")
+    assert [each.target for each in registry.asked if each.method == "DELETE"] == [
+        f"/v2/app/manifests/{digest}"
+    ]
+
+
+def test_unprinted(play: Play, tmp_path: Path) -> None:
+    """Where it cannot be printed what has gone, all that was confirmed goes, and that is said on stderr."""
+    registry = play(
+        lambda asked: Reply(200, {"Docker-Content-Digest": digest_of(asked.target.encode())}, b'{"tags":[]}')
+    )
+    script = f"{SCRIPT} rm --yes {registry.host}/app:1 {registry.host}/app:2 >&-"
+    ran = run("sh", "-c", script, environ={"HOME": str(tmp_path)})
+    assert (ran.returncode, ran.stdout) == (1, "")
+    closed = "cargohold: standard output is closed"
+    told = [f"removed tag {registry.host}/app:1", closed, f"removed tag {registry.host}/app:2", closed]
+    assert ran.stderr.splitlines()[2:] == told
+    assert [each.target for each in registry.asked if each.method == "DELETE"] == [
+        "/v2/app/manifests/1",
+        "/v2/app/manifests/2",
+    ]
 
 
 def test_manifest(peer: Peer, scratch_registry: Server, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from cargohold.cli.certificates import load_client_certificate, with_client_certificate
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import print_line
+from cargohold.cli.received import decoded, within
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
 from cargohold.types.text import printable
@@ -55,10 +56,10 @@ def health(
     verified, as nothing that is secret is sent.
     """
     where, path = _split(_url(settings) if url is None else url), settings.socket if url is None else None
-    address = path or where.geturl()
+    address = printable(path or where.geturl())
     from http.client import HTTPException  # noqa: PLC0415 - it brings in what --help need not wait for
 
-    try:
+    def ask() -> tuple[int, bytes]:
         with closing(_connection(where, timeout, (certificate, key))) as connection:
             if path is not None:
                 connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -66,7 +67,12 @@ def health(
                 connection.sock.connect(path)
             connection.request("GET", f"{where.path.rstrip('/')}{_PATH}")
             answer = connection.getresponse()
-            status, body = answer.status, answer.read(_LONGEST_BODY)
+            return answer.status, answer.read(_LONGEST_BODY)
+
+    try:
+        status, body = within(timeout, ask)
+    except UnicodeError:
+        raise Refused(f"{address}: this can be no URL") from None
     except (OSError, HTTPException) as error:
         raise Refused(f"{address}: {printable(str(error))}") from None
     if status != _OK:
@@ -121,8 +127,8 @@ class _Body(msgspec.Struct):
 def _reason(body: bytes) -> str:
     """What a server says that is not ready, or a proxy for it."""
     try:
-        said = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, RecursionError):
+        said = decoded(body, _Body)
+    except ValueError:
         said = _Body()
     words = ": ".join(str(each) for each in (said.status, said.reason) if each)
     return printable(words or body.decode(errors="replace").strip()) or "nothing more"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import msgspec
 
+from cargohold.cli.received import decoded
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.address import is_loopback
 from cargohold.cli.remote.challenges import choose, parse_challenges
@@ -113,8 +114,8 @@ class Authorization:
         if answer.status != _OK:
             raise RegistryRefused(f"no token for {self._exchange.address}", answer, self.advice())
         try:
-            found = msgspec.json.decode(answer.body, type=_Token)
-        except msgspec.DecodeError:
+            found = decoded(answer.body, _Token)
+        except ValueError:
             found = _Token()
         token = found.token or found.access_token
         if not (token.isascii() and token.isprintable() and token):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
+from cargohold.cli.received import decoded
 from cargohold.cli.refusal import Refused
 from cargohold.types.oci import DOCKER_MANIFEST, OCI_MANIFEST
 
@@ -28,15 +29,18 @@ class Platform(msgspec.Struct, frozen=True):
         return f"{parts} {self.os_version}" if self.os_version else parts
 
 
+Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What names other content (descriptor.md)."""
 
     digest: str = ""
     media_type: str = ""
-    size: int = 0
+    size: Size = 0
     artifact_type: str | None = None
     platform: Platform | None = None
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, str | None] | None = None
 
 
 class Document(msgspec.Struct, frozen=True, rename="camel"):
@@ -48,7 +52,20 @@ class Document(msgspec.Struct, frozen=True, rename="camel"):
     layers: list[Descriptor] | None = None
     manifests: list[Descriptor] | None = None
     subject: Descriptor | None = None
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, str | None] | None = None
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """What of a layer is counted."""
+
+    digest: str = ""
+    size: Size = 0
+
+
+class Layers(msgspec.Struct, frozen=True):
+    """What of a manifest is counted."""
+
+    layers: list[Layer] | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, rename="pascal"):
@@ -59,7 +76,7 @@ class Execution(msgspec.Struct, frozen=True, rename="pascal"):
     cmd: list[str] | None = None
     working_dir: str | None = None
     exposed_ports: dict[str, object] | None = None
-    labels: dict[str, str] | None = None
+    labels: dict[str, str | None] | None = None
 
 
 class ImageConfig(Platform, frozen=True):
@@ -69,12 +86,12 @@ class ImageConfig(Platform, frozen=True):
     config: Execution | None = None
 
 
-_Kind = TypeVar("_Kind", Document, ImageConfig)
+_Kind = TypeVar("_Kind", Document, Layers, ImageConfig)
 
 
 def read(kind: type[_Kind], content: bytes, about: str) -> _Kind:
     """A document of a kind. Raises Refused where the content is none."""
     try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return decoded(content, kind)
+    except ValueError as error:
         raise Refused(f"{about}: what the registry has there is not understood: {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +12,7 @@ import msgspec
 
 from cargohold import __version__
 from cargohold.cli.certificates import load_client_certificate
+from cargohold.cli.received import decoded, within
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.address import is_loopback
 from cargohold.types.text import printable
@@ -33,6 +33,7 @@ _ALL_SECONDS = 300.0
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_WORDS = 500
+_LONGEST_WAIT = 9
 
 
 @contextmanager
@@ -83,7 +84,7 @@ class RegistryRefused(Refused):
         self.status = answer.status
         self.codes, words = _read_errors(answer)
         wait = answer.headers.get("retry-after", "")
-        words += f"; it asks to wait for {wait} s" if wait.isdecimal() else ""
+        words += f"; it asks to wait for {wait} s" if wait.isdecimal() and len(wait) <= _LONGEST_WAIT else ""
         super().__init__(
             f"{about}: {answer.url.host} answers {self.status} {words}{f'; {advice}' if advice else ''}"
         )
@@ -92,8 +93,8 @@ class RegistryRefused(Refused):
 def _read_errors(answer: Answer) -> tuple[frozenset[str], str]:
     """The codes of an error's body, and the words: its own, or those of its status."""
     try:
-        found = msgspec.json.decode(answer.body, type=_Errors)
-    except (msgspec.DecodeError, RecursionError):
+        found = decoded(answer.body, _Errors)
+    except ValueError:
         found = _Errors()
     errors = found.errors or []
     said = [": ".join(str(part) for part in (each.code, each.message) if part) for each in errors]
@@ -134,18 +135,19 @@ class Exchange:
         headers: Mapping[str, str],
         *,
         form: Mapping[str, str] | None = None,
+        longest: int = LONGEST_BYTES,
     ) -> Answer:
         """The answer to a request. Redirects of GET and HEAD are followed, and nothing secret is sent along elsewhere.
 
-        Raises Refused where no answer comes, or one that is longer than `LONGEST_BYTES`.
+        Raises Refused where no answer comes, or one whose body has more than `longest` bytes.
         """
         url = httpx2.URL(url)
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = self._ask(method, url, headers, form)
+            answer = self._ask(method, url, headers, form, longest)
             location = answer.headers.get("location")
             if method not in ("GET", "HEAD") or answer.status not in _REDIRECTS or location is None:
                 return answer
-            target = url.join(location)
+            target = self.join(url, location)
             if (url.scheme, target.scheme) == ("https", "http"):
                 raise Refused(f"{self.address} leads from https to http, to {target.host}")
             if _origin(target) != _origin(url):
@@ -153,21 +155,35 @@ class Exchange:
             url = target
         raise Refused(f"{self.address} leads from one place to another more than {_MOST_REDIRECTS} times")
 
-    def _ask(
-        self, method: str, url: httpx2.URL, headers: Mapping[str, str], form: Mapping[str, str] | None
-    ) -> Answer:
-        end = time.monotonic() + _ALL_SECONDS
+    def join(self, url: httpx2.URL, reference: str) -> httpx2.URL:
+        """Where a registry leads from a URL. Raises Refused where that is no URL."""
         try:
+            return url.join(reference)
+        except httpx2.InvalidURL as error:
+            raise Refused(f"{self.address} leads to what is no URL: {printable(str(error))}") from None
+
+    def _ask(
+        self,
+        method: str,
+        url: httpx2.URL,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+        longest: int,
+    ) -> Answer:
+        def ask() -> Answer:
             with self._at(url).stream(method, url, headers=headers, data=form) as answer:
                 body = bytearray()
                 for piece in answer.iter_raw():
                     body += piece
-                    if len(body) > LONGEST_BYTES:
-                        raise Refused(f"{url.host} answers with more than {LONGEST_BYTES >> 20} MiB")
-                    if time.monotonic() > end:
-                        raise Refused(f"{url.host} has not answered within {_ALL_SECONDS:.0f} s")
+                    if len(body) > longest:
+                        raise Refused(f"{url.host} answers with more than {longest >> 20} MiB")
                 return Answer(url, answer.status_code, answer.headers, bytes(body))
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+
+        try:
+            return within(_ALL_SECONDS, ask)
+        except TimeoutError:
+            raise Refused(f"{url.netloc.decode()}: no answer within {_ALL_SECONDS:g} s") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
             raise Refused(f"{url.netloc.decode()}: {_words(url, error)}") from None
 
     def _at(self, url: httpx2.URL) -> httpx2.Client:
@@ -208,6 +224,8 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 def _words(url: httpx2.URL, error: Exception) -> str:
     """What went wrong, and what may be done."""
+    if isinstance(error, UnicodeError):
+        return "this can be no host's name"
     text = printable(str(error)) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"{text}; name the authority that signed its certificate with --ca"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from cargohold.cli.help import epilog
-from cargohold.cli.printing import print_bytes, print_line
+from cargohold.cli.printing import in_json, print_bytes, print_line
 from cargohold.cli.remote.options import with_place
 from cargohold.cli.remote.printing import CODES, written_size
 from cargohold.types.text import printable
@@ -53,7 +52,7 @@ def inspect(*, image: str, as_json: bool, raw: bool, reach: Reach) -> None:
 
         inspection = inspect_manifest(session, str(place), place.repository, found, quiet=reach.quiet)
     if as_json:
-        print_line(msgspec.json.encode(inspection).decode())
+        print_line(in_json(inspection))
     else:
         print_line("\n".join(_lines(inspection)))
 
@@ -73,11 +72,11 @@ def _facts(found: Inspection) -> Iterator[tuple[str, list[str]]]:
     yield "size", [f"{written_size(found.size)} of layers"]
     if found.config is not None:
         config = found.config
-        yield "platform", [config.platform]
+        yield "platform", _given(config.platform)
         yield "created", _given(config.created)
         yield "user", _given(config.user)
-        yield "entrypoint", _given(config.entrypoint and msgspec.json.encode(config.entrypoint).decode())
-        yield "command", _given(config.cmd and msgspec.json.encode(config.cmd).decode())
+        yield "entrypoint", _given(config.entrypoint and in_json(config.entrypoint))
+        yield "command", _given(config.cmd and in_json(config.cmd))
         yield "directory", _given(config.working_dir)
         yield "ports", _given(" ".join(config.exposed_ports))
         yield "labels", _pairs(config.labels)
@@ -100,7 +99,13 @@ def _facts(found: Inspection) -> Iterator[tuple[str, list[str]]]:
     )
     yield "annotations", _pairs(found.annotations)
     yield "subject", _given(found.subject)
-    yield "referrers", [f"{each.digest}  {each.artifact_type or each.media_type}" for each in found.referrers]
+    yield (
+        "referrers",
+        [
+            *(f"{each.digest}  {each.artifact_type or each.media_type}" for each in found.referrers),
+            *(["and more"] if found.more_referrers else []),
+        ],
+    )
 
 
 def _given(text: str | list[str] | None) -> list[str]:

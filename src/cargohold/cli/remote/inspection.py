@@ -14,15 +14,22 @@ from cargohold.cli.remote.documents import (
     Descriptor,
     Document,
     ImageConfig,
+    Layers,
     read,
 )
-from cargohold.cli.remote.exchange import RegistryRefused, at_once
+from cargohold.cli.remote.exchange import AT_ONCE, RegistryRefused, at_once
 from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cargohold.cli.remote.documents import Layer
     from cargohold.cli.remote.session import Found, Session
 
+_MOST = 1000
+_MOST_BYTES = 64 << 20
+_PAGE_BYTES = 64 << 10
 _NOT_FOUND = 404
 _NO_REFERRERS = frozenset({400, 404, 405, 501})
 
@@ -51,7 +58,10 @@ class Run(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Inspection(msgspec.Struct, frozen=True, rename="camel"):
-    """What is printed. `size` is that of the layers in bytes; of an index, each layer of its parts counts once."""
+    """What is printed. `size` is that of the layers in bytes; of an index, each layer of its parts counts once.
+
+    `more_referrers` says that not all of them are here.
+    """
 
     image: str
     digest: str
@@ -64,6 +74,7 @@ class Inspection(msgspec.Struct, frozen=True, rename="camel"):
     subject: str | None
     annotations: dict[str, str]
     referrers: list[Descriptor]
+    more_referrers: bool
 
 
 def inspect_manifest(
@@ -72,55 +83,75 @@ def inspect_manifest(
     """Ask for all that the manifest names, but for its layers. Raises Refused."""
     document = read(Document, found.content, image)
     layers = document.layers or []
-    parts, layers_of_parts = _parts(session, repository, document.manifests or [], quiet=quiet)
+    parts, sizes_of_parts = _parts(session, repository, document.manifests or [], quiet=quiet)
+    referrers, more = _referrers(session, repository, found.digest)
     return Inspection(
         image=image,
         digest=str(found.digest),
         media_type=found.media_type or document.media_type or "",
         artifact_type=document.artifact_type,
-        size=_size([*layers, *layers_of_parts]),
+        size=sum({**_sizes(layers), **sizes_of_parts}.values()),
         layers=layers,
         manifests=parts,
         config=_config(session, repository, document),
         subject=document.subject.digest if document.subject else None,
-        annotations=document.annotations or {},
-        referrers=_referrers(session, repository, found.digest),
+        annotations=_texts(document.annotations),
+        referrers=referrers,
+        more_referrers=more,
     )
 
 
 def _parts(
     session: Session, repository: str, children: list[Descriptor], *, quiet: bool
-) -> tuple[list[Part], list[Descriptor]]:
-    """The manifests of an index, and the layers of all of them."""
+) -> tuple[list[Part], dict[str, int]]:
+    """The manifests of an index, and the sizes of all their layers. Raises Refused where they would fill the memory."""
+    if len(children) > _MOST:
+        raise Refused(
+            f"the index names {len(children)} manifests, more than {_MOST} are not looked into; see it with --raw"
+        )
 
-    def layers_of(child: Descriptor) -> list[Descriptor] | None:
+    def content_of(child: Descriptor) -> bytes | None:
         if child.media_type not in IMAGE_MANIFESTS:
             return None
         try:
-            found = session.manifest(repository, _digest(child))
+            return session.manifest(repository, _digest(child)).content
         except RegistryRefused as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
-        return read(Document, found.content, child.digest).layers or []
 
     parts: list[Part] = []
-    every: list[Descriptor] = []
+    sizes: dict[str, int] = {}
+    room = _MOST_BYTES
     with (
         at_once() as threads,
         progress("manifests", len(children), quiet=quiet) as advance,
     ):
-        for child, layers in zip(children, threads.map(layers_of, children), strict=True):
-            size = None if layers is None else _size(layers)
-            platform = str(child.platform) if child.platform else None
-            parts.append(Part(child.digest, child.media_type, platform, size, child.annotations or {}))
-            every += layers or []
-            advance(1)
-    return parts, every
+        for start in range(0, len(children), AT_ONCE):
+            batch = children[start : start + AT_ONCE]
+            for child, content in zip(batch, threads.map(content_of, batch), strict=True):
+                room -= len(content or b"")
+                if room < 0:
+                    raise Refused(
+                        f"the manifests of the index have more than {_MOST_BYTES >> 20} MiB; see it with --raw"
+                    )
+                own = {} if content is None else _sizes(read(Layers, content, child.digest).layers or [])
+                size = None if content is None else sum(own.values())
+                platform = str(child.platform) if child.platform else None
+                parts.append(Part(child.digest, child.media_type, platform, size, _texts(child.annotations)))
+                sizes |= own
+                advance(1)
+    return parts, sizes
 
 
-def _size(layers: list[Descriptor]) -> int:
-    return sum({layer.digest: layer.size for layer in layers}.values())
+def _sizes(layers: Iterable[Descriptor | Layer]) -> dict[str, int]:
+    """By their digests, as a layer counts once."""
+    return {layer.digest: layer.size for layer in layers}
+
+
+def _texts(mapping: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Without the null that some write for what is empty."""
+    return {name: value or "" for name, value in (mapping or {}).items()}
 
 
 def _config(session: Session, repository: str, document: Document) -> Run | None:
@@ -138,28 +169,39 @@ def _config(session: Session, repository: str, document: Document) -> Run | None
         cmd=(run and run.cmd) or [],
         working_dir=(run and run.working_dir) or None,
         exposed_ports=list((run and run.exposed_ports) or ()),
-        labels=(run and run.labels) or {},
+        labels=_texts(run.labels if run else None),
     )
 
 
-def _referrers(session: Session, repository: str, digest: Digest) -> list[Descriptor]:
-    """What refers to a manifest, also in registries without a list of that (spec.md, "Unavailable Referrers API")."""
+def _referrers(session: Session, repository: str, digest: Digest) -> tuple[list[Descriptor], bool]:
+    """What refers to a manifest, and whether there is more than this.
+
+    Also in registries without a list of that (spec.md, "Unavailable Referrers API").
+    """
+    about = f"the referrers of {digest}"
+    found: list[Descriptor] = []
+    room = _MOST_BYTES
     try:
-        return [
-            descriptor
-            for body in session.referrers(repository, digest)
-            for descriptor in read(Document, body, f"the referrers of {digest}").manifests or ()
-        ]
+        for body in session.referrers(repository, digest):
+            if room < 0:
+                return found, True
+            found += read(Document, body, about).manifests or ()
+            if len(found) > _MOST:
+                return found[:_MOST], True
+            room -= max(len(body), _PAGE_BYTES)  # so that pages with nothing in them come to an end, too
     except RegistryRefused as error:
         if error.status not in _NO_REFERRERS:
             raise
+    else:
+        return found, False
     try:
-        found = session.manifest(repository, digest.replace(":", "-"))
+        content = session.manifest(repository, digest.replace(":", "-")).content
     except RegistryRefused as error:
         if error.status == _NOT_FOUND:
-            return []
+            return [], False
         raise
-    return read(Document, found.content, f"the referrers of {digest}").manifests or []
+    found = read(Document, content, about).manifests or []
+    return found[:_MOST], len(found) > _MOST
 
 
 def _digest(descriptor: Descriptor) -> Digest:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cargohold.cli.received import decoded
 from cargohold.cli.refusal import Refused
 from cargohold.storage.files import read_whole
 from cargohold.types.text import printable
@@ -67,7 +68,7 @@ def stored_login(host: str, repository: str, environ: Mapping[str, str]) -> Logi
         names.insert(0, f"{names[0]}/{part}")
     for path in _files(environ):
         try:
-            kept = msgspec.json.decode(read_whole(path)[0], type=_File)
+            kept = decoded(read_whole(path)[0], _File)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -142,12 +143,12 @@ def _from_helper(helper: str, name: str) -> Login | None:
         reason = error.strerror if isinstance(error, OSError) else f"no answer within {_HELPER_SECONDS} s"
         raise Refused(f"{program}, which keeps the logins: {reason}") from None
     if ran.returncode:
-        said = ran.stdout.decode(errors="replace").strip()
+        said = (ran.stdout.strip() or ran.stderr.strip()).decode(errors="replace")
         if _NOTHING_KEPT in said:
             return None
         raise Refused(f"{program}, which keeps the logins, ended with {ran.returncode}: {printable(said)}")
     try:
-        found = msgspec.json.decode(ran.stdout, type=_FromHelper)
-    except msgspec.DecodeError:
+        found = decoded(ran.stdout, _FromHelper)
+    except ValueError:
         raise Refused(f"{program}, which keeps the logins: its answer is not understood") from None
     return Login(found.username, found.secret, is_refresh_token=found.username == _REFRESH_TOKEN_USER)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from cargohold.cli.printing import print_line
+from cargohold.cli.printing import in_json, print_line
 from cargohold.cli.progress import progress
+from cargohold.cli.refusal import Refused
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
@@ -36,16 +35,21 @@ def print_names(pages: Iterable[Sequence[str]], what: str, *, as_json: bool, qui
 
 
 def _json(pages: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Each page waits for the next, which says whether a comma follows."""
-    yield "["
+    """Each page waits for the next, which says whether a comma follows.
+
+    Where a page is refused the list stays open, as whoever reads only this must not take it for whole; where that is
+    the first, nothing comes.
+    """
     waiting = ""
-    for page in pages:
+    try:
+        for page in pages:
+            yield f"{waiting}," if waiting else "["
+            waiting = ",\n".join(map(in_json, page))
+    except Refused:
         if waiting:
-            yield f"{waiting},"
-        waiting = ",\n".join(msgspec.json.encode(name).decode() for name in page)
-    if waiting:
-        yield waiting
-    yield "]"
+            yield waiting
+        raise
+    yield f"{waiting}\n]" if waiting else "[\n]"
 
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cargohold.cli.help import epilog
-from cargohold.cli.printing import print_line
+from cargohold.cli.printing import Unprinted, print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.options import with_place
 from cargohold.cli.remote.printing import CODES
@@ -72,11 +72,16 @@ def _named(place: Place) -> Place:
 
 
 def _remove(removal: Removal, *, quiet: bool) -> bool:
-    """Whether it was removed; says so, or why not."""
+    """Whether it was removed, which could be told; says so, or why not."""
     try:
         removal.carry_out(quiet=quiet)
     except Refused as error:
         error.show()
         return False
-    print_line(f"removed {removal}")
+    try:
+        print_line(f"removed {removal}")
+    except Unprinted as error:
+        click.echo(f"removed {removal}", err=True)
+        error.show()
+        return False
     return True

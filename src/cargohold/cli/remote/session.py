@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from cargohold.cli.received import decoded
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.authorization import Authorization
-from cargohold.cli.remote.exchange import Answer, Exchange, RegistryRefused
+from cargohold.cli.remote.exchange import LONGEST_BYTES, Answer, Exchange, RegistryRefused
 from cargohold.types.digest import Digest
 from cargohold.types.errors import DigestInvalid
 from cargohold.types.oci import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cargohold.cli.remote.exchange import Trust
     from cargohold.cli.remote.logins import Login
 
+_LARGEST_DOCUMENT = 8 << 20
 CATALOG_SCOPE = "registry:catalog:*"
 _MOST_PAGES = 1_000_000
 _OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
@@ -51,6 +53,11 @@ class Found(msgspec.Struct, frozen=True):
     digest: Digest
     media_type: str
     content: bytes
+
+
+class _Names(msgspec.Struct):
+    repositories: list[str] | None = None
+    tags: list[str] | None = None
 
 
 @contextmanager
@@ -84,16 +91,24 @@ class Session:
             raise RegistryRefused(self.address, answer)
 
     def digest(self, repository: str, reference: str) -> Digest:
-        """The digest of the manifest that a reference names."""
+        """The digest of the manifest that a reference names: a digest names itself, whatever the registry says."""
         about = _about(self.address, repository, reference)
         answer = self._ask("HEAD", f"/v2/{repository}/manifests/{reference}", _pull(repository), about)
-        said = answer.headers.get("docker-content-digest")
-        return self.manifest(repository, reference).digest if said is None else _digest(about, said)
+        header = answer.headers.get("docker-content-digest")
+        said = None if header is None else _digest(about, header)
+        if ":" in reference:
+            asked = Digest(reference)
+            # By another algorithm, the same manifest has another digest.
+            if said is not None and said.algorithm == asked.algorithm and said != asked:
+                raise Refused(f"{about}: the registry has {said} there, which was not asked for")
+            return asked
+        return self.manifest(repository, reference).digest if said is None else said
 
     def manifest(self, repository: str, reference: str) -> Found:
         """A manifest, whose bytes are held against its digest."""
         about = _about(self.address, repository, reference)
-        answer = self._ask("GET", f"/v2/{repository}/manifests/{reference}", _pull(repository), about)
+        path = f"/v2/{repository}/manifests/{reference}"
+        answer = self._ask("GET", path, _pull(repository), about, _LARGEST_DOCUMENT)
         said = reference if ":" in reference else answer.headers.get("docker-content-digest")
         digest = Digest.of(answer.body) if said is None else _digest(about, said)
         _verify(about, digest, answer.body)
@@ -102,7 +117,8 @@ class Session:
     def blob(self, repository: str, digest: Digest) -> bytes:
         """A blob that is small, held against its digest."""
         about = _about(self.address, repository, digest)
-        answer = self._ask("GET", f"/v2/{repository}/blobs/{digest}", _pull(repository), about)
+        path = f"/v2/{repository}/blobs/{digest}"
+        answer = self._ask("GET", path, _pull(repository), about, _LARGEST_DOCUMENT)
         _verify(about, digest, answer.body)
         return answer.body
 
@@ -125,19 +141,20 @@ class Session:
     def referrers(self, repository: str, digest: Digest) -> Iterator[bytes]:
         """The pages of the index of what refers to a manifest (spec.md, "Listing Referrers")."""
         about = _about(self.address, repository, digest)
-        pages = self._pages(f"/v2/{repository}/referrers/{digest}", _pull(repository), about)
+        path = f"/v2/{repository}/referrers/{digest}"
+        pages = self._pages(path, _pull(repository), about, _LARGEST_DOCUMENT)
         return (answer.body for answer in pages)
 
-    def _pages(self, path: str, scope: str, about: str) -> Iterator[Answer]:
+    def _pages(self, path: str, scope: str, about: str, longest: int = LONGEST_BYTES) -> Iterator[Answer]:
         """The answers to a request and to those that the header Link leads on to, each asked for when it is wanted."""
         for _ in range(_MOST_PAGES):
-            answer = self._ask("GET", path, scope, about)
+            answer = self._ask("GET", path, scope, about, longest)
             yield answer
             link = _NEXT.search(", ".join(answer.headers.get_list("link")))
             if link is None:
                 return
             # Whatever host it names, it is asked where the first page was.
-            target = answer.url.join(link[1]).raw_path.decode()
+            target = self._exchange.join(answer.url, link[1]).raw_path.decode()
             following = target.removeprefix(self.address.prefix)
             if following == path:
                 raise Refused(f"{about}: the list leads from a page to the same page")
@@ -147,16 +164,17 @@ class Session:
     def _names(self, path: str, scope: str, about: str, field: str) -> Iterator[list[str]]:
         for answer in self._pages(path, scope, about):
             try:
-                names = msgspec.json.decode(answer.body, type=dict[str, Any]).get(field)
-                yield msgspec.convert(names, list[str] | None) or []
-            except (msgspec.MsgspecError, RecursionError):
+                page: list[str] | None = getattr(decoded(answer.body, _Names), field)
+            except ValueError:
                 raise Refused(f"{about}: the answer is not a list of {field}") from None
+            yield page or []
 
-    def _ask(self, method: str, path: str, scope: str, about: str) -> Answer:
+    def _ask(self, method: str, path: str, scope: str, about: str, longest: int = LONGEST_BYTES) -> Answer:
         url = f"{self.address.origin}{self.address.prefix}{path}"
         for again in (False, True):
             headers = {"accept": _ACCEPT if "/manifests/" in path else "*/*"}
-            answer = self._exchange.ask(method, url, headers | self._authorization.header(scope))
+            headers |= self._authorization.header(scope)
+            answer = self._exchange.ask(method, url, headers, longest=longest)
             if again or answer.status != _UNAUTHORIZED or not self._authorization.learn(answer, scope):
                 break
         if answer.status not in _SUCCESS:

@@ -24,6 +24,10 @@ pytestmark = pytest.mark.clients
         ({"tls": {"certificate": "x"}}, "tls.key is missing"),
         ({"rolling": True, "persistence": {"accessMode": "ReadWriteOncePod"}}, "make it ReadWriteOnce"),
         ({"replicas": 2, "persistence": {"enabled": False}}, "set persistence.enabled"),
+        (
+            {"podLabels": {"app.kubernetes.io/name": "x"}},
+            "app.kubernetes.io/name is a label of the chart's own",
+        ),
         ({"terminationGracePeriodSeconds": 40}, "make it 45, or null"),
         ({"image": {"digest": "sha256:0"}}, "at '/image/digest'"),
     ],

@@ -19,6 +19,7 @@ import pytest
 from cargohold import __version__
 from tests.certificates import Authority
 from tests.docs.blocks import ROOT, blocks_of
+from tests.docs.test_troubleshooting_page import is_told
 from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.engine import clear
 from tests.e2e.clients.images import make_image
@@ -229,6 +230,31 @@ def test_a_killed_worker_is_replaced(room: Room) -> None:
         everyone = {*found.processes(), second}
     assert not [pid for pid in everyone if Path(f"/proc/{pid}").exists()]
     assert [path.name for path in room.data.iterdir()] == ["registry"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [("size=20m", "."), ("size=50m", "."), ("noexec", "."), ("size=1m", "missing")]
+)
+def test_where_it_cannot_unpack(program: Path, tmp_path: Path, options: str, name: str) -> None:
+    """Where there is no room, or nothing may be run, it says so in words that the page explains, and what it leaves."""
+    folder = tmp_path / "room"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, timeout=SECONDS)
+    try:
+        ended = subprocess.run(
+            [program, "--version"],
+            env={"TMPDIR": str(folder / name)},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        left = [path.name for path in folder.iterdir()]
+    finally:
+        clear(folder)
+    assert ended.returncode != 0
+    assert is_told("When it does not start", ended.stderr), ended.stderr
+    assert all(re.match(r"staticx-|_MEI", name) for name in left)
 
 
 def test_nothing_is_written_elsewhere(room: Room) -> None:

@@ -195,6 +195,7 @@ def test_too_long(play: Play, tmp_path: Path) -> None:
         (Reply(500, {}), "answers 500 Internal Server Error"),
         (Reply(404, {}, b"<html>"), "answers 404 Not Found; there is no registry here"),
         (Reply(500, JSON, b'{"errors":[{"message":"\xff"}]}'), "answers 500 Internal Server Error"),
+        (Reply(200, {"Content-Length": "x"}), "bad Content-Length"),
         (Reply(307, {"Location": "http://a:x/"}), "leads to what is no URL: Invalid port: 'x'"),
         (Reply(307, {"Location": "https://a..b/"}), "a..b: this can be no host's name"),
         (Reply(429, {"Retry-After": "9" * 5000}), "answers 429 Too Many Requests"),
@@ -207,7 +208,9 @@ def test_too_long(play: Play, tmp_path: Path) -> None:
 def test_no_registry(play: Play, tmp_path: Path, reply: Reply, words: str) -> None:
     """What is said instead of a greeting is told in the words of who says it, without what would command a terminal."""
     registry = play(lambda _: reply)
-    assert words in refused(tmp_path, "ls", registry.host)
+    said = refused(tmp_path, "ls", registry.host)
+    assert words in said
+    assert "TLS" not in said
 
 
 def test_names_that_command_terminals(play: Play, tmp_path: Path) -> None:

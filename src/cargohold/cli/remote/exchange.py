@@ -34,6 +34,7 @@ _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_WORDS = 500
 _LONGEST_WAIT = 9
+_NO_HTTP = ("illegal request line", "illegal status line", "without sending a response")
 
 
 @contextmanager
@@ -233,6 +234,10 @@ def _words(url: httpx2.URL, error: Exception) -> str:
         "WRONG_VERSION" in text or "RECORD_LAYER" in text or "UNKNOWN_PROTOCOL" in text
     ):
         return f"{text}; it may speak plain HTTP: begin with http://"
-    if url.scheme == "http" and isinstance(error, httpx2.RemoteProtocolError):
+    if (
+        url.scheme == "http"
+        and isinstance(error, httpx2.RemoteProtocolError)
+        and any(words in text for words in _NO_HTTP)
+    ):
         return f"{text}; it may speak TLS: begin with https://"
     return text

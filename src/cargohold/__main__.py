@@ -33,9 +33,11 @@ def _end(_number: int, _frame: object) -> None:
 
 def _keep_standard_descriptors() -> None:
     """Put /dev/null where standard input, output or error is closed: a socket in its place would be taken for it."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    for descriptor in range(_STANDARD_ERROR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 if __name__ == "__main__":

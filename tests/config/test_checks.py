@@ -159,6 +159,8 @@ def test_traces_need_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the libraries of traces cannot be imported, an address to send them to is a problem; else it is none."""
     settings = {"tracing.endpoint": "http://127.0.0.1:4318/v1/traces"}
     assert load(settings, {}).tracing.endpoint
+    for name in [name for name in sys.modules if name.startswith("opentelemetry.")]:
+        monkeypatch.delitem(sys.modules, name)  # another test may have used them
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     assert problem(settings).startswith("tracing.endpoint: needs what is not installed: run pip install")
     assert load({}, {}).tracing.endpoint is None

@@ -19,7 +19,7 @@ _CALLS = (
     "fsync,fdatasync,sync,syncfs,sync_file_range,msync"
 )
 _WHOLE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+|\?).*")
-_BEGUN = re.compile(r"(\d+) +(\w+)\((.*) <unfinished \.\.\.>")
+_BEGUN = re.compile(r"(\d+) +(\w+)\((.*) <(?:unfinished|detached) \.\.\.>")
 _ENDED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (-?\d+|\?).*")
 _STOP_SECONDS = 20.0
 

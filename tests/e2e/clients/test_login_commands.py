@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.auth.htpasswd import LOOK_SECONDS, SETTLE_SECONDS
 from tests.config.test_pages import blocks
 from tests.e2e.clients.guarded import PASSWORDS, guarded, make_htpasswd, repository
 from tests.e2e.clients.images import Layout
@@ -144,6 +145,9 @@ def test_docker_keeps_a_refresh_token_and_no_password(
         deadline = time.monotonic() + RELOAD_SECONDS
         while time.monotonic() < deadline and console.may_pull(place):
             time.sleep(0.2)
+        time.sleep(
+            LOOK_SECONDS + SETTLE_SECONDS
+        )  # one worker has seen the new file, and the other is about to
         assert REFUSED.search(console.pull_refused(place))
 
 

@@ -110,5 +110,5 @@ def test_counting_goes_on(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.
 
     with caplog.at_level(logging.INFO):
         asyncio.run(case())
-    assert caplog.text.count("what is stored could not be counted") == 2
+    assert caplog.text.count("the count of what is stored could not be done") == 2
     assert "counted what is stored" in caplog.text

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cargohold.registry.rounds import Rounds
 from cargohold.storage.protocols import StoreError
 
 if TYPE_CHECKING:
@@ -48,31 +49,14 @@ class Holder:
             return Holdings()
 
 
-class Recount:
-    """Has what is stored counted every `period` seconds, the first time at once where that was never done.
-
-    Every process may run one: among all that use a store, one at a time does the work.
-    """
+class Recount(Rounds):
+    """Has what is stored counted every `period` seconds, the first time at once where that was never done."""
 
     def __init__(self, store: Inventory, period: float) -> None:
+        super().__init__(LONGEST_PAUSE_SECONDS, at_once=True, purpose="the count of what is stored")
         self._store = store
         self._period = period
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin, on a loop that runs or is about to."""
-        self._task = loop.create_task(self._run())
-
-    def stop(self) -> None:
-        """End; a count that is under way in a thread is broken off when the store is closed."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                if await self._store.recount(self._period):
-                    _log.info("counted what is stored")
-            except Exception:  # noqa: BLE001 - whatever it was, the next round may succeed
-                _log.exception("what is stored could not be counted")
-            await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+    async def _round(self) -> None:
+        if await self._store.recount(self._period):
+            _log.info("counted what is stored")

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 
 from cargohold.app.logins import rules_of
 from cargohold.auth.identity import Identity, Kind
-from cargohold.auth.patterns import compile_pattern
 from cargohold.cli.main import main
 from cargohold.config import load
 from cargohold.http.router import route
 from cargohold.types.names import RepositoryName
 from cargohold.types.operations import Permission
+from cargohold.types.patterns import compile_pattern
 from tests.registry.documents import ABSENT
 from tests.routes.caller import Registry
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cargohold.auth.grants import Grant, Grants
 from cargohold.types.names import RepositoryName
 from cargohold.types.operations import Permission
-from tests.auth.test_patterns import NAMES, PATTERNS, matches
+from tests.types.test_patterns import NAMES, PATTERNS, matches
 
 P, U, D, C = Permission.PULL, Permission.PUSH, Permission.DELETE, Permission.CATALOG
 

@@ -10,7 +10,7 @@ from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.rules import Rule, Rules
 from cargohold.types.names import RepositoryName
 from cargohold.types.operations import Permission
-from tests.auth.test_patterns import matches
+from tests.types.test_patterns import matches
 
 P, U, D, C = Permission.PULL, Permission.PUSH, Permission.DELETE, Permission.CATALOG
 

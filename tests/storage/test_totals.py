@@ -28,6 +28,8 @@ from tests.storage.foreign import Foreign, put
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cargohold.storage.filesystem.pace import Pace
+
 WAIT_SECONDS = 60.0
 YEAR = 365 * 86400.0
 
@@ -355,7 +357,7 @@ async def test_a_shard_that_never_rests(store: FilesystemStore, monkeypatch: pyt
     digest = await push(store, ONE, b"12345")
     look = inventory.FileInventory._content
 
-    def disturbed(of: inventory.FileInventory, shard: int, pace: inventory._Pace) -> Sums:
+    def disturbed(of: inventory.FileInventory, shard: int, pace: Pace) -> Sums:
         if shard == content_shard(digest):
             store.noted.add(shard, Sums(content=1))
         return look(of, shard, pace)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from cargohold.auth.patterns import check_pattern, compile_patterns
 from cargohold.types.operations import Permission
+from cargohold.types.patterns import check_pattern, compile_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ _Written = list[tuple[str, list[Literal["catalog", "delete", "pull", "push"]]]]
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Permissions on the repositories that match a pattern (see `auth.patterns`).
+    """Permissions on the repositories that match a pattern (see `types.patterns`).
 
     Raises ValueError where the pattern is none, or a permission is one that cannot be granted (ENTER, METRICS).
     """

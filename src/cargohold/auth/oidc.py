@@ -19,11 +19,11 @@ import msgspec
 from cargohold.auth.grants import Grant, Grants
 from cargohold.auth.jwks import ALGORITHMS, KeySource
 from cargohold.auth.jwt import Verifier, read_token, subject_of
-from cargohold.auth.patterns import compile_claim_pattern
 from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
 from cargohold.types.operations import Permission
+from cargohold.types.patterns import compile_claim_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable

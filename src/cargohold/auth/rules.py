@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.auth.patterns import check_pattern, compile_patterns
 from cargohold.types.operations import Permission
+from cargohold.types.patterns import check_pattern, compile_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ _REMEMBERED = 4096  # repositories
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What those whom it names may do in the repositories that match its pattern (see `auth.patterns`).
+    """What those whom it names may do in the repositories that match its pattern (see `types.patterns`).
 
     Among the users `*` is everyone who is signed in, and `anonymous` whoever is not. No actions: nothing is allowed.
     """

@@ -71,7 +71,7 @@ class TrustedIssuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises Misfit where it is no pattern of repositories (see `auth.patterns`)."""
+    """Raises Misfit where it is no pattern of repositories (see `types.patterns`)."""
     if not pattern or not all(
         _SEGMENT.fullmatch(part) and ("**" not in part or part == "**") for part in pattern.split("/")
     ):

@@ -217,18 +217,18 @@ def write_duration(seconds: float) -> str:
     return f"{int(seconds) // _SECONDS[unit]}{unit}" if unit else repr(seconds)
 
 
-def fraction() -> Kind:
-    """A part of a whole, from 0 to 1."""
+def fraction(least: float = 0) -> Kind:
+    """A part of a whole, from `least` to 1."""
 
     def read(value: object) -> float:
         if isinstance(value, str) and _NUMBER.fullmatch(value):
             value = float(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 1:
             raise Misfit
         return round(float(value), 18)
 
-    schema = _number("number", 0, 1, r"^[0-9]+(\.[0-9]+)?$")
-    return Kind("a number from 0 to 1, such as 0.1", read, _write_fraction, schema)
+    schema = _number("number", least, 1, r"^[0-9]+(\.[0-9]+)?$")
+    return Kind(f"a number from {least:g} to 1, such as 0.1", read, _write_fraction, schema)
 
 
 def _write_fraction(part: float) -> str:

@@ -71,6 +71,37 @@ class Uploads(Section, frozen=True, kw_only=True):
     ] = 60.0
 
 
+class Gc(Section, frozen=True, kw_only=True):
+    """What nothing uses any more is collected while clients push and pull."""
+
+    grace: Annotated[
+        float,
+        duration(1, YEAR),
+        "What nobody has pushed, mounted or asked for within this time may be collected where nothing uses it. No push"
+        " may take longer.",
+    ] = 86400.0
+    untagged: Annotated[
+        bool,
+        BOOLEAN,
+        "Collect manifests too that have no tag, where no other manifest refers to them.",
+    ] = False
+    share: Annotated[
+        float,
+        fraction(0.01),
+        "Which part of a processor the collector may take; it rests in between.",
+    ] = 0.2
+
+
+class Trash(Section, frozen=True, kw_only=True):
+    """What was deleted can be brought back for a while."""
+
+    keep: Annotated[
+        float,
+        duration(0, YEAR),
+        "How long a manifest or tag that was deleted can be restored. Its content takes up room until then.",
+    ] = 86400.0
+
+
 class Lists(Section, frozen=True, kw_only=True):
     """How long the pages of lists are."""
 

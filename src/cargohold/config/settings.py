@@ -10,6 +10,7 @@ from cargohold.config.kinds import BOOLEAN, HOST, PREFIX, SOCKET, Kind, whole
 from cargohold.config.logins import Auth
 from cargohold.config.section import Section
 from cargohold.config.sections import (
+    Gc,
     Http,
     Limits,
     Lists,
@@ -20,6 +21,7 @@ from cargohold.config.sections import (
     Storage,
     Tls,
     Tracing,
+    Trash,
     Uploads,
 )
 
@@ -48,6 +50,8 @@ class Settings(Section, frozen=True, kw_only=True):
     storage: Storage = field(default_factory=Storage)
     manifests: Manifests = field(default_factory=Manifests)
     uploads: Uploads = field(default_factory=Uploads)
+    gc: Gc = field(default_factory=Gc)
+    trash: Trash = field(default_factory=Trash)
     lists: Lists = field(default_factory=Lists)
     http: Http = field(default_factory=Http)
     server: Server = field(default_factory=Server)

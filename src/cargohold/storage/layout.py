@@ -16,16 +16,20 @@ Under the root::
             ├── hashing/<uuid>                      the hash of a session's bytes so far
             ├── referrers/<alg>-<hex>/<alg>-<hex>   under a subject, one descriptor for each referrer
             ├── referrers.seen                      the revisions whose subject is recorded
-            └── tags.list                           a long list of tags, with the proof of its freshness
+            ├── tags.list                           a long list of tags, with the proof of its freshness
+            └── trash/<id>                          a record of each deletion that can be undone
     cargohold/                                      ours, for the registry as a whole
     ├── catalog/<name, with ':' for '/'>            a mark for each repository that holds a manifest
     ├── catalog.list                                a long catalog, with the proof of its freshness
     ├── counters                                    what rate limits and failed logins are counted in
+    ├── gc/                                         what the run of the garbage collector knows so far
     ├── generation                                  64 bits that change with the access tokens
     ├── keys/                                       the keys that tokens are signed with
     ├── locks/<00..3f>, expiry, catalog, state.db   flock is held on these
     ├── new/                                        what is being made, before it is renamed into place
+    ├── quarantine/                                 what fsck took out of the tree, for somebody to look at
     ├── state.db, state.db-wal, state.db-shm        access tokens and refresh tokens, in SQLite
+    ├── swept/<alg>-<hex>                           blobs that were collected, about to be removed
     └── totals                                      how much is stored, for the metrics
 
 A `link` holds a digest and no newline.
@@ -53,13 +57,16 @@ class Layout:
         "catalog",
         "catalog_list",
         "counters",
+        "gc",
         "keys",
         "locks",
         "new",
         "own",
+        "quarantine",
         "registry",
         "repositories",
         "root",
+        "swept",
         "totals",
     )
 
@@ -76,6 +83,9 @@ class Layout:
         self.keys = f"{self.own}/keys"
         self.new = f"{self.own}/new"
         self.totals = f"{self.own}/totals"
+        self.gc = f"{self.own}/gc"
+        self.swept = f"{self.own}/swept"
+        self.quarantine = f"{self.own}/quarantine"
 
     def blob(self, digest: Digest) -> str:
         """The folder of a blob."""
@@ -141,6 +151,10 @@ class Layout:
     def tags_list(self, name: RepositoryName) -> str:
         """The kept list of a repository's tags."""
         return f"{self.repositories}/{name}/_cargohold/tags.list"
+
+    def trash(self, name: RepositoryName) -> str:
+        """The folder of the records of what was deleted in a repository."""
+        return f"{self.repositories}/{name}/_cargohold/trash"
 
     @staticmethod
     def lasts(folder: str) -> bool:

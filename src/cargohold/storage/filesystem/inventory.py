@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.filesystem.manifests import FileManifests
+from cargohold.storage.filesystem.pace import ClosingError, Pace
 from cargohold.storage.filesystem.tree import exists, folder_names, size_of
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.locks import open_lock, try_lock
@@ -21,15 +21,12 @@ from cargohold.types.names import UploadId
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cargohold.storage.filesystem.tree import Tree
     from cargohold.storage.protocols import Totals
     from cargohold.types.names import RepositoryName
 
 _TRIES: Final = 4
 _ROUNDS: Final = 8
-_STEPS: Final = 256
-_REST: Final = 9.0
-_NAP: Final = 0.05
+_SHARE: Final = 0.1
 _NOTED_AFTER: Final = 0.01
 """Seconds; a change is noted some microseconds after it is made."""
 
@@ -61,18 +58,18 @@ class FileInventory(FileManifests):
             os.close(descriptor)
 
     def _count_all(self) -> bool:
-        pace, number = _Pace(self), self.noted.begin()
+        pace, number = Pace(lambda: self.closing, _SHARE), self.noted.begin()
         if number is None:
             return False
         try:
             for shard in range(CONTENT_SHARDS):
                 self._count(shard, partial(self._content, shard, pace), pace)
             self._count_repositories(pace)
-        except _ClosingError:
+        except ClosingError:
             return False
         return self.noted.finish(number)
 
-    def _count_repositories(self, pace: _Pace) -> None:
+    def _count_repositories(self, pace: Pace) -> None:
         """Until a walk finds none that the walks before did not: what belongs to those that come later is noted."""
         names: dict[int, set[RepositoryName]] = {shard: set() for shard in range(CONTENT_SHARDS, SHARDS)}
         todo = set(names)
@@ -89,7 +86,7 @@ class FileInventory(FileManifests):
                 return
             todo.clear()
 
-    def _count(self, shard: int, look: Callable[[], Sums], pace: _Pace) -> None:
+    def _count(self, shard: int, look: Callable[[], Sums], pace: Pace) -> None:
         """Look at a shard until nothing was noted meanwhile; one that never rests is taken as it was found."""
         for _ in range(_TRIES):
             changes = self.noted.changes(shard)
@@ -100,7 +97,7 @@ class FileInventory(FileManifests):
                 return
         self.noted.replace(shard, found, None)
 
-    def _content(self, shard: int, pace: _Pace) -> Sums:
+    def _content(self, shard: int, pace: Pace) -> Sums:
         found = 0
         for algorithm in Algorithm:
             folder = f"{self.layout.blobs}/{algorithm.value}/{shard:02x}"
@@ -111,7 +108,7 @@ class FileInventory(FileManifests):
                     pace.step()
         return Sums(content=found)
 
-    def _held_by(self, names: Iterable[RepositoryName], pace: _Pace) -> Sums:
+    def _held_by(self, names: Iterable[RepositoryName], pace: Pace) -> Sums:
         uploads = held = 0
         for name in names:
             with suppress(PermissionError):
@@ -128,35 +125,3 @@ class FileInventory(FileManifests):
         except BlobUploadUnknown:
             return False
         return exists(f"{folder}/startedat") or exists(f"{folder}/data")
-
-
-class _ClosingError(Exception):
-    """The store is being closed."""
-
-
-class _Pace:
-    """Lets a thread take a tenth of a processor, and wait for the disk for half of the time."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._steps = 0
-        self._start()
-
-    def _start(self) -> None:
-        self._began, self._worked = time.monotonic(), time.thread_time()
-
-    def step(self) -> None:
-        """One entry of a folder was looked at."""
-        self._steps += 1
-        if self._steps % _STEPS == 0:
-            self.rest()
-
-    def rest(self, least: float = 0.0) -> None:
-        """Do nothing for a while, `least` seconds in any case. Raises _ClosingError."""
-        now = time.monotonic()
-        until = now + max(least, now - self._began, _REST * (time.thread_time() - self._worked))
-        while not self._tree.closing and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _NAP))
-        if self._tree.closing:
-            raise _ClosingError
-        self._start()

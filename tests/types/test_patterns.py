@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cargohold.auth.patterns import check_pattern, compile_claim_pattern, compile_pattern, compile_patterns
 from cargohold.config import access
 from cargohold.config.kinds import Misfit
+from cargohold.types.patterns import check_pattern, compile_claim_pattern, compile_pattern, compile_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -66,8 +66,12 @@ class Disk:
             os.mkdir(path)
             self._durable.pop(path, None)
 
+    def renew(self, folder: str) -> None:
+        """Give a folder, or a file, the present time, as the file system has it. Not made durable."""
+        os.utime(folder)
+
     def touch(self, folder: str) -> None:
-        """Give a folder, or a file, the present time. Not made durable. Raises FileNotFoundError."""
+        """Give a folder, or a file, a time that it has not had before: the present, to the nanosecond. Not durable."""
         now = time.time_ns()
         os.utime(folder, ns=(now, now))
 

@@ -14,6 +14,7 @@ import pytest
 
 from cargohold.config import Settings, load
 from cargohold.config.access import ClaimRule, Rule, TrustedIssuer
+from cargohold.config.keeping import Immutable, Quota, Retention
 from cargohold.config.load import read as read_effective
 from cargohold.config.settings import SECTIONS, SETTINGS
 
@@ -56,6 +57,16 @@ OTHERS: dict[str, tuple[str, object]] = {
     "gc.grace": ("2h", 7200.0),
     "gc.untagged": ("true", True),
     "trash.keep": ("0", 0.0),
+    "retention": (
+        '[{"repository": "ci/**", "newest": 10, "tags": ["v*"], "pushed_within": "30d", "pulled_within": 3600.0,'  # noqa: ISC004 - one text
+        ' "untagged": false}]',
+        (Retention("ci/**", 10, ("v*",), "30d", 3600.0, untagged=False),),
+    ),
+    "tags.immutable": ('[{"repository": "prod/**"}]', (Immutable("prod/**", ("*",)),)),
+    "quotas": (
+        '[{"repository": "team/**", "bytes": "10GB", "each": true}]',
+        (Quota("team/**", "10GB", each=True),),
+    ),
     "tracing.service": ("images", "images"),
     "server.trusted_proxies": ('["10.0.0.0/8", "unix"]', ("10.0.0.0/8", "unix")),
     "auth.htpasswd": ("/etc/users", "/etc/users"),

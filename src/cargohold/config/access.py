@@ -20,7 +20,7 @@ from cargohold.config.kinds import (
     whole,
     write_json,
 )
-from cargohold.config.records import records, tried
+from cargohold.config.records import mapping, records, tried
 from cargohold.types.names import check_user_name
 
 Action = Literal["pull", "push", "delete", "catalog"]
@@ -286,16 +286,6 @@ def _or_nothing(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _mapping(required: list[str], **properties: object) -> dict[str, object]:
-    """The schema of a mapping with no other keys than these."""
-    return {
-        "type": "object",
-        "required": required,
-        "properties": properties,
-        "additionalProperties": False,
-    }
-
-
 _SOME_ACTIONS: dict[str, object] = {"type": "array", "items": {"enum": [*get_args(Action)]}}
 
 
@@ -358,7 +348,7 @@ RULES = records(
     "a rule",
     '{"repository": "team/**", "users": ["ann"], "groups": [], "actions": ["pull", "push"]}',
     _faults_of_rule,
-    _mapping(["actions"], actions=_SOME_ACTIONS, repository=TEXT, users=TEXTS, groups=TEXTS),
+    mapping(["actions"], actions=_SOME_ACTIONS, repository=TEXT, users=TEXTS, groups=TEXTS),
 )
 TRUST = records(
     TrustedIssuer,
@@ -366,13 +356,13 @@ TRUST = records(
     '{"issuer": "https://ci.example.com", "audience": "registry.example.com", "rules":'
     ' [{"claims": {"repository": "org/*"}, "repository": "org/**", "actions": ["pull", "push"]}]}',
     _faults_of_issuer,
-    _mapping(
+    mapping(
         ["issuer", "audience", "rules"],
         issuer=TEXT,
         audience=TEXT,
         rules={
             "type": "array",
-            "items": _mapping(
+            "items": mapping(
                 ["claims", "repository", "actions"],
                 claims={"type": "object", "additionalProperties": TEXT},
                 repository=TEXT,

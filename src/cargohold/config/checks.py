@@ -41,6 +41,7 @@ def check(settings: Settings) -> list[Fault]:
         *_of_tokens(settings),
         *_of_tls(settings),
         *_of_tracing(settings),
+        *_of_keeping(settings),
     ]
 
 
@@ -192,6 +193,24 @@ def _of_tracing(settings: Settings) -> Iterator[Fault]:
             "tracing.endpoint",
             "needs what is not installed: run pip install 'cargohold[tracing]', or leave it out",
         )
+
+
+def _of_keeping(settings: Settings) -> Iterator[Fault]:
+    rules = [rule.repository for rule in settings.retention]
+    for number, repository in enumerate(rules):
+        for earlier in ("**", repository):
+            if earlier in rules[:number]:
+                message = (
+                    f"entry {number + 1}: it never decides, as entry {rules.index(earlier) + 1} names the same"
+                    " repositories: put it before that one, or leave it out"
+                )
+                yield Fault("retention", message, within=(number, "repository"))
+                break
+    quotas = [(quota.repository, quota.each) for quota in settings.quotas]
+    for number, quota in enumerate(quotas):
+        if quota in quotas[:number]:
+            message = f"entry {number + 1}: {quota[0]} is there twice: keep the smaller"
+            yield Fault("quotas", message, within=(number, "repository"))
 
 
 def _is_installed(*modules: str) -> bool:

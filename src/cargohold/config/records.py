@@ -44,6 +44,16 @@ def records(
     return Kind(form, read, write_json, {"type": "array", "items": schema})
 
 
+def mapping(required: list[str], **properties: object) -> dict[str, object]:
+    """The schema of a mapping with no other keys than these."""
+    return {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
 def tried(check: Callable[[Any], object], value: object, *within: object) -> Iterator[Misfit]:
     """The Misfit that the check raises of a part of a record, with what leads to the part."""
     try:

@@ -14,6 +14,7 @@ from cargohold.config.access import (
     RATE,
     WORDS,
 )
+from cargohold.config.keeping import IMMUTABLE, Immutable
 from cargohold.config.kinds import (
     BOOLEAN,
     HEADERS,
@@ -54,6 +55,17 @@ class Manifests(Section, frozen=True, kw_only=True):
         "Take images whose blobs, and indexes whose manifests, are not in their repository.",
     ] = False
     max_bytes: Annotated[int, size(1, 2**30), "The largest manifest that is taken."] = 4 * 2**20
+
+
+class Tags(Section, frozen=True, kw_only=True):
+    """What is asked of tags."""
+
+    immutable: Annotated[
+        tuple[Immutable, ...],
+        IMMUTABLE,
+        "Which tags of which repositories cannot be moved to another manifest once they are there. They can be"
+        " deleted.",
+    ] = ()
 
 
 class Uploads(Section, frozen=True, kw_only=True):

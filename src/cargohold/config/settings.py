@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from msgspec import field
 
+from cargohold.config.keeping import QUOTAS, RETENTION, Quota, Retention
 from cargohold.config.kinds import BOOLEAN, HOST, PREFIX, SOCKET, Kind, whole
 from cargohold.config.logins import Auth
 from cargohold.config.section import Section
@@ -19,6 +20,7 @@ from cargohold.config.sections import (
     Metrics,
     Server,
     Storage,
+    Tags,
     Tls,
     Tracing,
     Trash,
@@ -47,8 +49,21 @@ class Settings(Section, frozen=True, kw_only=True):
     http2: Annotated[bool, BOOLEAN, "Speak HTTP/2 too. Uploads are slower over it."] = False
     read_only: Annotated[bool, BOOLEAN, "Refuse every request that would change the content."] = False
     deletion: Annotated[bool, BOOLEAN, "Let clients delete manifests, tags and blobs."] = True
+    retention: Annotated[
+        tuple[Retention, ...],
+        RETENTION,
+        "Which tags are kept in which repositories; the others are removed. The first rule that names the repository"
+        " decides, and where none does, all are kept.",
+    ] = ()
+    quotas: Annotated[
+        tuple[Quota, ...],
+        QUOTAS,
+        "How many bytes repositories may hold, all that match together or `each` for itself. All quotas hold that name"
+        " the repository.",
+    ] = ()
     storage: Storage = field(default_factory=Storage)
     manifests: Manifests = field(default_factory=Manifests)
+    tags: Tags = field(default_factory=Tags)
     uploads: Uploads = field(default_factory=Uploads)
     gc: Gc = field(default_factory=Gc)
     trash: Trash = field(default_factory=Trash)

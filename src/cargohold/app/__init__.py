@@ -26,6 +26,7 @@ from cargohold.observe import logs
 from cargohold.registry.expiry import Expiry
 from cargohold.registry.readiness import Readiness
 from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.protocols import StoreError, Unavailable
 from cargohold.types.operations import Permission, ReadMetrics
 
@@ -84,7 +85,7 @@ def serve(settings: Settings) -> int:
 
 def _prepared(settings: Settings) -> str | None:
     """Make what will be needed on disk, before the fork; what is in the way of that, in words for people."""
-    store = FilesystemStore(settings.storage.path)
+    store = FilesystemStore(settings.storage.path, terms_of(settings))
     try:
         store.prepare(read_only=settings.read_only)
         prepare(settings)
@@ -102,6 +103,11 @@ def _prepared(settings: Settings) -> str | None:
     return None
 
 
+def terms_of(settings: Settings) -> Terms:
+    """How long what nobody uses, and what was deleted, stays."""
+    return Terms(grace=settings.gc.grace, keep=settings.trash.keep, leases=not settings.read_only)
+
+
 def tls_of(settings: Settings) -> Tls | None:
     """What connections are secured with; None where the settings do not name both a certificate and its key."""
     tls = settings.tls
@@ -117,7 +123,7 @@ def application(
 
     It counts at its `place` among all processes that share the counts, and its certificate `expires` then.
     """
-    store, gate = FilesystemStore(settings.storage.path), Gate(settings)
+    store, gate = FilesystemStore(settings.storage.path, terms_of(settings)), Gate(settings)
     meter, tracing = Meter(settings, store, counts, place, expires), Tracing(settings)
     start, stop = _background(settings, store, gate, log, meter, tracing)
     readiness = Readiness(store, writes=not settings.read_only)
@@ -142,7 +148,7 @@ def asgi() -> AsgiApplication:
 
     settings = load({}, os.environ)
     log = logs.set_up_as_guest(settings.log.level, settings.log.format, _ids)
-    store = FilesystemStore(settings.storage.path)
+    store = FilesystemStore(settings.storage.path, terms_of(settings))
     store.prepare(read_only=settings.read_only)
     prepare(settings)
     prepare_tracing(settings)

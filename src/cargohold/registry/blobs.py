@@ -26,6 +26,13 @@ class Blobs:
         except NotFound:
             raise BlobUnknown(detail={"digest": digest}) from None
 
+    async def check(self, repository: RepositoryName, digest: Digest) -> Content:
+        """As `find`, for one who may go on to push a manifest: it stays for the grace time. Raises BlobUnknown."""
+        try:
+            return await self._store.lease_blob(repository, digest)
+        except NotFound:
+            raise BlobUnknown(detail={"digest": digest}) from None
+
     async def mount(
         self,
         digest: Digest,

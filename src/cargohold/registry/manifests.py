@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.storage.protocols import NotFound
+from cargohold.storage.protocols import Incomplete, NotFound
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import (
     DigestInvalid,
@@ -79,6 +79,15 @@ class Manifests:
             )
         return Pulled(digest, media_type, content)
 
+    async def check(self, repository: RepositoryName, reference: Reference, accept: Accept) -> Pulled:
+        """As `pull`, for one who may rely on it and push an index: it stays for the grace time. Raises as `pull`."""
+        pulled = await self.pull(repository, reference, accept)
+        try:
+            await self._store.lease_manifest(repository, pulled.digest)
+        except NotFound:
+            raise ManifestUnknown(detail={"reference": reference}) from None
+        return pulled
+
     def _media_type(self, digest: Digest, content: bytes) -> str:
         """Found out once: content that is named by its digest does not change."""
         found = self._media_types.get(digest)
@@ -110,7 +119,12 @@ class Manifests:
         if not self._allow_sparse:
             await self._require(repository, manifest)
         named = (reference, *tags) if isinstance(reference, Tag) else tuple(tags)
-        await self._store.commit_manifest(repository, digest, manifest, named)
+        try:
+            await self._store.commit_manifest(
+                repository, digest, manifest, named, complete=not self._allow_sparse
+            )
+        except Incomplete as lack:
+            raise ManifestBlobUnknown(lack.missing[:_TOLD_MISSING]) from None
         return Pushed(digest, manifest.subject, named)
 
     async def _require(self, repository: RepositoryName, manifest: Manifest) -> None:

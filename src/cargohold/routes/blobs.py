@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cargohold.messages import Bytes, Empty, File
 from cargohold.storage.protocols import ContentBytes
 from cargohold.types.conditions import entity_tag, none_match, range_applies
+from cargohold.types.operations import Permission
 from cargohold.types.ranges import format_content_range, parse_range
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ class BlobRoutes:
         self._blobs = blobs
 
     async def pull(self, asked: PullBlob, request: Request) -> Answer:
-        """200 or 206 with the bytes, 304 where the client has them; a HEAD gets the headers alone."""
-        content = await self._blobs.find(asked.repository, asked.digest)
+        """200 or 206 with the bytes, 304 where the client has them; a HEAD gets the headers alone.
+
+        Who may push and asks by a HEAD is told that there is no need to.
+        """
+        is_check = request.method == "HEAD" and request.identity.may(Permission.PUSH, asked.repository)
+        find = self._blobs.check if is_check else self._blobs.find
+        content = await find(asked.repository, asked.digest)
         headers: Headers = [
             ("docker-content-digest", asked.digest),
             ("etag", entity_tag(asked.digest)),

@@ -9,6 +9,7 @@ from cargohold.routes.headers import only_value
 from cargohold.types.accept import Accept
 from cargohold.types.conditions import entity_tag, none_match
 from cargohold.types.errors import ManifestInvalid
+from cargohold.types.operations import Permission
 
 if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
@@ -26,11 +27,14 @@ class ManifestRoutes:
         self._prefix = prefix
 
     async def pull(self, asked: PullManifest, request: Request) -> Answer:
-        """200 with the bytes as they were pushed, 304 where the client has them."""
+        """200 with the bytes as they were pushed, 304 where the client has them.
+
+        Who may push and asks by a HEAD is told that there is no need to.
+        """
         headers = request.headers
-        pulled = await self._manifests.pull(
-            asked.repository, asked.reference, Accept.parse(headers.get_all("accept"))
-        )
+        is_check = request.method == "HEAD" and request.identity.may(Permission.PUSH, asked.repository)
+        find = self._manifests.check if is_check else self._manifests.pull
+        pulled = await find(asked.repository, asked.reference, Accept.parse(headers.get_all("accept")))
         described: Headers = [("docker-content-digest", pulled.digest), ("etag", entity_tag(pulled.digest))]
         if not none_match(headers.get_all("if-none-match"), pulled.digest):
             return Empty(304, described)

@@ -11,13 +11,21 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cargohold.storage.protocols import Conflict, ContentBytes, DigestMismatch, NotFound, Totals
+from cargohold.storage.protocols import (
+    Conflict,
+    ContentBytes,
+    DigestMismatch,
+    Incomplete,
+    NotFound,
+    TagFixed,
+    Totals,
+)
 from cargohold.types.digest import Digest
 from cargohold.types.names import UploadId
 from cargohold.types.oci import descriptor_artifact_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from cargohold.storage.protocols import Content, View
     from cargohold.types.digest import Algorithm
@@ -44,6 +52,10 @@ class MemoryStore:
         if digest not in self._repository(repository).blobs:
             raise NotFound
         return ContentBytes(self._contents[digest])
+
+    async def lease_blob(self, repository: RepositoryName, digest: Digest) -> Content:
+        """See `BlobStore`: nothing is ever collected here."""
+        return await self.find_blob(repository, digest)
 
     async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         """See `BlobStore`."""
@@ -133,15 +145,34 @@ class MemoryStore:
         except KeyError:
             raise NotFound from None
 
+    async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
+        """See `MetadataStore`: nothing is ever collected here."""
+        await self.read_manifest(repository, digest)
+
     async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         """See `MetadataStore`."""
         held = self._repository(repository).manifests
         return [digest for digest in digests if digest not in held]
 
-    async def commit_manifest(
-        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    async def commit_manifest(  # noqa: PLR0913 - as the protocol has it
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+        *,
+        complete: bool = False,
+        fixed: Callable[[Tag], bool] | None = None,
     ) -> None:
         """See `MetadataStore`."""
+        found = self._repository(repository)
+        for tag in filter(fixed, tags) if fixed else ():
+            if found.tags.get(tag, digest) != digest:
+                raise TagFixed(tag, found.tags[tag])
+        missing = [each for each in manifest.blobs if each not in found.blobs]
+        missing += [each for each in manifest.manifests if each not in {*found.manifests, *found.blobs}]
+        if complete and missing:
+            raise Incomplete(missing)
         self._contents[digest] = manifest.content
         target = self._made(repository)
         target.manifests[digest] = manifest

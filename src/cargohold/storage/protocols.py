@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from cargohold.types.digest import Algorithm, Digest
@@ -38,6 +38,23 @@ class Conflict(StoreError):
 
 class DigestMismatch(Conflict):
     """The bytes of an upload are not those of the digest; the session is gone."""
+
+
+class Incomplete(Conflict):
+    """A manifest references what its repository does not hold; nothing was changed."""
+
+    def __init__(self, missing: Sequence[Digest]) -> None:
+        super().__init__(f"{len(missing)} of what is referenced is not there")
+        self.missing = list(missing)
+
+
+class TagFixed(Conflict):
+    """A tag must not be moved, and points to another manifest, `digest`; nothing was changed."""
+
+    def __init__(self, tag: Tag, digest: Digest) -> None:
+        super().__init__(f"{tag} stays at {digest}")
+        self.tag = tag
+        self.digest = digest
 
 
 class Unavailable(StoreError):
@@ -108,6 +125,10 @@ class BlobStore(Protocol):
         """The content of a blob of this repository. Raises NotFound."""
         ...
 
+    async def lease_blob(self, repository: RepositoryName, digest: Digest) -> Content:
+        """As `find_blob`; and the blob is not collected within the grace time, whether anything refers to it or not."""
+        ...
+
     async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         """Those of the digests that are no blob of this repository, in their order."""
         ...
@@ -121,6 +142,7 @@ class BlobStore(Protocol):
     ) -> None:
         """Make a blob of `source` (None: of any repository that is `visible`) one of `target`, copying nothing.
 
+        It is leased there, as by `lease_blob`.
         Raises NotFound where the source does not hold it. How long it takes tells nothing of what repositories that
         are not visible hold.
         """
@@ -174,7 +196,7 @@ class UploadStore(Protocol):
     async def commit_upload(
         self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
     ) -> None:
-        """Make the session's bytes a blob of the repository, and end the session.
+        """Make the session's bytes a blob of the repository, leased as by `lease_blob`, and end the session.
 
         Raises NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch.
         """
@@ -200,17 +222,30 @@ class MetadataStore(Protocol):
         """The bytes of a manifest of this repository. Raises NotFound."""
         ...
 
+    async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
+        """The manifest is not collected within the grace time, whether a tag leads to it or not. Raises NotFound."""
+        ...
+
     async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         """Those of the digests that are no manifest of this repository, in their order."""
         ...
 
-    async def commit_manifest(
-        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    async def commit_manifest(  # noqa: PLR0913 - all that is one step
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+        *,
+        complete: bool = False,
+        fixed: Callable[[Tag], bool] | None = None,
     ) -> None:
         """Store the manifest, list it under its subject, and move the tags to it, in this order.
 
-        A reader who sees a tag sees its manifest. The last of two who move one tag at once wins. Content is not
-        checked here.
+        A reader who sees a tag sees its manifest. The last of two who move one tag at once wins; raises TagFixed
+        where a tag that is `fixed` would be moved. Where it must be `complete`, raises Incomplete if a blob that it
+        references is none of the repository's, or a child is neither a manifest nor a blob of it. Whatever it
+        references, that is there, is leased in the same step: it is there when the manifest is.
         """
         ...
 

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 from cargohold.storage.durable import Change
+from cargohold.storage.filesystem.deletion import FileDeletion
 from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.inventory import FileInventory
 from cargohold.storage.filesystem.listing import FileLists
@@ -16,7 +17,9 @@ from cargohold.storage.filesystem.uploads import FileUploads
 from cargohold.storage.protocols import Conflict
 
 
-class FilesystemStore(FileUploads, FileExpiry, FileLists, FileReferrers, FileTrial, FileInventory):
+class FilesystemStore(
+    FileUploads, FileExpiry, FileLists, FileReferrers, FileDeletion, FileTrial, FileInventory
+):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 
     def prepare(self, *, read_only: bool = False) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import Change, remove
 from cargohold.storage.filesystem.tree import Tree, exists, read_link, told
 from cargohold.storage.filesystem.walk import repositories
-from cargohold.storage.protocols import ContentFile, NotFound
+from cargohold.storage.protocols import ContentFile, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 _FEW = 32
+_RETRIES = 8
 _SEARCH_SECONDS = 2.0
+
+
+class Link(NamedTuple):
+    """A blob that is being made one of a repository: the digest that its content lies under, and what is there already.
+
+    What is `granted` must still be there when the rest is put into place.
+    """
+
+    repository: RepositoryName
+    digest: Digest
+    holder: Digest
+    granted: list[str]
 
 
 class FileBlobs(Tree):
@@ -37,6 +50,21 @@ class FileBlobs(Tree):
                     raise NotFound(digest) from None
                 path = self.layout.data(holder)
                 return ContentFile(path, os.stat(path).st_size)
+
+    async def lease_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
+        found = await self.find_blob(repository, digest)
+        folder = self.layout.layer(repository, digest)
+        with told():
+            is_due = self.leases.is_due(folder)
+        if is_due:
+            await self.in_turn(repository, self._lease_blob, repository, digest)
+        return found
+
+    def _lease_blob(self, repository: RepositoryName, digest: Digest) -> None:
+        with self.locks.hold(repository):
+            if not self._has_blob(repository, digest):
+                raise NotFound(digest)
+            self.leases.renew(self.layout.layer(repository, digest))
 
     async def missing_blobs(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         if len(digests) > _FEW:
@@ -70,26 +98,44 @@ class FileBlobs(Tree):
         target: RepositoryName,
         visible: View | None = None,
     ) -> None:
-        # Without a source the tree is searched, which must not keep links waiting.
-        run = self.in_metadata if source else self.in_background
-        await run(self._mount_blob, digest, source, target, visible)
+        for _ in range(_RETRIES):
+            change = Change(self.disk, self.layout.new)
+            try:
+                # Without a source the tree is searched, which must not keep links waiting.
+                run = self.in_metadata if source else self.in_background
+                link = await run(self._stage_mount, change, digest, source, target, visible)
+                if await self.in_turn(target, self._place_mount, change, link):
+                    return
+            finally:
+                await self.in_metadata(change.discard)
+        raise Unavailable("the blob's repository is changing too fast")
 
-    def _mount_blob(
+    def _stage_mount(
         self,
+        change: Change,
         digest: Digest,
         source: RepositoryName | None,
         target: RepositoryName,
         visible: View | None,
-    ) -> None:
+    ) -> Link:
         holder = self._holder(source, digest) if source else self._find_holder(digest, visible)
         if holder is None:
             raise NotFound(digest)
-        with Change(self.disk, self.layout.new) as change:
-            self.link_blob(change, target, digest, holder)
-            change.rely_on(self.layout.data(holder))
-            change.stage()
+        link = self.link_blob(change, target, digest, holder)
+        link.granted.append(self.layout.data(holder))
+        change.rely_on(self.layout.data(holder))
+        change.stage()
+        return link
+
+    def _place_mount(self, change: Change, link: Link) -> bool:
+        """Whether all that was taken for granted is still there, content and links; else nothing is done."""
+        with self.locks.hold(link.repository, link.holder):
+            if not all(map(exists, link.granted)):
+                return False
             change.place()
-            change.settle()
+            self.lease(link)
+        change.settle()
+        return True
 
     def _find_holder(self, digest: Digest, visible: View | None) -> Digest | None:
         """As `_holder`, of any visible repository; a search that takes long ends with None, and the client uploads.
@@ -109,29 +155,38 @@ class FileBlobs(Tree):
 
     def link_blob(
         self, change: Change, repository: RepositoryName, digest: Digest, holder: Digest | None = None
-    ) -> None:
+    ) -> Link:
         """Add to a change what makes a blob visible in a repository.
 
         `holder` is the digest that its content lies under, if that is another; Distribution wants it linked too.
         """
-        holder = holder or digest
-        for name in dict.fromkeys((holder, digest)):
-            link = f"{self.layout.layer(repository, name)}/link"
-            if exists(link):
-                change.rely_on(link)
+        link = Link(repository, digest, holder or digest, [])
+        for name in dict.fromkeys((link.holder, digest)):
+            path = f"{self.layout.layer(repository, name)}/link"
+            if exists(path):
+                change.rely_on(path)
+                link.granted.append(path)
             else:
-                change.file(link, holder.encode())
+                change.file(path, link.holder.encode())
+        return link
+
+    def lease(self, link: Link) -> None:
+        """Renew the leases on a blob and its content, under the locks of its repository and of its content."""
+        for name in dict.fromkeys((link.holder, link.digest)):
+            self.leases.renew(self.layout.layer(link.repository, name))
+        self.leases.renew(self.layout.blob(link.holder))
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
-        await self.in_metadata(self._delete_blob, repository, digest)
+        await self.in_turn(repository, self._delete_blob, repository, digest)
 
     def _delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
         folder = self.layout.layer(repository, digest)
-        if not self._has_blob(repository, digest):
-            raise NotFound(digest)
-        try:
-            away = self.away(folder)
-        except FileNotFoundError:
-            raise NotFound(digest) from None
+        with self.locks.hold(repository):
+            if not self._has_blob(repository, digest):
+                raise NotFound(digest)
+            try:
+                away = self.away(folder)
+            except FileNotFoundError:
+                raise NotFound(digest) from None
         self.disk.sync_folder(os.path.dirname(folder))
         remove(away)

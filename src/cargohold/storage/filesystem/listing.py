@@ -17,6 +17,7 @@ from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
 if TYPE_CHECKING:
+    from cargohold.storage.filesystem.leases import Terms
     from cargohold.storage.protocols import View
 
 _FEW_REPOSITORIES = 1_000
@@ -30,8 +31,8 @@ _WALK_PATIENCE = 60.0
 class FileLists(FileManifests):
     """The part of the store that lists."""
 
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
         self._walk_beside: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
         self._unmarked: set[RepositoryName] = set()

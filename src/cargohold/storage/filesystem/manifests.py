@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from cargohold.storage.durable import Change, remove
+from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.content import ContentCache
 from cargohold.storage.filesystem.tree import (
     Tree,
@@ -18,15 +18,16 @@ from cargohold.storage.filesystem.tree import (
     told,
 )
 from cargohold.storage.layout import flat
-from cargohold.storage.protocols import NotFound, Unavailable
+from cargohold.storage.protocols import Incomplete, NotFound, TagFixed, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import TagInvalid
 from cargohold.types.names import Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from cargohold.storage.filesystem.leases import Terms
     from cargohold.types.names import RepositoryName
     from cargohold.types.oci import Manifest
 
@@ -34,11 +35,22 @@ _FEW = 32
 _RETRIES = 8
 
 
+class _Push(NamedTuple):
+    """What is decided under the repository's lock: `fixed` tags must not move, and `granted` must still be there."""
+
+    repository: RepositoryName
+    digest: Digest
+    manifest: Manifest
+    fixed: Sequence[Tag]
+    granted: list[str]
+    complete: bool
+
+
 class FileManifests(Tree):
     """The part of the store that keeps manifests and tags; what lists them is in `FileLists`."""
 
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
         self._contents = ContentCache()
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
@@ -74,6 +86,17 @@ class FileManifests(Tree):
             raise Unavailable(f"the stored bytes of manifest {digest} are damaged")
         return content
 
+    async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
+        folder = self.layout.revision(repository, digest)
+        try:
+            is_here, is_due = exists(f"{folder}/link"), self.leases.is_due(folder)
+        except OSError as error:
+            raise store_error(error) from error
+        if not is_here:
+            raise NotFound(digest)
+        if is_due:
+            await self.in_turn(repository, self.lease_link, repository, folder)
+
     async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         if len(digests) > _FEW:
             return await self.in_metadata(self._missing_manifests, repository, digests)
@@ -83,16 +106,24 @@ class FileManifests(Tree):
     def _missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         return [d for d in digests if not exists(f"{self.layout.revision(repository, d)}/link")]
 
-    async def commit_manifest(
-        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    async def commit_manifest(  # noqa: PLR0913 - all that is one step
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        manifest: Manifest,
+        tags: Sequence[Tag],
+        *,
+        complete: bool = False,
+        fixed: Callable[[Tag], bool] | None = None,
     ) -> None:
         """Stage without the lock, then look under it whether what was taken for granted is still there."""
+        moved = tuple(filter(fixed, tags)) if fixed else ()
         for _ in range(_RETRIES):
             change = Change(self.disk, self.layout.new)
             try:
                 granted = await self.in_metadata(self._stage, change, repository, digest, manifest, tags)
-                size = len(manifest.content)
-                if await self.in_turn(repository, self._place, change, repository, digest, size, granted):
+                push = _Push(repository, digest, manifest, moved, granted, complete)
+                if await self.in_turn(repository, self._place, change, push):
                     await self.in_metadata(change.settle)
                     self._contents.put(digest, manifest.content)
                     return
@@ -112,19 +143,64 @@ class FileManifests(Tree):
         change.stage()
         return granted
 
-    def _place(
-        self, change: Change, repository: RepositoryName, digest: Digest, size: int, granted: list[str]
-    ) -> bool:
-        with self.locks.hold(repository):
-            if not all(map(exists, granted)):
+    def _place(self, change: Change, push: _Push) -> bool:
+        """Under the lock of the content too, so that it is not collected before it is linked."""
+        repository, digest = push.repository, push.digest
+        with self.locks.hold(repository, digest):
+            self._require_unmoved(push)
+            if not all(map(exists, push.granted)):
                 return False
+            self._lease_references(push)
+            self.note_change(repository)
             self._mark(repository)
             is_first = not self.has_manifest(repository)
-            with self.storing(digest, size):
+            with self.storing(digest, len(push.manifest.content)):
                 change.place()
+            for folder in (self.layout.blob(digest), self.layout.revision(repository, digest)):
+                self.leases.renew(folder)
             if is_first:
                 self.noted.add(repository_shard(repository), Sums(repositories=1))
             return True
+
+    def _require_unmoved(self, push: _Push) -> None:
+        for tag in push.fixed:
+            found = read_link(self.layout.tag_current(push.repository, tag))
+            if found is not None and found != push.digest:
+                raise TagFixed(tag, found)
+
+    def _lease_references(self, push: _Push) -> None:
+        """Under the repository's lock: what is there now stays, and what is not is told where that matters."""
+        repository, manifest = push.repository, push.manifest
+        missing = [
+            digest for digest in manifest.blobs if not self._lease(self.layout.layer(repository, digest))
+        ]
+        for digest in manifest.manifests:
+            is_manifest = self._lease(self.layout.revision(repository, digest))
+            # The child of an index may be a blob too.
+            if not self._lease(self.layout.layer(repository, digest)) and not is_manifest:
+                missing.append(digest)
+        if manifest.subject is not None:
+            self._lease(self.layout.revision(repository, manifest.subject))
+        if missing and push.complete:
+            raise Incomplete(missing)
+
+    def _lease(self, folder: str) -> bool:
+        """Renew the lease on a link; whether there is one."""
+        if not exists(f"{folder}/link"):
+            return False
+        self.leases.renew(folder)
+        return True
+
+    def lease_link(self, repository: RepositoryName, folder: str) -> None:
+        """Renew the lease on a link of a repository. Raises NotFound."""
+        with self.locks.hold(repository):
+            if not self._lease(folder):
+                raise NotFound(folder)
+
+    def note_change(self, repository: RepositoryName) -> None:
+        """Under the repository's lock, before its manifests or tags change: who looked at them knows that it is so."""
+        with suppress(FileNotFoundError):
+            self.disk.touch(os.path.dirname(self.layout.revisions(repository)))
 
     def _plan(
         self,
@@ -166,61 +242,12 @@ class FileManifests(Tree):
             self.disk.make_folders(self.layout.catalog)
             os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
-    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        return await self.in_turn(repository, self._delete_manifest, repository, digest)
-
-    def _delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
-        folder = self.layout.revision(repository, digest)
-        tags: list[Tag] = []
-        gone: list[str] = []
-        changed = {os.path.dirname(folder)}
-        with self.locks.hold(repository):
-            if not exists(f"{folder}/link"):
-                raise NotFound(digest)
-            for tag in self._tags_of(repository):
-                if self._points_to(repository, tag, digest):
-                    with suppress(FileNotFoundError):
-                        # Another server may be first to remove it.
-                        gone.append(self.away(self.layout.tag(repository, tag)))
-                    changed.add(self.layout.tags(repository))
-                    tags.append(tag)
-            with suppress(FileNotFoundError):
-                gone.append(self.away(folder))
-            if not self.has_manifest(repository):
-                with suppress(FileNotFoundError):
-                    os.unlink(self.layout.catalog_mark(repository))
-                self.noted.add(repository_shard(repository), Sums(repositories=-1))
-        self.disk.each(self.disk.sync_folder, changed)
-        if len(gone) <= _FEW:
-            for path in gone:
-                remove(path)
-        else:
-            # It can take a disk many seconds. What is not done when the process ends is removed as forgotten.
-            for path in gone:
-                self.background.submit(remove, path)
-        return tags
-
-    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        await self.in_turn(repository, self._delete_tag, repository, tag)
-
-    def _delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        with self.locks.hold(repository):
-            if not exists(self.layout.tag_current(repository, tag)):
-                raise NotFound(tag)
-            try:
-                gone = self.away(self.layout.tag(repository, tag))
-            except FileNotFoundError:
-                raise NotFound(tag) from None
-        self.disk.sync_folder(self.layout.tags(repository))
-        remove(gone)
-
-    def _tags_of(self, repository: RepositoryName) -> Iterator[Tag]:
+    def tags_of(self, repository: RepositoryName) -> Iterator[Tag]:
         for name in folder_names(self.layout.tags(repository)):
             with suppress(TagInvalid):
                 yield Tag(name)
 
-    def _points_to(self, repository: RepositoryName, tag: Tag, digest: Digest) -> bool:
+    def points_to(self, repository: RepositoryName, tag: Tag, digest: Digest) -> bool:
         return read_link(self.layout.tag_current(repository, tag)) == digest
 
     def has_manifest(self, repository: RepositoryName) -> bool:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from cargohold.storage.durable import Disk
+from cargohold.storage.filesystem.leases import Leases, Terms
 from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
 from cargohold.storage.locks import PATIENCE, STRIPES, Busy, StripedLocks, stripe_of
@@ -46,9 +47,11 @@ class Tree:
     To be made before the fork and used after it: threads, locks and descriptors come with the first use.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
         self.layout = Layout(os.path.abspath(root))
         self.disk = Disk(self.layout.root, self.layout.lasts)
+        self.terms = terms or Terms()
+        self.leases = Leases(self.disk, self.terms)
         self.locks = StripedLocks(self.layout.locks)
         self.lists = FolderLists()
         self.turns = Turns()

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import Change
-from cargohold.storage.filesystem.blobs import FileBlobs
+from cargohold.storage.filesystem.blobs import FileBlobs, Link
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import FileSession
-from cargohold.storage.filesystem.tree import size_of
+from cargohold.storage.filesystem.tree import exists, size_of
 from cargohold.storage.filesystem.writer import FileUploadWriter
 from cargohold.storage.protocols import Conflict, DigestMismatch, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
@@ -72,37 +72,59 @@ class FileUploads(FileBlobs):
     ) -> None:
         """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
         session = FileSession(self.layout, self.noted, repository, upload)
-        change = Change(self.disk, self.layout.new)
         try:
             found = await self.in_bulk(_hash, session, size, digest.algorithm)
             if not found.equals(digest):
                 await self.patiently(_end, session, size)
                 raise DigestMismatch(f"the session's bytes are {found}")
-            await self.in_bulk(self._stage_blob, change, repository, digest, session, size)
-            await self.patiently(self._place_blob, change, session, digest, size)
-            await self.in_metadata(change.settle)
+            for _ in range(_RETRIES):
+                if await self._commit(session, repository, digest, size):
+                    return
+            raise Unavailable("the blob's repository is changing too fast")
+        finally:
+            session.close()
+
+    async def _commit(
+        self, session: FileSession, repository: RepositoryName, digest: Digest, size: int
+    ) -> bool:
+        """Whether all that was taken for granted was still there in the end; if not, nothing is done."""
+        change = Change(self.disk, self.layout.new)
+        try:
+            link = await self.in_bulk(self._stage_blob, change, repository, digest, session, size)
+            is_placed = await self.patiently(self._place_blob, change, session, link, size)
+            if is_placed:
+                await self.in_metadata(change.settle)
+            return is_placed
         finally:
             await self.in_metadata(change.discard)
-            session.close()
 
     def _stage_blob(
         self, change: Change, repository: RepositoryName, digest: Digest, session: FileSession, size: int
-    ) -> None:
-        target = self.layout.data(digest)
+    ) -> Link:
+        target, granted = self.layout.data(digest), []
         if size_of(target) == size:
             change.rely_on(target)
+            granted.append(target)
         elif size == 0:
             # The empty file stays with the session, where a writer may have opened it at this very end.
             change.file(target, b"")
         else:
             self.disk.sync_file(session.descriptor)
             change.move(session.data, target)
-        self.link_blob(change, repository, digest)
+        link = self.link_blob(change, repository, digest)
+        link.granted.extend(granted)
         change.stage()
+        return link
 
-    def _place_blob(self, change: Change, session: FileSession, digest: Digest, size: int) -> None:
-        with session.ending(size), self.storing(digest, size):
-            change.place()
+    def _place_blob(self, change: Change, session: FileSession, link: Link, size: int) -> bool:
+        """The locks of the repository and of the content come before that of the session, here and everywhere."""
+        with self.locks.hold(link.repository, link.digest):
+            if not all(map(exists, link.granted)):
+                return False
+            with session.ending(size), self.storing(link.digest, size):
+                change.place()
+                self.lease(link)
+            return True
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""

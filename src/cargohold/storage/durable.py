@@ -1,4 +1,4 @@
-"""The one module that writes to a disk so that a power cut does not undo it: write, sync, rename, sync the folder.
+"""Changes that a power cut does not undo: write, sync, rename, sync the folder.
 
 Whatever of a change can be synced at the same time is: a file system puts the syncs that wait together into one
 commit of its journal, so ten in parallel take little longer than one.
@@ -13,12 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from cargohold.storage import disk
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _PARALLEL_SYNCS = 8
 _REMEMBERED = 65_536
 _TRIES = 5
+
+UNPLACED = ".new"
+"""How the names end of files that were written beside their place."""
 
 
 class Disk:
@@ -36,48 +41,43 @@ class Disk:
 
     def write_file(self, path: str, content: bytes) -> None:
         """Make a new file, and the folders above it that are missing, and sync it."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            descriptor = os.open(path, flags, 0o666)
+            descriptor = disk.open_file(path)
         except FileNotFoundError:
             self.make_folders(os.path.dirname(path))
-            descriptor = os.open(path, flags, 0o666)
+            descriptor = disk.open_file(path)
         try:
             write_all(descriptor, content)
-            os.fsync(descriptor)
+            disk.sync_file(descriptor)
         finally:
             os.close(descriptor)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        disk.sync_folder(path)
 
     def sync_file(self, descriptor: int) -> None:
         """Make the bytes of an open file durable."""
-        os.fsync(descriptor)
+        disk.sync_file(descriptor)
 
     def make_folder(self, path: str) -> None:
         """Make one folder; no harm where it is there already."""
         with suppress(FileExistsError):
-            os.mkdir(path)
-            self._durable.pop(path, None)
+            disk.make_folder(path)
+            self._forget(path)
 
     def renew(self, folder: str) -> None:
         """Give a folder, or a file, the present time, as the file system has it. Not made durable."""
-        os.utime(folder)
+        disk.set_time(folder)
 
     def touch(self, folder: str) -> None:
         """Give a folder, or a file, a time that it has not had before: the present, to the nanosecond. Not durable."""
         now = time.time_ns()
-        os.utime(folder, ns=(now, now))
+        disk.set_time(folder, now)
 
     def rename(self, old: str, new: str) -> None:
         """Put a file or folder in place, atomically."""
-        os.rename(old, new)
+        disk.rename(old, new)
 
     def each(self, function: Callable[[str], None], paths: Iterable[str]) -> None:
         """Call the function with every path, several at a time; raises the first error when all have ended."""
@@ -93,14 +93,10 @@ class Disk:
 
     def make_folders(self, path: str) -> None:
         """Make a folder and those above it that are missing."""
-        try:
-            os.mkdir(path)
-            self._durable.pop(path, None)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            self.make_folders(os.path.dirname(path))
-            self.make_folder(path)
+        make_folders(path, self._forget)
+
+    def _forget(self, path: str) -> None:
+        self._durable.pop(path, None)
 
     def settle(self, folders: Iterable[str]) -> None:
         """Make durable the names in these folders, and those of the folders themselves up to the top; each once.
@@ -208,13 +204,56 @@ def write_all(descriptor: int, content: bytes) -> None:
     """Write every byte at the file's position. Raises OSError."""
     view = memoryview(content)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[disk.write(descriptor, view) :]
+
+
+def write_unsynced(path: str, content: bytes) -> None:
+    """Make a new file. Not made durable. Raises OSError, and then leaves none."""
+    descriptor = disk.open_file(path)
+    try:
+        write_all(descriptor, content)
+    except OSError:
+        remove(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def replace_unsynced(path: str, content: bytes) -> None:
+    """Put a file into place, atomically, and the folders above it that are missing. Not made durable.
+
+    A process that dies meanwhile may leave one beside it whose name ends in `UNPLACED`.
+    """
+    aside = f"{path}.{uuid.uuid4().hex}{UNPLACED}"
+    try:
+        write_unsynced(aside, content)
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path))
+        write_unsynced(aside, content)
+    try:
+        disk.rename(aside, path)
+    except OSError:
+        remove(aside)
+        raise
+
+
+def make_folders(path: str, made: Callable[[str], None] = lambda _: None) -> None:
+    """Make a folder and those above it that are missing; `made` is told of each."""
+    try:
+        disk.make_folder(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path), made)
+        with suppress(FileExistsError):
+            disk.make_folder(path)
+    made(path)
 
 
 def remove(path: str) -> None:
     """Remove a file or a folder with all that is in it; nothing where there is nothing. Not made durable."""
     try:
-        os.unlink(path)
+        disk.remove_file(path)
     except FileNotFoundError:
         return
     except (IsADirectoryError, PermissionError):
@@ -231,5 +270,5 @@ def remove_folder(path: str) -> None:
                 remove_folder(inner)
             else:
                 with suppress(FileNotFoundError):
-                    os.unlink(inner)
-        os.rmdir(path)
+                    disk.remove_file(inner)
+        disk.remove_folder(path)

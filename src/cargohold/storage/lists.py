@@ -24,6 +24,8 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from cargohold.storage.durable import replace_unsynced
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -122,18 +124,14 @@ def after(names: list[str], last: str) -> Iterator[str]:
 def save_names(path: str, title: str, names: list[str]) -> None:
     """Keep names in a file, under a title that says what they are (one line), if that can be done. Not durable.
 
-    Two who write at once may spoil the file, as a power cut may: the sum of its bytes tells. Names that a file of
-    lines cannot hold are not kept.
+    A power cut may spoil the file: the sum of its bytes tells. Names that a file of lines cannot hold are not kept.
     """
     content = "\n".join((title, *names)).encode("utf-8", "surrogateescape")
     if content.count(b"\n") != len(names):
         return
     # A full disk must not keep anyone from reading: the list is right without the file.
     with suppress(OSError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(f"{path}.new", "wb") as file:
-            file.write(b"%08x\n%s" % (zlib.crc32(content), content))
-        os.rename(f"{path}.new", path)
+        replace_unsynced(path, b"%08x\n%s" % (zlib.crc32(content), content))
 
 
 def load_names(path: str) -> tuple[str, list[str]]:

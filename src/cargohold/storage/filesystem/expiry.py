@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import remove
+from cargohold.storage import disk
+from cargohold.storage.durable import UNPLACED, remove
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import Tree, exists, folder_names
 from cargohold.storage.filesystem.walk import repositories
@@ -39,6 +40,7 @@ class FileExpiry(Tree):
                 return 0
             for name in folder_names(self.layout.new):
                 _remove_forgotten(f"{self.layout.new}/{name}")
+            _remove_unplaced(self.layout.own)
             before = time.time() - idle
             return sum(self._expire_in(name, before) for name in repositories(self.layout.repositories))
         finally:
@@ -89,15 +91,22 @@ class FileExpiry(Tree):
         for name in folder_names(folder):
             if not exists(f"{self.layout.uploads(repository)}/{name}"):
                 _remove_forgotten(f"{folder}/{name}")
+        _remove_unplaced(os.path.dirname(folder))
 
 
 def _remove_empty(folder: str) -> bool:
     """Left by a process that died while it ended a session; a folder that holds anything is not ours to judge."""
     try:
-        os.rmdir(folder)
+        disk.remove_folder(folder)
     except OSError:
         return False
     return True
+
+
+def _remove_unplaced(folder: str) -> None:
+    for name in folder_names(folder):
+        if name.endswith(UNPLACED):
+            _remove_forgotten(f"{folder}/{name}")
 
 
 def _remove_forgotten(path: str) -> None:

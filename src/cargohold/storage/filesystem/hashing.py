@@ -8,9 +8,9 @@ A state that is missing, of another boot, or of another build of the hash costs 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import cache
 
+from cargohold.storage.durable import remove, replace_unsynced
 from cargohold.types.digest import Algorithm, Digest, Hasher
 
 _PIECE = 1 << 20
@@ -30,22 +30,10 @@ def save_hasher(path: str, hasher: Hasher) -> None:
     """Keep a hasher's state; not synced, for it is worth nothing after a power cut."""
     state = hasher.save()
     if state is None and hasher.length:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+        remove(path)
         return
-    made = f"{path}.{os.getpid()}.{id(hasher):x}"
-    content = b"%s %s %d\n%s" % (_boot(), hasher.algorithm.value.encode(), hasher.length, state or b"")
-    try:
-        _write(made, content)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        _write(made, content)
-    os.rename(made, path)
-
-
-def _write(path: str, content: bytes) -> None:
-    with open(path, "wb", buffering=0) as file:
-        file.write(content)
+    head = b"%s %s %d\n" % (_boot(), hasher.algorithm.value.encode(), hasher.length)
+    replace_unsynced(path, head + (state or b""))
 
 
 def load_hasher(path: str) -> Hasher | None:

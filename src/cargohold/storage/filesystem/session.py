@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from cargohold.storage import disk
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.tree import exists
 from cargohold.storage.locks import MOMENT, locked
@@ -51,7 +52,7 @@ class FileSession:
     def open(self) -> None:
         """Take hold of the file, which is made where Distribution has not made it yet. Raises NotFound."""
         try:
-            self._descriptor = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = disk.open_file(self.data, is_new=False)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(self.folder) from None
 
@@ -94,14 +95,14 @@ class FileSession:
         with self.at_end(size):
             with suppress(FileNotFoundError):
                 # Without it, a session that has no data any more is not taken for one that has none yet.
-                os.unlink(f"{self.folder}/startedat")
+                disk.remove_file(f"{self.folder}/startedat")
             is_over = False
             try:
                 yield
                 is_over = True
             finally:
                 if is_over or not exists(self.data):
-                    os.rename(self.folder, self._away)
+                    disk.rename(self.folder, self._away)
                     self._noted.add(self._shard, Sums(uploads=-1))
         remove(self.hashing)
         remove(self._away)

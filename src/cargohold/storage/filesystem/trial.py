@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import suppress
 
-from cargohold.storage.durable import write_all
+from cargohold.storage import disk
+from cargohold.storage.durable import remove, write_all
 from cargohold.storage.filesystem.tree import Tree
 from cargohold.storage.protocols import Unavailable
 
@@ -41,10 +41,10 @@ class FileTrial(Tree):
         )  # gone with the disk, it must not be made anew below where that was mounted
         path = f"{self.layout.new}/{uuid.uuid4().hex}"
         try:
-            descriptor = _create(path)
+            descriptor = disk.open_file(path)
         except FileNotFoundError:
             self.disk.make_folders(self.layout.new)
-            descriptor = _create(path)
+            descriptor = disk.open_file(path)
         try:
             write_all(descriptor, _CONTENT)
             if os.pread(descriptor, len(_CONTENT), 0) != _CONTENT:
@@ -54,14 +54,9 @@ class FileTrial(Tree):
             raise
         finally:
             os.close(descriptor)
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            remove(path)
 
 
 def _look_into(folder: str) -> None:
     with os.scandir(folder) as entries:
         next(entries, None)
-
-
-def _create(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

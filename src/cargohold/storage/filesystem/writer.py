@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from cargohold.storage import disk
 from cargohold.storage.durable import write_all
 from cargohold.storage.filesystem.hashing import advance, load_hasher, save_hasher
 from cargohold.storage.filesystem.tree import to_the_end
@@ -120,7 +121,7 @@ class FileUploadWriter:
                 for piece in batch:
                     write_all(descriptor, piece)
             except OSError:
-                os.ftruncate(descriptor, self._written)
+                disk.truncate(descriptor, self._written)
                 raise
         if self._hasher is not None:
             # A writer before this one may have died without keeping its hash: what it wrote is read back once.

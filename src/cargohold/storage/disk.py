@@ -1,0 +1,92 @@
+"""The calls of the system that change the tree. Every one of them is made here and nowhere else.
+
+So tests can make each of them fail, kill the process before it, or keep a log of them all and play it back up to a
+power cut. They are therefore called as what they are, attributes of this module (`disk.rename(...)`), and never
+imported by their names. Each raises OSError as the system does, and none of them is durable but for the two syncs.
+
+Apart are files whose writers the disk does not order, so that no sync and no failure here would say anything of
+them: locks (empty), the tables in shared memory (`counters`, `generation`, `totals`), which count anew when they are
+lost or spoiled, the database, whose syncs are SQLite's, and the keys of tokens, which are made anew.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+CALLS: Final = (
+    "open_file",
+    "write",
+    "truncate",
+    "sync_file",
+    "sync_folder",
+    "rename",
+    "make_folder",
+    "remove_file",
+    "remove_folder",
+    "set_time",
+)
+"""The names of all of them."""
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+def open_file(path: str, *, is_new: bool = True) -> int:
+    """A descriptor of a file, to read and to write. It is made; unless `is_new`, it may be there already."""
+    return os.open(path, _FLAGS | os.O_EXCL if is_new else _FLAGS, 0o666)
+
+
+def write(descriptor: int, content: bytes | memoryview) -> int:
+    """Write at the file's position; how many bytes were written, which may be fewer than there are."""
+    return os.write(descriptor, content)
+
+
+def truncate(descriptor: int, size: int) -> None:
+    """Cut a file, or fill it up with zeros, to this size."""
+    os.ftruncate(descriptor, size)
+
+
+def sync_file(descriptor: int) -> None:
+    """Make the bytes of an open file durable.
+
+    After a failure the system may have forgotten what it could not write, and a second call that succeeds proves
+    nothing: the file is to be thrown away and written anew.
+    """
+    os.fsync(descriptor)
+
+
+def sync_folder(path: str) -> None:
+    """Make durable which names there are in a folder, and what they stand for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(old: str, new: str) -> None:
+    """Move a file or a folder, atomically, to where it takes the place of a file or of an empty folder."""
+    os.rename(old, new)
+
+
+def make_folder(path: str) -> None:
+    """Make one folder, which must not be there yet."""
+    os.mkdir(path)
+
+
+def remove_file(path: str) -> None:
+    """Take away the name of a file or a link."""
+    os.unlink(path)
+
+
+def remove_folder(path: str) -> None:
+    """Take away an empty folder."""
+    os.rmdir(path)
+
+
+def set_time(path: str, nanoseconds: int | None = None) -> None:
+    """Set when a file or a folder was last read and changed; to now, by the clock of the file system, for None."""
+    if nanoseconds is None:
+        os.utime(path)
+    else:
+        os.utime(path, ns=(nanoseconds, nanoseconds))

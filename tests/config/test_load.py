@@ -56,6 +56,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "gc.share": ("0.5", 0.5),
     "gc.grace": ("2h", 7200.0),
     "gc.untagged": ("true", True),
+    "gc.schedule": ("90m", "90m"),
     "trash.keep": ("0", 0.0),
     "retention": (
         '[{"repository": "ci/**", "newest": 10, "tags": ["v*"], "pushed_within": "30d", "pulled_within": 3600.0,'  # noqa: ISC004 - one text

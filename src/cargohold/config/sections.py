@@ -26,6 +26,7 @@ from cargohold.config.kinds import (
     size,
     whole,
 )
+from cargohold.config.schedules import SCHEDULE
 from cargohold.config.section import YEAR, Section
 
 
@@ -97,6 +98,12 @@ class Gc(Section, frozen=True, kw_only=True):
         BOOLEAN,
         "Collect manifests too that have no tag, where no other manifest refers to them.",
     ] = False
+    schedule: Annotated[
+        str,
+        SCHEDULE,
+        "When the server collects by itself: at times of its local clock, in the five fields of cron, or so long after"
+        " the last time.",
+    ] = "0 3 * * *"
     share: Annotated[
         float,
         fraction(0.01),

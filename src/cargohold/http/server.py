@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import socket as sockets
     from collections.abc import Callable
 
+    from cargohold.http.chores import Chore
     from cargohold.http.rsgi import RsgiApplication
 
 __all__ = ["Tls", "serve"]
@@ -44,14 +45,15 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     drain: float = 0.0,
     stop_timeout: float = 30.0,
     ready: Callable[[str], None] | None = None,
+    chore: Chore | None = None,
 ) -> int:
     """Serve until a SIGTERM or SIGINT; gives the exit code of the program.
 
     `application_factory` is called once in each worker's process, with a small number that no other worker has
     meanwhile, and with the time (of the epoch) when the certificate that it serves expires, if it has one: what
     must not be shared (locks, threads) is made there, and modules are best imported before.
-    With one worker the calling process serves by itself; with more, or with `tls`, it watches over them and
-    replaces those that die. `socket` is the path of a Unix
+    With one worker the calling process serves by itself; with more, with `tls` or with a `chore`, it watches over them
+    and replaces those that die. `socket` is the path of a Unix
     socket, instead of host and port; port 0 lets the kernel choose. `http2` adds HTTP/2, with prior knowledge
     or by ALPN. `share_port` lets another server that does so too listen on the port. `ready` is called with
     the address (`http://127.0.0.1:5000`) when all workers take requests; a service manager is told as well (`notify`).
@@ -93,7 +95,7 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     file = SocketFile.at(socket) if socket else None
     task = Work(application_factory, http2, drain, stop_timeout, credentials, redirect, file)
     try:
-        return _run(task, listeners, announce)
+        return _run(task, listeners, announce, chore)
     finally:
         if file is not None:
             file.remove()
@@ -126,11 +128,11 @@ def _authority(public_url: str | None) -> str | None:
     return rest.partition("/")[0] if scheme == "https" else None
 
 
-def _run(task: Work, listeners: list[sockets.socket], ready: Callable[[], None]) -> int:
-    if len(listeners) == 1 and task.credentials is None:
+def _run(task: Work, listeners: list[sockets.socket], ready: Callable[[], None], chore: Chore | None) -> int:
+    if len(listeners) == 1 and task.credentials is None and chore is None:
         pause = watchdog_pause()
         return work(task, listeners[0], ready, Pulse(pause, feed_watchdog) if pause else None)
-    return Supervisor(task, listeners, ready).run()
+    return Supervisor(task, listeners, ready, chore).run()
 
 
 def _raise_descriptor_limit() -> None:

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cargohold.http.chores import Errand
 from cargohold.http.notify import feed_watchdog, notify_stop, watchdog_pause
 from cargohold.http.tls import USABLE_KEYS, Renewal
 from cargohold.http.worker import ECHO_SECONDS, END, RETIRE, Pulse, Work, say_nothing_is_renewed, work
@@ -21,6 +22,8 @@ from cargohold.http.worker import ECHO_SECONDS, END, RETIRE, Pulse, Work, say_no
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from cargohold.http.chores import Chore
 
 _LONG_LIFE_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -59,9 +62,18 @@ class Supervisor:
     the workers, which retire when all heirs are ready. Where one does not become so all stays as it was: an
     abort, granian's own, shows that the new certificate is no good; whatever else ends an heir, or holds it
     up, says nothing about the certificate, which is tried again later.
+
+    A `chore` is done beside the workers, from when they are ready; whatever becomes of that does not touch them. It is
+    told of a stop with them, and has as long.
     """
 
-    def __init__(self, task: Work, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        task: Work,
+        listeners: list[socket.socket],
+        ready: Callable[[], None],
+        chore: Chore | None = None,
+    ) -> None:
         self._task = task
         self._seats = [_Seat(listener) for listener in listeners]
         self._ready = ready
@@ -76,6 +88,7 @@ class Supervisor:
         self._ready_heirs: set[int] = set()
         self._give_up_at = math.inf
         self._retired: set[int] = set()
+        self._errand = None if chore is None else Errand(chore)
         self._places: dict[int, int] = {}
         self._missed_beats: dict[int, int] = {}
         self._beats_at = time.monotonic() + BEAT_SECONDS
@@ -98,6 +111,7 @@ class Supervisor:
             self._fill_seats()
             self._renew()
             self._look_after()
+            self._run_errand()
             for descriptor, _ in poll.poll(self._pause()):
                 if descriptor == self._wakeup:
                     self._heed(os.read(self._wakeup, 64))
@@ -114,7 +128,8 @@ class Supervisor:
         return {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD} | hanging_up
 
     def _children(self) -> list[int]:
-        return [*(seat.pid for seat in self._seats if seat.pid), *self._heirs, *self._retired]
+        errand = [self._errand.pid] if self._errand and self._errand.pid else []
+        return [*(seat.pid for seat in self._seats if seat.pid), *self._heirs, *self._retired, *errand]
 
     def _fill_seats(self) -> None:
         if self._kill_at is not None:
@@ -122,7 +137,7 @@ class Supervisor:
         for seat in self._seats:
             if seat.pid is None and time.monotonic() >= seat.due:
                 seat.born = time.monotonic()
-                seat.pid = self._fork(seat, self._task)
+                seat.pid = self._fork_worker(seat, self._task)
 
     def _look_after(self) -> None:
         """Kill workers that hang, and tell the service manager that this process does not."""
@@ -141,6 +156,10 @@ class Supervisor:
                 )
                 os.kill(pid, signal.SIGKILL)
 
+    def _run_errand(self) -> None:
+        if self._errand and not self._unready and self._kill_at is None and self._errand.is_due():
+            self._errand.begin(lambda name, run: self._fork(name, lambda: self._be_apart(run)))
+
     def _renew(self, *, at_once: bool = False) -> None:
         """Start heirs where there is a new certificate, and give up those that take too long."""
         now = time.monotonic()
@@ -156,7 +175,7 @@ class Supervisor:
         self._look_at, self._give_up_at = math.inf, now + _START_SECONDS
         self._new_task = replace(self._task, credentials=credentials)
         for seat in self._seats:
-            self._heirs[self._fork(seat, self._new_task)] = seat
+            self._heirs[self._fork_worker(seat, self._new_task)] = seat
 
     def _succeed(self) -> None:
         """Put the heirs in the place of the workers."""
@@ -197,6 +216,8 @@ class Supervisor:
         else:
             empty = [seat.due for seat in self._seats if seat.pid is None]
             due = min(*empty, self._look_at, self._give_up_at, self._beats_at)
+            if self._errand and not self._unready:
+                due = min(due, now + self._errand.pause())
         due = min(due, self._feed_at)
         return max(1.0, (min(due, now + 60.0) - now) * 1000 + 1)
 
@@ -245,6 +266,9 @@ class Supervisor:
                 self._bury(pid, os.waitstatus_to_exitcode(status))
 
     def _bury(self, pid: int, code: int) -> None:
+        if self._errand and self._errand.pid == pid:
+            self._errand.bury(code, is_stopping=self._kill_at is not None)
+            return
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         told_to = pid in self._retired and code == -RETIRE  # that early that it could not listen
         if code and not told_to and self._kill_at is None:
@@ -298,20 +322,25 @@ class Supervisor:
                 self._look_at = time.monotonic() if self._renewal else math.inf
                 self._ready()
 
-    def _fork(self, seat: _Seat, task: Work) -> int:
+    def _fork_worker(self, seat: _Seat, task: Work) -> int:
+        place = next(number for number in itertools.count() if number not in self._places.values())
+        pid = self._fork("worker", lambda: self._be_worker(seat, task, place))
+        self._places[pid] = place
+        return pid
+
+    def _fork(self, name: str, run: Callable[[], int]) -> int:
+        """Start a process that runs this, and ends with what it gives; its id."""
         held = self._signals()
         signal.pthread_sigmask(signal.SIG_BLOCK, held)  # a child is not to lose one in the parent's handlers
         sys.stdout.flush()
         sys.stderr.flush()
-        place = next(number for number in itertools.count() if number not in self._places.values())
         pid = os.fork()
         if pid == 0:
-            self._be_worker(seat, task, place, held)
-        self._places[pid] = place
+            self._be_child(name, run, held)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         return pid
 
-    def _be_worker(self, seat: _Seat, task: Work, place: int, held: set[signal.Signals]) -> None:
+    def _be_child(self, name: str, run: Callable[[], int], held: set[signal.Signals]) -> None:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -319,20 +348,30 @@ class Supervisor:
                 # A SIGHUP that is sent to all processes is for the supervisor alone.
                 signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
-            for other in self._seats:
-                if other is not seat:
-                    other.listener.close()
             for descriptor in (self._wakeup, self._wakeup_end, self._announced, self._lifeline_end):
                 os.close(descriptor)
-            pulse = Pulse(BEAT_SECONDS, self._announce)
-            code = work(task, seat.listener, self._announce, pulse, place=place, lifeline=self._lifeline)
+            code = run()
         except BaseException:  # noqa: BLE001 - the end of the process, whatever it is
-            _log.critical("the worker ends with an error that nobody caught", exc_info=True)
+            _log.critical("the %s ends with an error that nobody caught", name, exc_info=True)
         finally:
             logging.shutdown()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def _be_worker(self, seat: _Seat, task: Work, place: int) -> int:
+        for other in self._seats:
+            if other is not seat:
+                other.listener.close()
+        pulse = Pulse(BEAT_SECONDS, self._announce)
+        return work(task, seat.listener, self._announce, pulse, place=place, lifeline=self._lifeline)
+
+    def _be_apart(self, run: Callable[[], int]) -> int:
+        """Beside the workers: with none of what connections come by, or the kernel would go on taking them."""
+        redirect = [] if self._task.redirect is None else [self._task.redirect.listener]
+        for listener in (*redirect, *(seat.listener for seat in self._seats)):
+            listener.close()
+        return run()
 
     def _announce(self) -> None:
         """The first time: requests are taken. From then on: the loop turns."""

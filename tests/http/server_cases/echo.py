@@ -25,6 +25,8 @@ from cargohold.types.errors import RegistryError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from cargohold.http.chores import Chore
+
 STALL_TIMEOUT = 2.5
 
 
@@ -155,7 +157,7 @@ def marked(root: str, name: str) -> Callable[..., None]:
     return mark
 
 
-def main(root: str, arguments: str = "{}") -> int:
+def main(root: str, arguments: str = "{}", *, chore: Chore | None = None) -> int:
     """Serve; the address goes to stderr when it is ready."""
 
     def application(_place: int, _expires: float | None) -> RsgiApplication:
@@ -175,7 +177,7 @@ def main(root: str, arguments: str = "{}") -> int:
     given = {"port": 0, **json.loads(arguments)}
     if "tls" in given:
         given["tls"] = Tls(**given["tls"])
-    return serve(application, ready=ready, **given)
+    return serve(application, ready=ready, chore=chore, **given)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ Under the root::
         ├── _uploads/<uuid>/{startedat,data}        upload sessions
         └── _cargohold/                             ours; Distribution does not look here
             ├── hashing/<uuid>                      the hash of a session's bytes so far
+            ├── pulled/<alg>-<hex>                  empty; its time is that of the manifest's last pull
             ├── referrers/<alg>-<hex>/<alg>-<hex>   under a subject, one descriptor for each referrer
             ├── referrers.seen                      the revisions whose subject is recorded
             ├── tags.list                           a long list of tags, with the proof of its freshness
@@ -27,6 +28,7 @@ Under the root::
     ├── keys/                                       the keys that tokens are signed with
     ├── locks/<00..3f>, expiry, catalog, state.db   flock is held on these
     ├── new/                                        what is being made, before it is renamed into place
+    ├── pulls                                       for which repositories pulls are recorded, and since when
     ├── quarantine/                                 what fsck took out of the tree, for somebody to look at
     ├── state.db, state.db-wal, state.db-shm        access tokens and refresh tokens, in SQLite
     ├── swept/<alg>-<hex>                           blobs that were collected, about to be removed
@@ -62,6 +64,7 @@ class Layout:
         "locks",
         "new",
         "own",
+        "pulls",
         "quarantine",
         "registry",
         "repositories",
@@ -82,6 +85,7 @@ class Layout:
         self.counters = f"{self.own}/counters"
         self.keys = f"{self.own}/keys"
         self.new = f"{self.own}/new"
+        self.pulls = f"{self.own}/pulls"
         self.totals = f"{self.own}/totals"
         self.gc = f"{self.own}/gc"
         self.swept = f"{self.own}/swept"
@@ -139,6 +143,10 @@ class Layout:
     def hashing(self, name: RepositoryName, upload: UploadId) -> str:
         """The saved state of a session's hash."""
         return f"{self.repositories}/{name}/_cargohold/hashing/{upload}"
+
+    def pulled(self, name: RepositoryName) -> str:
+        """The folder of the times of a repository's pulls."""
+        return f"{self.repositories}/{name}/_cargohold/pulled"
 
     def referrers(self, name: RepositoryName, subject: Digest) -> str:
         """The folder of what refers to a subject."""

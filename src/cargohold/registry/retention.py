@@ -1,0 +1,162 @@
+"""Which tags are kept, by rules for repositories; the others are removed.
+
+For a repository the first rule decides whose pattern it matches; where none does, all is kept. A tag is kept if any of
+the rule's criteria keeps it. What no tag leads to any more is for the collector.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from cargohold.storage.keeping import TagState
+from cargohold.types.names import RepositoryName
+from cargohold.types.patterns import compile_patterns
+from cargohold.types.tag_patterns import compile_tag_patterns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from cargohold.storage.keeping import Keeper, Recording
+
+    Keeps = Callable[[int, TagState], bool]
+
+Criterion = Literal["newest", "tags", "pushed_within", "pulled_within"]
+
+_LONGEST_PAUSE: Final = 3600.0
+_PAUSES: Final = 10
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What keeps a tag in the repositories that match: being among the `newest`, a pattern of `tags`, a time.
+
+    Times are in seconds. `untagged`: manifests without a tag are collected there.
+    """
+
+    repository: str
+    newest: int | None = None
+    tags: tuple[str, ...] = ()
+    pushed_within: float | None = None
+    pulled_within: float | None = None
+    untagged: bool = True
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What becomes of a tag, by which rule (its place among the rules, from 0 on), and which criteria keep it.
+
+    One that nothing keeps may be `kept` all the same: it was pushed or pulled before it could be removed.
+    """
+
+    repository: RepositoryName
+    state: TagState
+    rule: int
+    by: tuple[Criterion, ...]
+    kept: bool
+
+
+class Rules:
+    """Rules in their order. Raises ValueError where a pattern is none."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._matching = compile_patterns(rule.repository for rule in rules)
+        self._named = tuple(compile_tag_patterns(rule.tags) for rule in rules)
+        self._pauses = {
+            rule.repository: pause_of(rule.pulled_within) for rule in rules if rule.pulled_within is not None
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def deciding(self, repository: RepositoryName) -> int | None:
+        """The place of the rule that decides for a repository."""
+        found = self._matching(repository)
+        return (found & -found).bit_length() - 1 if found else None
+
+    def collects_untagged(self, repository: RepositoryName) -> bool:
+        """Whether manifests are collected in the repository that no tag leads to."""
+        place = self.deciding(repository)
+        return place is not None and self._rules[place].untagged
+
+    @property
+    def recorded(self) -> Collection[str]:
+        """The patterns of the repositories in which it must be known when manifests are pulled."""
+        return self._pauses.keys()
+
+    def pause(self, repository: RepositoryName) -> float | None:
+        """For how many seconds a pull there need not be noted once more; None where none need be noted.
+
+        It is any rule that asks for it, and not the one that decides: so that what is known of a pattern is known of
+        all repositories that match it, whatever rules there were before.
+        """
+        found = self._matching(repository)
+        pauses = (
+            self._pauses.get(rule.repository) for place, rule in enumerate(self._rules) if found >> place & 1
+        )
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    def plan(
+        self, repository: RepositoryName, states: Sequence[TagState], recording: Recording, now: float
+    ) -> list[Decision]:
+        """What becomes of the tags of a repository, the newest first; none where no rule decides."""
+        place = self.deciding(repository)
+        if place is None:
+            return []
+        criteria = self._criteria(place, recording, now)
+        decisions = []
+        for rank, state in enumerate(sorted(states, key=lambda state: (-state.pushed, state.tag))):
+            by = tuple(criterion for criterion, keeps in criteria if keeps(rank, state))
+            decisions.append(Decision(repository, state, place, by, kept=bool(by)))
+        return decisions
+
+    def _criteria(self, place: int, recording: Recording, now: float) -> list[tuple[Criterion, Keeps]]:
+        """Those of a rule, each of which is asked with how many tags are newer."""
+        rule, named = self._rules[place], self._named[place]
+        newest, pushed, pulled = rule.newest, rule.pushed_within, rule.pulled_within
+        criteria: list[tuple[Criterion, Keeps]] = []
+        if newest is not None:
+            criteria.append(("newest", lambda rank, _: rank < newest))
+        if rule.tags:
+            criteria.append(("tags", lambda _, state: named(state.tag) is not None))
+        if pushed is not None:
+            criteria.append(("pushed_within", lambda _, state: state.pushed >= now - pushed))
+        if pulled is not None:
+            horizon = recording.horizon(rule.repository, pulled + pause_of(pulled), now)
+            criteria.append(
+                ("pulled_within", lambda _, state: max(state.pushed, state.pulled or 0.0) >= horizon)
+            )
+        return criteria
+
+
+def pause_of(pulled_within: float) -> float:
+    """By how many seconds a noted pull may be older than the last one."""
+    return min(_LONGEST_PAUSE, pulled_within / _PAUSES)
+
+
+def apply(  # noqa: PLR0913 - what it is done to, by what, and when
+    store: Keeper,
+    rules: Rules,
+    repository: RepositoryName,
+    recording: Recording,
+    now: float,
+    *,
+    dry_run: bool,
+) -> list[Decision]:
+    """What becomes of each tag of a repository that a rule decides on; unless it is a dry run, it is done.
+
+    Raises StoreError; what was removed until then is.
+    """
+    if rules.deciding(repository) is None:
+        return []
+    decisions = rules.plan(repository, store.tag_states(repository), recording, now)
+    if dry_run:
+        return decisions
+    done = [
+        msgspec.structs.replace(
+            decision, kept=decision.kept or not store.remove_tag(repository, decision.state)
+        )
+        for decision in decisions
+    ]
+    store.forget_pulls(repository)
+    return done

@@ -1,0 +1,231 @@
+"""Which tags rules keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cargohold.registry.retention import Rule, Rules, apply
+from cargohold.storage.keeping import Recording, TagState
+from cargohold.storage.protocols import Unavailable
+from cargohold.types.digest import Digest
+from cargohold.types.names import RepositoryName, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW = 1_000_000.0
+DAY = 86_400.0
+REPOSITORY = RepositoryName("ci/app")
+ALWAYS = Recording({"ci/**": 0.0}, (), NOW)
+
+
+def state(tag: str, pushed_ago: float = 0.0, pulled_ago: float | None = None) -> TagState:
+    pulled = None if pulled_ago is None else NOW - pulled_ago
+    return TagState(Tag(tag), Digest.of(tag.encode()), NOW - pushed_ago, pulled)
+
+
+def planned(rule: Rule, *states: TagState, recording: Recording = ALWAYS) -> dict[str, tuple[str, ...]]:
+    """The criteria that keep each tag, in the order of the plan."""
+    decisions = Rules([rule]).plan(REPOSITORY, states, recording, NOW)
+    assert all(decision.kept == bool(decision.by) for decision in decisions)
+    return {decision.state.tag: decision.by for decision in decisions}
+
+
+def test_the_newest() -> None:
+    """`newest` keeps so many tags, by the time of their push; of those pushed at once, the last of the alphabet go."""
+    rule = Rule("ci/**", newest=2)
+    assert planned(rule, state("a", 3), state("b", 1), state("c", 2)) == {
+        "b": ("newest",),
+        "c": ("newest",),
+        "a": (),
+    }
+    assert planned(rule, state("c", 1), state("b", 1), state("a", 1))["c"] == ()
+    assert planned(rule, state("a")) == {"a": ("newest",)}
+    assert planned(rule) == {}
+
+
+def test_patterns_of_tags() -> None:
+    """`tags` keeps what one of the patterns matches, however old."""
+    found = planned(
+        Rule("ci/**", tags=("v*", "latest")), state("v1", 9e5), state("latest", 9e5), state("edge")
+    )
+    assert found == {"edge": (), "latest": ("tags",), "v1": ("tags",)}
+
+
+def test_pushed_within() -> None:
+    """`pushed_within` keeps what was pushed within so many seconds, and what was pushed in the future."""
+    found = planned(
+        Rule("ci/**", pushed_within=DAY), state("a", DAY), state("b", DAY + 1), state("c", -DAY), state("d")
+    )
+    assert found == {"c": ("pushed_within",), "d": ("pushed_within",), "a": ("pushed_within",), "b": ()}
+
+
+def test_pulled_within() -> None:
+    """`pulled_within` keeps what was pulled within so many seconds, or pushed; a pull may be noted late by a pause."""
+    rule = Rule("ci/**", pulled_within=DAY)
+    found = planned(
+        rule,
+        state("pulled", 9 * DAY, DAY),
+        state("noted-late", 9 * DAY, DAY + 3600),
+        state("old", 9 * DAY, DAY + 3601),
+        state("never", 9 * DAY),
+        state("pushed", DAY),
+    )
+    assert [tag for tag, by in found.items() if not by] == ["never", "old"]
+    short = Rule("ci/**", pulled_within=100)
+    assert planned(short, state("a", 200, 110), state("b", 200, 111)) == {"a": ("pulled_within",), "b": ()}
+
+
+def test_what_was_not_recorded_counts_as_pulled() -> None:
+    """Where pulls have not been recorded for as long as the rule looks back, `pulled_within` keeps everything."""
+    rule = Rule("ci/**", pulled_within=DAY)
+    for recording in (
+        Recording(),
+        Recording({"other/**": 0.0}, (), NOW),
+        Recording({"ci/**": NOW - DAY}, (), NOW),
+    ):
+        assert planned(rule, state("a", 9 * DAY), recording=recording) == {"a": ("pulled_within",)}
+    assert planned(rule, state("a", 9 * DAY), recording=Recording({"ci/**": NOW - DAY - 3601}, (), NOW)) == {
+        "a": ()
+    }
+
+
+def test_all_that_keep_are_told() -> None:
+    """A tag is kept if any of the criteria keeps it, and each of those that do is told."""
+    rule = Rule("ci/**", newest=1, tags=("v*",), pushed_within=DAY, pulled_within=DAY)
+    found = planned(rule, state("v1"), state("v0", 9 * DAY), state("x", 2 * DAY, 10), state("y", 2 * DAY + 1))
+    assert found == {
+        "v1": ("newest", "tags", "pushed_within", "pulled_within"),
+        "x": ("pulled_within",),
+        "y": (),
+        "v0": ("tags",),
+    }
+
+
+def test_the_first_rule_decides() -> None:
+    """Of several rules the first that matches decides alone; where none does, nothing is planned."""
+    rules = Rules([Rule("ci/app", newest=1), Rule("ci/**", tags=("*",), untagged=False)])
+    (first, second) = rules.plan(REPOSITORY, [state("a"), state("b", 1)], ALWAYS, NOW)
+    assert (first.rule, first.kept, second.rule, second.kept) == (0, True, 0, False)
+    (only,) = rules.plan(RepositoryName("ci/other"), [state("a", 9)], ALWAYS, NOW)
+    assert (only.rule, only.kept) == (1, True)
+    assert rules.plan(RepositoryName("prod/app"), [state("a", 9)], ALWAYS, NOW) == []
+    names = [RepositoryName(name) for name in ("ci/app", "ci/other", "prod/app")]
+    assert [rules.deciding(name) for name in names] == [0, 1, None]
+    assert [rules.collects_untagged(name) for name in names] == [True, False, False]
+    assert bool(rules)
+    assert not Rules([])
+
+
+def test_where_pulls_are_noted() -> None:
+    """Pulls are noted wherever any rule asks for it, as often as the shortest time needs, and nowhere else."""
+    rules = Rules(
+        [
+            Rule("ci/app", newest=1),
+            Rule("ci/**", pulled_within=30 * DAY),
+            Rule("ci/*", pulled_within=600),
+            Rule("prod/**", pushed_within=5),
+        ]
+    )
+    assert [rules.pause(RepositoryName(name)) for name in ("ci/app", "ci/a/b", "prod/app", "other")] == [
+        60,
+        3600,
+        None,
+        None,
+    ]
+    assert set(rules.recorded) == {"ci/**", "ci/*"}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.none() | st.integers(0, 20)), max_size=12),
+    st.none() | st.integers(1, 5),
+    st.sampled_from([(), ("t1*",)]),
+    st.none() | st.integers(1, 20),
+)
+def test_more_criteria_keep_more(
+    times: list[tuple[int, int | None]], newest: int | None, tags: tuple[str, ...], pushed: int | None
+) -> None:
+    """A rule with several criteria keeps exactly what rules of one criterion each would keep."""
+    states = [state(f"t{number}", ago, pulled) for number, (ago, pulled) in enumerate(times)]
+    whole = planned(Rule("ci/**", newest=newest, tags=tags, pushed_within=pushed), *states)
+    parts = [Rule("ci/**", newest=newest), Rule("ci/**", tags=tags), Rule("ci/**", pushed_within=pushed)]
+    kept = {tag for part in parts for tag, by in planned(part, *states).items() if by}
+    assert {tag for tag, by in whole.items() if by} == kept
+    assert len(whole) == len(states)
+
+
+class Held:
+    """A keeper of one repository, that refuses to remove some tags."""
+
+    def __init__(self, states: list[TagState], changed: frozenset[str] = frozenset()) -> None:
+        self.states = states
+        self.changed = changed
+        self.removed: list[Tag] = []
+        self.forgot: list[RepositoryName] = []
+
+    def repositories(self) -> Iterator[RepositoryName]:
+        yield REPOSITORY
+
+    def recording(self) -> Recording:
+        return ALWAYS
+
+    def tag_states(self, repository: RepositoryName) -> list[TagState]:
+        assert repository == REPOSITORY
+        return self.states
+
+    def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:
+        assert repository == REPOSITORY
+        if found.tag == "broken":
+            raise Unavailable
+        if found.tag in self.changed:
+            return False
+        self.removed.append(found.tag)
+        return True
+
+    def forget_pulls(self, repository: RepositoryName) -> None:
+        self.forgot.append(repository)
+
+
+def test_what_is_planned_is_done() -> None:
+    """What is not kept is removed, unless it has changed since, which is told; a dry run tells, and does nothing."""
+    states = [state("a"), state("b", 1), state("c", 2)]
+    rules = Rules([Rule("ci/**", newest=1)])
+    store = Held(states, changed=frozenset("b"))
+    told = apply(store, rules, REPOSITORY, ALWAYS, NOW, dry_run=True)
+    assert [(decision.state.tag, decision.kept) for decision in told] == [
+        ("a", True),
+        ("b", False),
+        ("c", False),
+    ]
+    assert (store.removed, store.forgot) == ([], [])
+    done = apply(store, rules, REPOSITORY, ALWAYS, NOW, dry_run=False)
+    assert [(decision.state.tag, decision.kept, decision.by) for decision in done] == [
+        ("a", True, ("newest",)),
+        ("b", True, ()),
+        ("c", False, ()),
+    ]
+    assert (store.removed, store.forgot) == ([Tag("c")], [REPOSITORY])
+
+
+def test_repositories_without_a_rule_are_left_alone() -> None:
+    """Where no rule decides, nothing is even looked at."""
+    store = Held([])
+    assert apply(store, Rules([Rule("prod/**", newest=1)]), REPOSITORY, ALWAYS, NOW, dry_run=False) == []
+    assert store.forgot == []
+
+
+def test_a_store_that_fails_is_not_taken_for_done() -> None:
+    """What a store could not do is raised."""
+    with pytest.raises(Unavailable):
+        apply(
+            Held([state("a"), state("broken", 1)]),
+            Rules([Rule("ci/**", newest=1)]),
+            REPOSITORY,
+            ALWAYS,
+            NOW,
+            dry_run=False,
+        )

@@ -72,7 +72,7 @@ def test_taken_up_by_another_process(state: str) -> None:
 def test_other_boot(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state of an earlier run of the machine is not taken up: the bytes it knows may be lost."""
     save_hasher(state, _hasher(Algorithm.SHA256, 1_000))
-    monkeypatch.setattr(hashing, "_boot", lambda: b"another")
+    monkeypatch.setattr(hashing, "boot_id", lambda: "another")
     assert load_hasher(state) is None
 
 

@@ -27,9 +27,11 @@ Under the root::
     ├── generation                                  64 bits that change with the access tokens
     ├── keys/                                       the keys that tokens are signed with
     ├── locks/<00..3f>, expiry, catalog, state.db   flock is held on these
+    ├── locks/quotas/<00..3f>                       and on these
     ├── new/                                        what is being made, before it is renamed into place
     ├── pulls                                       for which repositories pulls are recorded, and since when
     ├── quarantine/                                 what fsck took out of the tree, for somebody to look at
+    ├── quotas/<of what>                            how much is used of each quota
     ├── state.db, state.db-wal, state.db-shm        access tokens and refresh tokens, in SQLite
     ├── swept/<alg>-<hex>                           blobs that were collected, about to be removed
     └── totals                                      how much is stored, for the metrics
@@ -66,6 +68,7 @@ class Layout:
         "own",
         "pulls",
         "quarantine",
+        "quotas",
         "registry",
         "repositories",
         "root",
@@ -90,6 +93,7 @@ class Layout:
         self.gc = f"{self.own}/gc"
         self.swept = f"{self.own}/swept"
         self.quarantine = f"{self.own}/quarantine"
+        self.quotas = f"{self.own}/quotas"
 
     def blob(self, digest: Digest) -> str:
         """The folder of a blob."""
@@ -107,6 +111,10 @@ class Layout:
     def layer(self, name: RepositoryName, digest: Digest) -> str:
         """The folder whose link makes a blob visible."""
         return f"{self.repositories}/{name}/_layers/{_split(digest)}"
+
+    def layers(self, name: RepositoryName) -> str:
+        """The folder of a repository's blobs, one folder an algorithm."""
+        return f"{self.repositories}/{name}/_layers"
 
     def revisions(self, name: RepositoryName) -> str:
         """The folder of a repository's manifests, one folder an algorithm."""

@@ -57,8 +57,16 @@ class TagFixed(Conflict):
         self.digest = digest
 
 
+class Changed(Conflict):
+    """Somebody has changed what the caller has looked at; nothing was done, and it is to be looked at again."""
+
+
 class Unavailable(StoreError):
     """The store cannot answer now: an I/O error, or a lock that was not to be had in time."""
+
+
+class Unreadable(Unavailable):
+    """A repository holds something that cannot be read, so that nobody knows what it needs."""
 
 
 class Full(Unavailable):

@@ -1,4 +1,8 @@
-"""Manifests and tags that go: out of the tree in one step each, and removed from the disk after that."""
+"""Manifests and tags that go: written down, out of the tree in one step each, and removed from the disk after that.
+
+The record of a deletion and its name are synced before anything is taken out, so that no power cut leaves the one
+without the other. A record whose deletion did not come about, after a kill in between, has nothing to undo.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +12,85 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.manifests import FileManifests
-from cargohold.storage.filesystem.tree import exists
-from cargohold.storage.protocols import NotFound
+from cargohold.storage.filesystem.trash import FileTrash
+from cargohold.storage.filesystem.tree import exists, read_link
+from cargohold.storage.protocols import NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
+from cargohold.storage.trash import DELETED, TAG_DELETED, new_record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cargohold.storage.trash import Cause, Record
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName, Tag
 
 _FEW: Final = 32
 
 
-class FileDeletion(FileManifests):
+class FileDeletion(FileManifests, FileTrash):
     """The part of the store that deletes manifests and tags."""
 
-    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        return await self.in_turn(repository, self._delete_manifest, repository, digest)
+    async def delete_manifest(
+        self, repository: RepositoryName, digest: Digest, cause: Cause = DELETED
+    ) -> list[Tag]:
+        record = await self.in_metadata(self.announce_manifest, repository, digest, cause)
+        return await self.in_turn(repository, self.remove_manifest, repository, record)
 
-    def _delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
-        folder = self.layout.revision(repository, digest)
+    def announce_manifest(self, repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
+        if not exists(f"{self.layout.revision(repository, digest)}/link"):
+            raise NotFound(digest)
+        return self._announce(repository, digest, self._tags_to(repository, digest), cause, whole=True)
+
+    def _announce(
+        self, repository: RepositoryName, digest: Digest, tags: list[Tag], cause: Cause, *, whole: bool
+    ) -> Record:
+        record = new_record(digest, tags, cause, whole=whole, content=self._content_of(digest))
+        self.keep_record(repository, record)
+        return record
+
+    def _content_of(self, digest: Digest) -> bytes | None:
+        """None where it is damaged or gone: what cannot be read can still be deleted."""
+        try:
+            return self.read_content(digest)
+        except (StoreError, OSError):
+            return None
+
+    def _tags_to(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+        return [tag for tag in self.tags_of(repository) if self.points_to(repository, tag, digest)]
+
+    def remove_manifest(
+        self, repository: RepositoryName, record: Record, require: Callable[[], None] = lambda: None
+    ) -> list[Tag]:
+        """Remove the manifest of a record that has been written, if `require`, under the lock, does not raise.
+
+        Tags first: a reader may find the manifest without its tag, but not the tag without its manifest.
+        """
+        folder = self.layout.revision(repository, record.digest)
         tags: list[Tag] = []
         gone: list[str] = []
         changed = {os.path.dirname(folder)}
         with self.locks.hold(repository):
+            require()
             if not exists(f"{folder}/link"):
-                raise NotFound(digest)
-            self.note_change(repository)
-            for tag in self.tags_of(repository):
-                if self.points_to(repository, tag, digest):
+                self.drop_record(repository, record.name)
+                raise NotFound(record.digest)
+            found = self._tags_to(repository, record.digest)
+            if not {*record.tags}.issuperset(found):
+                # Tagged since then, which is rare: so it is written anew under the lock, however long that takes.
+                self._announce(repository, record.digest, found, record.cause, whole=True)
+                self.drop_record(repository, record.name)
+            for tag in found:
+                # Another server, which takes no lock, may move it, or be first to remove it.
+                if self.points_to(repository, tag, record.digest):
                     with suppress(FileNotFoundError):
-                        # Another server may be first to remove it.
                         gone.append(self.away(self.layout.tag(repository, tag)))
                     changed.add(self.layout.tags(repository))
                     tags.append(tag)
             with suppress(FileNotFoundError):
                 gone.append(self.away(folder))
             if not self.has_manifest(repository):
-                with suppress(FileNotFoundError):
-                    os.unlink(self.layout.catalog_mark(repository))
+                remove(self.layout.catalog_mark(repository))
                 self.noted.add(repository_shard(repository), Sums(repositories=-1))
         self.disk.each(self.disk.sync_folder, changed)
         if len(gone) <= _FEW:
@@ -58,14 +102,30 @@ class FileDeletion(FileManifests):
                 self.background.submit(remove, path)
         return tags
 
-    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        await self.in_turn(repository, self._delete_tag, repository, tag)
+    async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
+        record = await self.in_metadata(self._announce_tag, repository, tag, cause)
+        await self.in_turn(repository, self._delete_tag, repository, tag, cause, record)
 
-    def _delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+    def _announce_tag(self, repository: RepositoryName, tag: Tag, cause: Cause) -> Record | None:
+        """None for a tag that points to nothing: there is nothing to bring back."""
+        current = self.layout.tag_current(repository, tag)
+        if not exists(current):
+            raise NotFound(tag)
+        digest = read_link(current)
+        return None if digest is None else self._announce(repository, digest, [tag], cause, whole=False)
+
+    def _delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause, record: Record | None) -> None:
         with self.locks.hold(repository):
-            if not exists(self.layout.tag_current(repository, tag)):
+            current = self.layout.tag_current(repository, tag)
+            digest = read_link(current)
+            if record is not None and record.digest != digest:
+                # Moved or removed since then.
+                self.drop_record(repository, record.name)
+                record = None
+            if not exists(current):
                 raise NotFound(tag)
-            self.note_change(repository)
+            if record is None and digest is not None:
+                self._announce(repository, digest, [tag], cause, whole=False)
             try:
                 gone = self.away(self.layout.tag(repository, tag))
             except FileNotFoundError:

@@ -8,22 +8,12 @@ A state that is missing, of another boot, or of another build of the hash costs 
 from __future__ import annotations
 
 import os
-from functools import cache
 
+from cargohold.storage.boot import boot_id
 from cargohold.storage.durable import remove, replace_unsynced
 from cargohold.types.digest import Algorithm, Digest, Hasher
 
 _PIECE = 1 << 20
-
-
-@cache
-def _boot() -> bytes:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        # Not Linux: a name that no other process has, so that a state is used by its own process alone.
-        return b"process-" + os.urandom(16).hex().encode()
 
 
 def save_hasher(path: str, hasher: Hasher) -> None:
@@ -32,7 +22,7 @@ def save_hasher(path: str, hasher: Hasher) -> None:
     if state is None and hasher.length:
         remove(path)
         return
-    head = b"%s %s %d\n" % (_boot(), hasher.algorithm.value.encode(), hasher.length)
+    head = b"%s %s %d\n" % (boot_id().encode(), hasher.algorithm.value.encode(), hasher.length)
     replace_unsynced(path, head + (state or b""))
 
 
@@ -53,7 +43,7 @@ def load_hasher(path: str) -> Hasher | None:
         return None
     if count == 0:
         return Hasher(algorithm)
-    return Hasher.restore(algorithm, count, state) if boot == _boot() else None
+    return Hasher.restore(algorithm, count, state) if boot == boot_id().encode() else None
 
 
 def hash_from(descriptor: int, size: int, algorithm: Algorithm, hasher: Hasher | None) -> Digest:

@@ -71,11 +71,11 @@ class FileManifests(Tree):
             raise NotFound(digest)
         content = self._contents.get(digest)
         if content is None:
-            content = await self.in_metadata(self._read_content, digest)
+            content = await self.in_metadata(self.read_content, digest)
             self._contents.put(digest, content)
         return content
 
-    def _read_content(self, digest: Digest) -> bytes:
+    def read_content(self, digest: Digest) -> bytes:
         """Read once and check: what is kept in memory is what the digest says."""
         try:
             with open(self.layout.data(digest), "rb", buffering=0) as file:
@@ -198,7 +198,7 @@ class FileManifests(Tree):
                 raise NotFound(folder)
 
     def note_change(self, repository: RepositoryName) -> None:
-        """Under the repository's lock, before its manifests or tags change: who looked at them knows that it is so."""
+        """Under the repository's lock, before a manifest or tag is stored: who looked at them knows that it is so."""
         with suppress(FileNotFoundError):
             self.disk.touch(os.path.dirname(self.layout.revisions(repository)))
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STEPS: Final = 256
+_STEPS: Final = 32
+_LEAST_SECONDS: Final = 0.002
+_MOST_SECONDS: Final = 0.01
 _NAP: Final = 0.05
 
 
@@ -34,7 +36,9 @@ class Pace:
     def step(self) -> None:
         """One thing of many was looked at."""
         self._steps += 1
-        if self._steps % _STEPS == 0:
+        if self._steps % _STEPS:
+            return
+        if time.thread_time() - self._worked >= _LEAST_SECONDS or time.monotonic() - self._began >= _MOST_SECONDS:
             self.rest()
 
     def rest(self, least: float = 0.0) -> None:

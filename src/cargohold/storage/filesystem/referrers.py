@@ -133,7 +133,7 @@ class FileReferrers(FileManifests):
             with suppress(DigestInvalid):
                 digest = unflat(name)
                 try:
-                    referrer = referrer_of(digest, self._read_content(digest))
+                    referrer = referrer_of(digest, self.read_content(digest))
                 except (StoreError, PermissionError):
                     left.append(name)
                     continue

@@ -39,7 +39,35 @@ def repositories(folder: str) -> Iterator[RepositoryName]:
                 waiting.append(RepositoryName(f"{name}/{child}" if name else child))
 
 
-def _look(folder: str) -> tuple[list[str], bool]:
+def all_repositories(folder: str) -> Iterator[tuple[RepositoryName, bool]]:
+    """Every repository that can be served from below a folder, and whether a symbolic link leads to it, in no order.
+
+    For who must not miss one: links are followed, and what cannot be read raises OSError. One that disappears
+    meanwhile is passed over.
+    """
+    waiting: list[tuple[RepositoryName | None, bool, frozenset[tuple[int, int]]]] = [
+        (None, False, frozenset())
+    ]
+    while waiting:
+        name, is_linked, above = waiting.pop()
+        path = f"{folder}/{name}" if name else folder
+        try:
+            found = os.stat(path)
+            inner, is_repository = _look(path, follow=True)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        identity = (found.st_dev, found.st_ino)
+        if identity in above:
+            continue
+        if name and is_repository:
+            yield name, is_linked
+        for child in inner:
+            with suppress(NameInvalid):
+                below = RepositoryName(f"{name}/{child}" if name else child)
+                waiting.append((below, is_linked or os.path.islink(f"{path}/{child}"), above | {identity}))
+
+
+def _look(folder: str, *, follow: bool = False) -> tuple[list[str], bool]:
     """The names of the folders in it that may be repositories, and whether it is one itself."""
     inner: list[str] = []
     is_repository = False
@@ -47,6 +75,6 @@ def _look(folder: str) -> tuple[list[str], bool]:
         for entry in entries:
             if entry.name in _PARTS:
                 is_repository = True
-            elif not entry.name.startswith(("_", ".")) and entry.is_dir(follow_symlinks=False):
+            elif not entry.name.startswith(("_", ".")) and entry.is_dir(follow_symlinks=follow):
                 inner.append(entry.name)
     return inner, is_repository

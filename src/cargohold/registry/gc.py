@@ -1,0 +1,200 @@
+"""Garbage collection: which manifests nobody needs, and a run from its beginning to its report.
+
+Blobs need no plan: those that a manifest of their repository mentions stay, those that are leased do too, and the
+store sees to that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cargohold.storage.collecting import Collected
+from cargohold.storage.protocols import Changed, NotFound, Unavailable, Unreadable
+from cargohold.storage.trash import Cause, Why
+from cargohold.types.mentions import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cargohold.storage.collecting import Collection, Held
+    from cargohold.types.names import RepositoryName
+
+_TRIES: Final = 5
+
+_log = logging.getLogger(__name__)
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a run has come to. Sizes are in bytes, times in seconds; `started` is since the epoch.
+
+    `links` are blobs that a repository no longer holds, `blobs` those that none holds, whose content was collected
+    (`collected_bytes`). `skipped` has the reason for each repository in which nothing was collected. A run that has not
+    `ended` is gone on with by the next.
+    """
+
+    started: float
+    is_dry: bool
+    is_resumed: bool = False
+    ended: bool = False
+    seconds: float = 0.0
+    repositories: int = 0
+    manifests: int = 0
+    links: int = 0
+    blobs: int = 0
+    collected_bytes: int = 0
+    skipped: dict[str, str] = {}
+
+    def add(self, found: Collected) -> None:
+        """Count something that was collected, or would be."""
+        self.manifests += found.kind == "manifest"
+        self.links += found.kind == "link"
+        if found.kind == "blob":
+            self.blobs += 1
+            self.collected_bytes += found.size
+
+
+def unneeded(held: Held, *, before: float, untagged: bool) -> dict[bytes, Why]:
+    """The manifests of a repository that go, and why. Pure.
+
+    A manifest is needed that has a tag, that can still be restored, or that was leased at `before` or later; and
+    whatever a needed one refers to, or refers to a needed one as its subject. All others go where `untagged` ones are
+    collected; otherwise only those that refer to a subject which was deleted and cannot be restored any more, and are
+    not needed either.
+    """
+    gone = held.gone.difference(held.manifests, held.trashed)
+    followers = _followers(held, gone)
+    if not untagged and not followers:
+        return {}
+    roots = {digest for digest, known in held.manifests.items() if known.leased >= before}
+    roots |= held.tagged | held.trashed
+    if not untagged:
+        roots |= held.manifests.keys() - followers
+    needed = _reached(held, roots)
+    return {
+        digest: Why.SUBJECT_DELETED if digest in followers else Why.UNTAGGED
+        for digest in held.manifests
+        if digest not in needed
+    }
+
+
+def _followers(held: Held, gone: Iterable[bytes]) -> set[bytes]:
+    """What refers to one that is gone, and what refers to that."""
+    found: set[bytes] = set()
+    by_subject = _by_subject(held)
+    todo = list(gone)
+    while todo:
+        for digest in by_subject.get(todo.pop(), ()):
+            if digest not in found:
+                found.add(digest)
+                todo.append(digest)
+    return found
+
+
+def _reached(held: Held, roots: Iterable[bytes]) -> set[bytes]:
+    by_subject = _by_subject(held)
+    needed: set[bytes] = set()
+    todo = list(roots)
+    while todo:
+        digest = todo.pop()
+        if digest in needed:
+            continue
+        needed.add(digest)
+        todo += by_subject.get(digest, ())
+        known = held.manifests.get(digest)
+        if known is not None:
+            todo += known.mentions
+    return needed
+
+
+def _by_subject(held: Held) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for digest, known in held.manifests.items():
+        if known.subject is not None:
+            found.setdefault(known.subject, []).append(digest)
+    return found
+
+
+class Collector:
+    """One run over a whole registry, into a report.
+
+    `age` is for how many seconds what nobody needs must have had no lease; `untagged` says of a repository whether
+    manifests without a tag are collected there. `found` is called with each manifest that is collected, or would be in
+    a dry run; the collection itself calls it with each link and blob.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        report: Report,
+        *,
+        age: float,
+        untagged: Callable[[RepositoryName], bool],
+        found: Callable[[Collected], None],
+    ) -> None:
+        self._collection = collection
+        self._age = age
+        self._untagged = untagged
+        self._found = found
+        self.report = report
+        report.is_resumed = collection.is_resumed
+
+    def run(self) -> None:
+        """Do it all; the report tells how far it came also where this raises."""
+        began = time.monotonic()
+        try:
+            for repository in self._collection.repositories():
+                self.report.repositories += 1
+                self._collect(repository)
+            self._collection.collect_content()
+            self.report.ended = True
+        finally:
+            self.report.seconds = time.monotonic() - began
+            if not self.report.ended:
+                self._collection.leave()
+
+    def _collect(self, repository: RepositoryName) -> None:
+        now = time.time()
+        try:
+            self._collect_manifests(repository, now)
+            if not self.report.is_dry:
+                self._collection.purge(repository, now)
+        except Unavailable as error:
+            self._skip(repository, error)
+        try:
+            self._collection.collect_links(repository)
+        except Unreadable as error:
+            self._skip(repository, error)
+
+    def _skip(self, repository: RepositoryName, error: Unavailable) -> None:
+        if repository not in self.report.skipped:
+            self.report.skipped[repository] = str(error)
+            _log.warning("nothing is collected in %s: %s", repository, error)
+
+    def _collect_manifests(self, repository: RepositoryName, now: float) -> None:
+        """Where somebody stores or tags one meanwhile it is looked at again; where that goes on, by the next run."""
+        untagged = self._untagged(repository)
+        for _ in range(_TRIES):
+            if not untagged and not self._collection.has_gone(repository):
+                return
+            held = self._collection.manifests(repository)
+            doomed = unneeded(held, before=now - self._age, untagged=untagged)
+            try:
+                self._remove(repository, held, doomed)
+            except Changed:
+                continue
+            return
+        raise Unavailable("manifests are stored or tagged there all the time")
+
+    def _remove(self, repository: RepositoryName, held: Held, doomed: dict[bytes, Why]) -> None:
+        for packed, why in doomed.items():
+            digest = unpack(packed)
+            if not self.report.is_dry:
+                try:
+                    self._collection.remove(repository, digest, Cause(why), state=held.state)
+                except NotFound:
+                    continue
+            self._found(Collected("manifest", repository, digest, held.manifests[packed].size, why.value))

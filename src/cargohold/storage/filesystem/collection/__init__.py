@@ -1,0 +1,120 @@
+"""Collecting what nothing needs any more, while clients push and pull.
+
+A run looks at one repository after the other: which of its manifests nobody needs is for others to say, and for
+`manifests` to find out and carry out; links of blobs that no manifest mentions go (`links`); and all digests that are
+linked are noted (`linked`). Then content that is not linked goes (`content`). It rests on leases, and on who looks at
+them under which lock (`filesystem.leases`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from cargohold.storage.filesystem.collection import content, manifests
+from cargohold.storage.filesystem.collection.content import ContentSweep
+from cargohold.storage.filesystem.collection.links import LinkSweep
+from cargohold.storage.filesystem.collection.run import Run
+from cargohold.storage.filesystem.walk import all_repositories
+from cargohold.storage.locks import open_lock, try_lock
+from cargohold.storage.protocols import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cargohold.storage.collecting import Collected, Held
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.storage.filesystem.pace import Pace
+    from cargohold.storage.trash import Cause
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName
+
+LOCK: Final = "gc"
+"""The file that the collector's lock is held on."""
+
+
+class FileCollection:
+    """One run; see `storage.collecting.Collection`. For one thread."""
+
+    def __init__(
+        self,
+        store: FilesystemStore,
+        pace: Pace,
+        found: Callable[[Collected], None],
+        *,
+        age: float,
+        is_dry: bool,
+    ) -> None:
+        self._store = store
+        self._pace = pace
+        self._run = Run(store.layout.gc, age=age, is_dry=is_dry)
+        self._links = LinkSweep(store, self._run.linked, pace, found, age=age, is_dry=is_dry)
+        self._content = ContentSweep(store, self._run, pace, found, is_dry=is_dry)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it goes on from where another was broken off."""
+        return self._run.is_resumed
+
+    def repositories(self) -> Iterator[RepositoryName]:
+        """All that are there, but for those that a run which was broken off has done.
+
+        In one that a symbolic link leads to nothing is collected: it has two names, and so two locks. All of its links
+        are noted here.
+        """
+        for name, is_linked in all_repositories(self._store.layout.repositories):
+            self._pace.step()
+            if is_linked:
+                self._links.keep_all(name)
+            elif not self._run.is_done(name):
+                yield name
+
+    def has_gone(self, repository: RepositoryName) -> bool:
+        """Whether something in the repository's trash cannot be restored any more."""
+        return manifests.has_gone(self._store, repository)
+
+    def manifests(self, repository: RepositoryName) -> Held:
+        """What the repository holds. Raises Unreadable, and Unavailable."""
+        return manifests.held_by(self._store, repository, self._pace)
+
+    def remove(self, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int) -> None:
+        """Delete a manifest, into the trash. Raises Changed where any has been stored or tagged since that `state`."""
+        manifests.remove(self._store, repository, digest, cause, state=state)
+
+    def purge(self, repository: RepositoryName, now: float) -> int:
+        """Remove what cannot be restored any more from the repository's trash; how many deletions."""
+        return self._store.purge(repository, now)
+
+    def collect_links(self, repository: RepositoryName) -> None:
+        """Take away its links that nothing needs. Raises Unreadable; then all stay."""
+        try:
+            self._links.sweep(repository)
+        except Unreadable:
+            self._run.note_done(repository)
+            raise
+        self._run.note_done(repository)
+
+    def collect_content(self) -> None:
+        """Take away content that no repository links; when `collect_links` has been called for all of them."""
+        self._content.sweep()
+        self._run.end()
+
+    def leave(self) -> None:
+        """Put down what was found so far, for another run to go on from."""
+        self._run.save()
+
+
+@contextmanager
+def alone(store: FilesystemStore) -> Iterator[bool]:
+    """Hold the collector's lock; gives whether it was to be had."""
+    descriptor = open_lock(f"{store.layout.locks}/{LOCK}")
+    try:
+        yield try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def empty(store: FilesystemStore, pace: Pace) -> int:
+    """Remove from the disk what was collected half a minute ago or earlier; how many bytes."""
+    return content.empty(store, pace)

@@ -1,0 +1,100 @@
+"""Content that nothing leads to: out of the tree at first, and off the disk when nobody can be about to open it."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from cargohold.storage.collecting import Collected
+from cargohold.storage.durable import remove
+from cargohold.storage.filesystem.collection.links import digests_in
+from cargohold.storage.filesystem.leases import leased_at
+from cargohold.storage.filesystem.tree import folder_names, size_of
+from cargohold.storage.layout import flat
+from cargohold.storage.locks import Busy
+from cargohold.storage.totals import Sums, content_shard
+from cargohold.types.digest import Algorithm
+from cargohold.types.mentions import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.storage.filesystem.collection.run import Run
+    from cargohold.storage.filesystem.pace import Pace
+    from cargohold.types.digest import Digest
+
+EMPTY_AFTER: Final = 30.0
+"""Seconds for which swept content can still be opened: by a server that found it a moment before it was swept."""
+
+_PREFIXES: Final = 256
+_LOCK_SECONDS: Final = 1.0
+
+
+class ContentSweep:
+    """Takes away content that is not linked, and whose lease is older than the run allows."""
+
+    def __init__(
+        self,
+        store: FilesystemStore,
+        run: Run,
+        pace: Pace,
+        found: Callable[[Collected], None],
+        *,
+        is_dry: bool,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._pace = pace
+        self._found = found
+        self._before = run.begun.started - run.begun.age
+        self._is_dry = is_dry
+
+    def sweep(self) -> None:
+        """Look at all content, or at that which an earlier run has not come to."""
+        parts = [(algorithm, prefix) for algorithm in Algorithm for prefix in range(_PREFIXES)]
+        for number, (algorithm, prefix) in enumerate(parts):
+            if number >= self._run.swept:
+                self._sweep_part(algorithm, prefix)
+                self._run.swept = number + 1
+
+    def _sweep_part(self, algorithm: Algorithm, prefix: int) -> None:
+        linked = self._run.linked.with_prefix(algorithm, prefix)
+        folder = f"{self._store.layout.blobs}/{algorithm.value}/{prefix:02x}"
+        for path, digest in digests_in(folder, algorithm):
+            self._pace.step()
+            if pack(digest) not in linked and leased_at(path, "data") < self._before:
+                self._sweep(path, digest)
+
+    def _sweep(self, path: str, digest: Digest) -> None:
+        """Under the lock of the content, under which it is linked."""
+        swept = f"{self._store.layout.swept}/{flat(digest)}"
+        if self._is_dry:
+            self._found(Collected("blob", None, digest, size_of(f"{path}/data") or 0))
+            return
+        remove(swept)
+        with suppress(Busy, FileNotFoundError), self._store.locks.hold(digest, seconds=_LOCK_SECONDS):
+            if leased_at(path, "data") >= self._before:
+                return
+            size = size_of(f"{path}/data") or 0
+            self._store.disk.make_folders(self._store.layout.swept)
+            self._store.disk.rename(path, swept)
+            self._store.disk.renew(swept)
+            self._store.noted.add(content_shard(digest), Sums(content=-size))
+            self._found(Collected("blob", None, digest, size))
+
+
+def empty(store: FilesystemStore, pace: Pace) -> int:
+    """Remove what was swept so long ago that nobody can be about to open it; how many bytes."""
+    freed, before = 0, time.time() - EMPTY_AFTER
+    for name in folder_names(store.layout.swept):
+        path = f"{store.layout.swept}/{name}"
+        with suppress(FileNotFoundError):
+            if os.stat(path).st_mtime < before:
+                size = size_of(f"{path}/data") or 0
+                remove(path)
+                freed += size
+        pace.step()
+    return freed

@@ -1,0 +1,110 @@
+"""The manifests of a repository as the collector must know them, and the removal of one that nothing needs."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from cargohold.storage.collecting import Held, Known
+from cargohold.storage.filesystem.collection.links import digests_in, noting
+from cargohold.storage.filesystem.leases import leased_at
+from cargohold.storage.filesystem.tree import exists, read_link
+from cargohold.storage.protocols import Changed, Conflict, NotFound, StoreError, Unreadable
+from cargohold.types.digest import Algorithm
+from cargohold.types.mentions import mentioned, pack
+from cargohold.types.oci import referrer_of
+
+if TYPE_CHECKING:
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.storage.filesystem.pace import Pace
+    from cargohold.storage.trash import Cause
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName
+
+_LOCK_SECONDS: Final = 1.0
+
+
+def has_gone(store: FilesystemStore, repository: RepositoryName) -> bool:
+    """Whether the trash of a repository has something that cannot be restored any more."""
+    now, problems = time.time(), list[str]()
+    return any(not store.is_alive(record, now) for record in store.records(repository, noting(problems)))
+
+
+def held_by(store: FilesystemStore, repository: RepositoryName, pace: Pace) -> Held:
+    """What a repository holds now. Raises Unreadable, and Busy."""
+    with store.locks.hold(repository, seconds=_LOCK_SECONDS):
+        # Nothing is half stored while the lock is held: what comes later changes the number.
+        state = state_of(store, repository)
+    folders = [
+        (path, digest)
+        for algorithm in Algorithm
+        for path, digest in digests_in(f"{store.layout.revisions(repository)}/{algorithm.value}", algorithm)
+        if exists(f"{path}/link")
+    ]
+    names = {pack(digest) for _, digest in folders}
+    manifests: dict[bytes, Known] = {}
+    for path, digest in folders:
+        manifests[pack(digest)] = _known(store, path, digest, names)
+        pace.step()
+    tagged: set[bytes] = set()
+    for tag in store.tags_of(repository):
+        target = read_link(store.layout.tag_current(repository, tag))
+        if target is not None:
+            tagged.add(pack(target))
+        pace.step()
+    trashed, gone = _trash(store, repository)
+    return Held(manifests, tagged, trashed, gone - trashed, state)
+
+
+def state_of(store: FilesystemStore, repository: RepositoryName) -> int:
+    """A number that is another one after each manifest that is stored or tagged there."""
+    try:
+        return os.stat(os.path.dirname(store.layout.revisions(repository))).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def remove(
+    store: FilesystemStore, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int
+) -> None:
+    """Delete a manifest into the trash. Raises Changed where any has been stored or tagged since `state`, and Busy."""
+
+    def require() -> None:
+        if state_of(store, repository) != state:
+            raise Changed(repository)
+
+    record = store.announce_manifest(repository, digest, cause)
+    try:
+        store.remove_manifest(repository, record, require)
+    except Conflict:
+        store.drop_record(repository, record.name)
+        raise
+
+
+def _known(store: FilesystemStore, path: str, digest: Digest, names: set[bytes]) -> Known:
+    try:
+        content = store.read_content(digest)
+    except StoreError as error:
+        reason = "its content is missing" if isinstance(error, NotFound) else str(error)
+        raise Unreadable(f"manifest {digest} cannot be read: {reason}") from None
+    own = pack(digest)
+    referrer = referrer_of(digest, content)
+    return Known(
+        leased_at(path, "link"),
+        len(content),
+        tuple(each for each in mentioned(content) if each in names and each != own),
+        pack(referrer.subject) if referrer else None,
+    )
+
+
+def _trash(store: FilesystemStore, repository: RepositoryName) -> tuple[set[bytes], set[bytes]]:
+    trashed: set[bytes] = set()
+    gone: set[bytes] = set()
+    problems: list[str] = []
+    now = time.time()
+    for record in store.records(repository, noting(problems)):
+        (trashed if store.is_alive(record, now) else gone).add(pack(record.digest))
+    if problems:
+        raise Unreadable(f"a record of the trash cannot be read: {problems[0]}")
+    return trashed, gone

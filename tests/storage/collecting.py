@@ -1,0 +1,57 @@
+"""Runs of the collector in a test, on trees that are made old."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from cargohold.registry.gc import Collector, Report
+from cargohold.storage.filesystem.collection import FileCollection
+from cargohold.storage.filesystem.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cargohold.storage.collecting import Collected
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.types.names import RepositoryName
+
+HOUR = 3600.0
+
+
+def never(_: RepositoryName) -> bool:
+    return False
+
+
+def everywhere(_: RepositoryName) -> bool:
+    return True
+
+
+def make_old(store: FilesystemStore, seconds: float = 100 * HOUR) -> None:
+    """Set back all times of what is stored."""
+    then = time.time() - seconds
+    for folder, _, files in os.walk(store.layout.registry):
+        for name in [".", *files]:
+            os.utime(f"{folder}/{name}", (then, then))
+
+
+def collect(  # noqa: PLR0913 - what a run can be asked for
+    store: FilesystemStore,
+    *,
+    age: float = HOUR,
+    untagged: Callable[[RepositoryName], bool] = never,
+    is_dry: bool = False,
+    found: Callable[[Collected], None] = lambda _: None,
+    is_closing: Callable[[], bool] = lambda: False,
+) -> Report:
+    """One run, without rests."""
+    report = Report(started=time.time(), is_dry=is_dry)
+
+    def tell(each: Collected) -> None:
+        report.add(each)
+        found(each)
+
+    collection = FileCollection(store, Pace(is_closing, 1.0), tell, age=age, is_dry=is_dry)
+    Collector(collection, report, age=age, untagged=untagged, found=tell).run()
+    return report

@@ -1,0 +1,49 @@
+"""Quotas: how many bytes the repositories of a pattern may hold, each for itself or all of them together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from cargohold.types.patterns import compile_patterns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cargohold.types.names import RepositoryName
+
+_REMEMBERED: Final = 4_096
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """The repositories that match a pattern may hold so many bytes: `each` for itself, or all of them together."""
+
+    repository: str
+    bytes: int
+    each: bool = False
+
+
+class Quotas:
+    """The quotas of a registry. A repository is under every one whose pattern it matches. Safe for threads.
+
+    Raises ValueError where a pattern is none.
+    """
+
+    def __init__(self, quotas: Sequence[Quota] = ()) -> None:
+        self._quotas = tuple(quotas)
+        self._matches = compile_patterns(quota.repository for quota in quotas)
+        self._found: dict[RepositoryName, tuple[Quota, ...]] = {}
+
+    def of(self, repository: RepositoryName) -> tuple[Quota, ...]:
+        """The quotas that hold for a repository, in their order."""
+        if not self._quotas:
+            return ()
+        found = self._found.get(repository)
+        if found is None:
+            matching = self._matches(repository)
+            found = tuple(quota for number, quota in enumerate(self._quotas) if matching >> number & 1)
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[repository] = found
+        return found

@@ -11,6 +11,7 @@ from cargohold import __version__
 from cargohold.app.gate import Gate, prepare
 from cargohold.app.meter import Meter, shared_counts
 from cargohold.app.routes import routes
+from cargohold.app.scheduling import collector
 from cargohold.app.tracing import Tracing
 from cargohold.app.tracing import prepare as prepare_tracing
 from cargohold.config import load
@@ -80,6 +81,7 @@ def serve(settings: Settings) -> int:
         drain=settings.server.drain,
         stop_timeout=settings.server.stop_timeout,
         ready=ready,
+        chore=collector(settings, lambda: FilesystemStore(settings.storage.path, terms_of(settings))),
     )
 
 

@@ -1,13 +1,18 @@
-"""A run of the garbage collector, put together from the settings."""
+"""A run of the garbage collector, put together from the settings, and what is told and noted of it."""
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cargohold.registry.gc import Collector, Report
 from cargohold.storage.filesystem.collection import FileCollection, alone, empty
+from cargohold.storage.filesystem.collection.content import EMPTY_AFTER
 from cargohold.storage.filesystem.pace import ClosingError, Pace
+from cargohold.storage.filesystem.tree import told
+from cargohold.storage.protocols import StoreError
+from cargohold.storage.runs import RunsFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +20,12 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.storage.collecting import Collected
     from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.storage.runs import Outcome
+
+REMOVED_AFTER: Final = EMPTY_AFTER + 1.0
+"""Seconds after a run, until all that it has collected can be removed from the disk."""
+
+_log = logging.getLogger(__name__)
 
 
 def collect(  # noqa: PLR0913 - all that a run can be asked for
@@ -24,13 +35,15 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
     min_age: float | None = None,
     is_dry: bool = False,
     found: Callable[[Collected], None] = lambda _: None,
+    on_step: Callable[[int], None] = lambda _: None,
     is_closing: Callable[[], bool] = lambda: False,
 ) -> Report | None:
     """Collect once, in this thread; None where another process is collecting.
 
     `min_age` takes the place of the grace time, in seconds. `found` is told of each thing that is collected, or would
-    be in a dry run. Once `is_closing` says so the run ends where it is, and the next goes on from there. What was
-    collected is off the disk when `empty` is called half a minute later.
+    be in a dry run, `on_step` of how many more things were looked at. Once `is_closing` says so the run ends where it
+    is, and the next goes on from there. What was collected is off the disk when `remove_swept` is called half a minute
+    later.
     """
     report = Report(started=time.time(), is_dry=is_dry)
 
@@ -38,7 +51,7 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
         report.add(each)
         found(each)
 
-    pace = Pace(is_closing, settings.gc.share)
+    pace = _Watched(is_closing, settings.gc.share, on_step)
     # A lease may be a step older than it seems (see `filesystem.leases`).
     age = (settings.gc.grace if min_age is None else min_age) + store.terms.step
     with alone(store) as is_alone:
@@ -52,3 +65,92 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
         except ClosingError:
             pass
     return report
+
+
+def run(  # noqa: PLR0913 - as above
+    settings: Settings,
+    store: FilesystemStore,
+    *,
+    min_age: float | None = None,
+    found: Callable[[Collected], None] = lambda _: None,
+    on_step: Callable[[int], None] = lambda _: None,
+    is_closing: Callable[[], bool] = lambda: False,
+) -> Report | None:
+    """Collect once, as `collect` does, and tell of it in the log; note it for the metrics and the schedule.
+
+    Raises StoreError.
+    """
+    file, freed = RunsFile(store.layout), 0
+
+    def tell(each: Collected) -> None:
+        nonlocal freed
+        freed += each.size if each.kind == "blob" else 0
+        found(each)
+
+    try:
+        with told():
+            report = collect(
+                settings, store, min_age=min_age, found=tell, on_step=on_step, is_closing=is_closing
+            )
+    except Exception:
+        _note(file, "failed", freed=freed)
+        raise
+    if report is None:
+        _log.info("another process is collecting garbage: this one leaves it to that")
+        return None
+    outcome: Outcome = "partial" if report.skipped else "complete"
+    _note(
+        file,
+        outcome if report.ended else "stopped",
+        seconds=report.seconds,
+        skipped=len(report.skipped),
+        freed=freed,
+    )
+    _tell(report)
+    return report
+
+
+def remove_swept(settings: Settings, store: FilesystemStore, is_closing: Callable[[], bool]) -> int:
+    """Remove from the disk what was collected half a minute ago or earlier; how many bytes. Raises StoreError."""
+    try:
+        with told():
+            return empty(store, Pace(is_closing, settings.gc.share))
+    except ClosingError:
+        return 0
+
+
+def _note(
+    file: RunsFile, outcome: Outcome, *, seconds: float = 0.0, skipped: int = 0, freed: int = 0
+) -> None:
+    """What was done was done, noted or not."""
+    try:
+        file.note(outcome, seconds=seconds, skipped=skipped, freed=freed)
+    except (OSError, StoreError) as error:
+        _log.warning("the run of the collector cannot be noted: %s", error)
+
+
+def _tell(report: Report) -> None:
+    _log.info(
+        "%s: %d manifests, %d links and %d blobs (%d bytes) went in %d repositories, %d of which were skipped; %.1f"
+        " seconds",
+        "collected garbage"
+        if report.ended
+        else "the collection of garbage was broken off, to be gone on with",
+        report.manifests,
+        report.links,
+        report.blobs,
+        report.collected_bytes,
+        report.repositories,
+        len(report.skipped),
+        report.seconds,
+    )
+
+
+class _Watched(Pace):
+    def __init__(self, is_closing: Callable[[], bool], share: float, on_step: Callable[[int], None]) -> None:
+        super().__init__(is_closing, share)
+        self._on_step = on_step
+
+    def step(self) -> None:
+        self._on_step(1)
+        super().step()

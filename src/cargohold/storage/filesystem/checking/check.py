@@ -1,0 +1,230 @@
+"""The check of a whole tree: manifests, content, links, and what is ours alone, in this order.
+
+What is repaired of content decides what is found of links, so they come after it: what one run leaves well, the next
+finds well. Nothing is held in memory but what is being looked at: a part of the digests of one folder, and of the
+folders of a repository one entry after the other.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from cargohold.storage.filesystem.checking.content import FOLDERS, ContentCheck
+from cargohold.storage.filesystem.checking.findings import REPAIRED, Finding, Kind, Looked, Remedy
+from cargohold.storage.filesystem.checking.links import LinkCheck
+from cargohold.storage.filesystem.checking.manifests import ManifestCheck
+from cargohold.storage.filesystem.checking.own import OwnCheck
+from cargohold.storage.filesystem.checking.reading import Rate, Reader
+from cargohold.storage.filesystem.checking.repair import Repair
+from cargohold.storage.filesystem.checking.threads import looked_at
+from cargohold.storage.filesystem.checking.verified import Progress, Verified
+from cargohold.storage.filesystem.pace import ClosingError
+from cargohold.storage.filesystem.tree import folder_names
+from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.locks import open_lock, try_lock
+from cargohold.storage.protocols import Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName
+
+T = TypeVar("T")
+
+HOUR: Final = 3_600.0
+_CHUNK: Final = 256
+_OF_CONTENT: Final = frozenset({Kind.WRONG_CONTENT, Kind.EMPTY_CONTENT, Kind.UNREADABLE})
+
+
+class Wanted(NamedTuple):
+    """What a check is to do.
+
+    `matches` says which repositories are looked at; None: the whole tree. With `verify` all content is read, or that
+    of those repositories, no faster than `rate` bytes a second, for at most `seconds`; with `resume` from where the
+    last such check was broken off. `min_age` is as in `Repair`, `idle` as in `LinkCheck`, `sparse` as in
+    `ManifestCheck`.
+    """
+
+    repair: bool = False
+    verify: bool = False
+    resume: bool = False
+    rate: int | None = None
+    seconds: float | None = None
+    jobs: int = 1
+    sparse: bool = False
+    min_age: float = HOUR
+    idle: float = HOUR
+    matches: Callable[[RepositoryName], bool] | None = None
+
+
+class Check:
+    """One check of a tree.
+
+    `looked` is how much was looked at so far; `is_whole` says whether all content was verified that was to be.
+    """
+
+    def __init__(self, store: FilesystemStore, wanted: Wanted) -> None:
+        self.looked, self.is_whole = Looked(), True
+        self.progress: Progress | None = None
+        self._store, self._layout, self._wanted = store, store.layout, wanted
+        self._closing = threading.Event()
+        self._until = math.inf if wanted.seconds is None else time.monotonic() + wanted.seconds
+        reader = Reader(Rate(wanted.rate, self._closing.is_set))
+        self._repair = Repair(store, reader, mends=wanted.repair, min_age=wanted.min_age)
+        self._content = ContentCheck(self._layout, self._repair, reader)
+        self._manifests = ManifestCheck(self._layout, self._repair, self._content, sparse=wanted.sparse)
+        self._links = LinkCheck(store, self._repair, idle=wanted.idle)
+        self._own = OwnCheck(store, self._repair)
+        self._told: set[str] = set()
+
+    @property
+    def place(self) -> str:
+        """Where this check puts what it takes out of the tree."""
+        return self._repair.place
+
+    def run(self, advance: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
+        """Check, and repair where that is wanted; what is found, as it is found. To be run once.
+
+        `advance` is called with how many more things were looked at. Raises Conflict where another process repairs or
+        verifies this tree, where the tree cannot be served from here, and where all content is missing and repair
+        would take out every link: then nothing was done.
+        """
+        self._store.check()
+        with ExitStack() as held:
+            if self._wanted.repair or self._wanted.verify:
+                descriptor = open_lock(f"{self._layout.locks}/fsck")
+                held.callback(os.close, descriptor)
+                if not try_lock(descriptor):
+                    raise Conflict("another fsck verifies or repairs this storage: wait for its end")
+            if self._wanted.repair:
+                self._require_content()
+            yield from self._told_once(self._passes(advance))
+
+    def _require_content(self) -> None:
+        """A disk that is not mounted looks like a tree whose every link leads to nothing."""
+        folders = (f"{self._layout.blobs}/{algorithm.value}/{prefix}" for algorithm, prefix in FOLDERS)
+        if not any(map(folder_names, folders)) and any(
+            any(self._manifests.revisions(name)) for name in repositories(self._layout.repositories)
+        ):
+            raise Conflict(
+                f"{self._layout.blobs} is empty, and there are manifests: is a disk missing? Nothing was repaired"
+            )
+
+    def _told_once(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """Damage to content may be come upon by more than one way."""
+        for finding in findings:
+            if finding.kind in _OF_CONTENT:
+                if finding.path in self._told:
+                    continue
+                self._told.add(finding.path)
+            yield finding
+
+    def _passes(self, advance: Callable[[int], None]) -> Iterator[Finding]:
+        before, is_changed = self._store.noted.read(), False
+        is_of_all = self._wanted.matches is None
+        for finding in self._parts(advance, is_of_all=is_of_all):
+            is_changed |= finding.outcome in REPAIRED
+            yield finding
+        if is_changed and before is not None:
+            self._own.recount()
+        elif is_of_all:
+            yield from self._own.totals(before, self.looked.bytes, self.looked.repositories)
+
+    def _parts(self, advance: Callable[[int], None], *, is_of_all: bool) -> Iterator[Finding]:
+        yield from self._each(self._contents, self._repositories(), advance)
+        if is_of_all:
+            yield from self._all_content(advance)
+        yield from self._each(self._repository, self._repositories(), advance)
+        if is_of_all:
+            yield from self._own.marks()
+            yield from self._own.leftovers()
+
+    def _each(
+        self,
+        look: Callable[[T, Looked], Iterator[Finding]],
+        things: Iterable[T],
+        advance: Callable[[int], None],
+    ) -> Iterator[Finding]:
+        """What is found of each of the things, by as many threads as are wanted."""
+
+        def work(thing: T) -> Iterator[Finding | Looked]:
+            looked = Looked()
+            try:
+                yield from look(thing, looked)
+            except OSError as error:
+                path = os.path.relpath(error.filename or self._layout.root, self._layout.root)
+                note = error.strerror or str(error)
+                yield Finding(kind=Kind.UNREADABLE, path=path, remedy=Remedy.NOTHING, note=note)
+            yield looked
+
+        for found in looked_at(self._wanted.jobs, work, things, self._closing):
+            if isinstance(found, Looked):
+                self.looked.add(found)
+                advance(1)
+            else:
+                yield found
+
+    def _repositories(self) -> Iterator[RepositoryName]:
+        matches = self._wanted.matches
+        for name in repositories(self._layout.repositories):
+            if matches is None or matches(name):
+                yield name
+
+    def _contents(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
+        """The content of the manifests of a repository; where not all content is looked at, that of its blobs too."""
+        yield from self._manifests.contents(repository)
+        if self._wanted.matches is not None:
+            for digest in self._links.blobs(repository):
+                yield from self._content.check(digest, looked, verify=self._wanted.verify)
+
+    def _repository(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
+        yield from self._links.revisions(repository)
+        for digest in self._manifests.revisions(repository):
+            yield from self._manifests.check(repository, digest, looked)
+        yield from self._links.layers(repository)
+        yield from self._links.tags(repository, looked)
+        yield from self._links.uploads(repository)
+        yield from self._own.mark(repository)
+        looked.repositories += self._store.has_manifest(repository)
+
+    def _all_content(self, advance: Callable[[int], None]) -> Iterator[Finding]:
+        kept = Verified(self._layout) if self._wanted.verify else None
+        self.progress = progress = kept.begin(resume=self._wanted.resume) if kept else None
+        for chunk in self._chunks():
+            is_due = progress is not None and self.is_whole and chunk[-1] > progress.after
+            before = self.looked.verified, self.looked.verified_bytes
+            yield from self._chunk(chunk, advance, verify=is_due)
+            if kept and progress and is_due and self.is_whole:
+                progress.after = str(chunk[-1])
+                progress.verified += self.looked.verified - before[0]
+                progress.verified_bytes += self.looked.verified_bytes - before[1]
+                kept.save(progress)
+        if kept and progress:
+            progress.ended = time.time() if self.is_whole else 0.0
+            kept.save(progress, at_once=True)
+
+    def _chunks(self) -> Iterator[list[Digest]]:
+        for algorithm, prefix in FOLDERS:
+            digests = self._content.digests(algorithm, prefix)
+            for start in range(0, len(digests), _CHUNK):
+                yield digests[start : start + _CHUNK]
+
+    def _chunk(
+        self, chunk: list[Digest], advance: Callable[[int], None], *, verify: bool
+    ) -> Iterator[Finding]:
+        def look(digest: Digest, looked: Looked) -> Iterator[Finding]:
+            yield from self._content.check(digest, looked, verify=verify, until=self._until)
+
+        try:
+            yield from self._each(look, chunk, advance)
+        except ClosingError:
+            if self._closing.is_set():
+                raise
+            self.is_whole = False

@@ -1,0 +1,95 @@
+"""Reading content to see whether its bytes are those of its digest, no faster than is asked for."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from cargohold.storage.filesystem.pace import ClosingError
+from cargohold.types.digest import Digest, Hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PIECE: Final = 1 << 20
+_NAP: Final = 0.05
+_REMEMBERED: Final = 65_536
+
+
+class Rate:
+    """Lets all threads together take so many bytes a second (None: as many as there are)."""
+
+    def __init__(self, limit: int | None, is_closing: Callable[[], bool]) -> None:
+        self._limit = limit
+        self._is_closing = is_closing
+        self._lock = threading.Lock()
+        self._next = time.monotonic()
+
+    def take(self, count: int) -> None:
+        """Wait for the turn of so many bytes. Raises ClosingError."""
+        until = 0.0
+        if self._limit is not None:
+            with self._lock:
+                until = max(self._next, time.monotonic())
+                self._next = until + count / self._limit
+        while not self._is_closing() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP))
+        if self._is_closing():
+            raise ClosingError
+
+
+class Reader:
+    """Reads content and remembers what was found of which file, so that what many name is read once. For threads."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._judged: OrderedDict[tuple[Digest, int, int, int], bool] = OrderedDict()
+
+    def matches(self, path: str, digest: Digest) -> bool:
+        """Whether the bytes of a file are those of the digest. Raises OSError, and ClosingError."""
+        key = (digest, *_identity(os.stat(path)))
+        with self._lock:
+            found = self._judged.get(key)
+        return self.reads(path, digest) if found is None else found
+
+    def reads(self, path: str, digest: Digest, until: float = math.inf) -> bool:
+        """The same, of what is on the disk now and not of what is remembered.
+
+        Raises ClosingError at `until` (monotonic seconds) too.
+
+        The bytes are dropped from the system's cache, as far as they are not being written, before they are read, for
+        a disk that has lost them would not be found out, and afterwards, for what is pulled often should stay there.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            _forget(descriptor)
+            hasher = Hasher(digest.algorithm)
+            while piece := os.pread(descriptor, _PIECE, hasher.length):
+                self._rate.take(len(piece))
+                if time.monotonic() >= until:
+                    raise ClosingError
+                hasher.update(piece)
+            _forget(descriptor)
+        finally:
+            os.close(descriptor)
+        is_right = hasher.digest() == digest
+        with self._lock:
+            self._judged[digest, *_identity(status)] = is_right
+            if len(self._judged) > _REMEMBERED:
+                self._judged.popitem(last=False)
+        return is_right
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _forget(descriptor: int) -> None:
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

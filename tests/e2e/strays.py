@@ -13,6 +13,7 @@ _NAME = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _DIGEST = r"(?:sha256/[0-9a-f]{64}|sha512/[0-9a-f]{128})"
 _TAG = r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_RECORD = r"[0-9]{8}T[0-9]{6}\.[0-9]{9}Z-[0-9a-f]{8}(?:\.ended)?"
 _OURS = r"[a-z0-9]+(?:[./:_-]+[a-z0-9]+)*"
 _FILES = re.compile(
     "|".join(
@@ -24,6 +25,7 @@ _FILES = re.compile(
             rf"docker/registry/v2/repositories/{_NAME}/_manifests/tags/{_TAG}/index/{_DIGEST}/link",
             rf"docker/registry/v2/repositories/{_NAME}/_uploads/{_UUID}/(?:data|startedat)",
             rf"docker/registry/v2/repositories/{_NAME}/_cargohold/{_OURS}",
+            rf"docker/registry/v2/repositories/{_NAME}/_cargohold/trash/{_RECORD}",
             rf"cargohold/{_OURS}",
         )
     )

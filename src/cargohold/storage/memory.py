@@ -250,6 +250,9 @@ class MemoryStore:
     async def room(self) -> None:
         """See `Inventory`."""
 
+    async def runs(self) -> None:
+        """See `Inventory`."""
+
     def _repository(self, name: RepositoryName) -> _Repository:
         """The repository to look at: an empty one where there is none, which is not kept."""
         return self._repositories.get(name) or _Repository()
@@ -286,8 +289,9 @@ class _Session:
         self.grown = time.monotonic()
 
     def grow(self, piece: bytes) -> None:
-        self.data += piece
-        self.grown = time.monotonic()
+        if piece:
+            self.data += piece
+            self.grown = time.monotonic()
 
 
 class _Writer:

@@ -10,11 +10,13 @@ from cargohold.registry import inventory
 from cargohold.registry.inventory import Holder, Holdings, Recount
 from cargohold.storage.memory import MemoryStore
 from cargohold.storage.protocols import Room, Totals, Unavailable
+from cargohold.storage.runs import Runs
 
 if TYPE_CHECKING:
     import pytest
 
 ROOM = Room(5, 10)
+RUNS = Runs(since=1.0, ended=2.0)
 _OFTEN = 5
 
 
@@ -39,6 +41,9 @@ class Store(MemoryStore):
     async def room(self) -> Room:  # type: ignore[override] # a store in memory has none
         return ROOM
 
+    async def runs(self) -> Runs:  # type: ignore[override] # a store in memory has none
+        return RUNS
+
     async def recount(self, age: float) -> bool:
         assert age == 60
         self.counted += 1
@@ -50,13 +55,13 @@ class Store(MemoryStore):
 
 
 def test_what_is_held() -> None:
-    """Totals and room are those of the store, asked anew each time."""
+    """Totals, room and runs are those of the store, asked anew each time."""
 
     async def case() -> None:
         store = Store()
         holder = Holder(store)
         for times in (1, 2):
-            assert await holder.holdings() == Holdings(Totals(1, 2, 3, 4.0), ROOM)
+            assert await holder.holdings() == Holdings(Totals(1, 2, 3, 4.0), ROOM, RUNS)
             assert store.asked == times
 
     asyncio.run(case())

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from cargohold.observe.counts import BOUNDS
 from cargohold.observe.exposition import Metric, Sample, histogram, single
 from cargohold.observe.processes import usage
+from cargohold.storage.runs import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.observe.counts import Counts
     from cargohold.storage.protocols import Room, Totals
+    from cargohold.storage.runs import Runs
 
 
 class Metrics:
@@ -26,13 +28,15 @@ class Metrics:
         self._version = version
         self._expires = expires
 
-    def collect(self, totals: Totals | None, room: Room | None) -> Iterator[Metric]:
+    def collect(self, totals: Totals | None, room: Room | None, runs: Runs | None) -> Iterator[Metric]:
         """All of them as they are now; what is not known is left out."""
         yield from self._of_requests()
         if totals is not None:
             yield from _of_totals(totals)
         if room is not None:
             yield from _of_room(room)
+        if runs is not None:
+            yield from _of_runs(runs)
         yield from self._of_server()
 
     def _of_requests(self) -> Iterator[Metric]:
@@ -140,3 +144,29 @@ def _of_room(room: Room) -> Iterator[Metric]:
     yield single(
         "registry_storage_size_bytes", "gauge", "Size of the file system of the storage.", room.whole
     )
+
+
+def _of_runs(runs: Runs) -> Iterator[Metric]:
+    yield Metric(
+        "registry_gc_runs_total",
+        "counter",
+        "Runs of the garbage collector, by what came of them.",
+        [Sample("", {"result": outcome}, runs.outcomes.get(outcome, 0)) for outcome in OUTCOMES],
+    )
+    yield single(
+        "registry_gc_freed_bytes_total", "counter", "Bytes of content that were collected.", runs.freed
+    )
+    if runs.ended:
+        yield single(
+            "registry_gc_last_run_timestamp_seconds",
+            "gauge",
+            "When the last run that came to its end did, in seconds since 1970.",
+            runs.ended,
+        )
+        yield single("registry_gc_last_run_duration_seconds", "gauge", "How long it took.", runs.seconds)
+        yield single(
+            "registry_gc_skipped_repositories",
+            "gauge",
+            "Repositories in which it collected nothing, since they hold something that cannot be read.",
+            runs.skipped,
+        )

@@ -11,6 +11,7 @@ from cargohold.storage.protocols import StoreError
 
 if TYPE_CHECKING:
     from cargohold.storage.protocols import Inventory, Room, Totals
+    from cargohold.storage.runs import Runs
 
 PATIENCE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -24,6 +25,7 @@ class Holdings(NamedTuple):
 
     totals: Totals | None = None
     room: Room | None = None
+    runs: Runs | None = None
 
 
 class Holder:
@@ -43,7 +45,7 @@ class Holder:
 
     async def _ask(self) -> Holdings:
         try:
-            return Holdings(await self._store.totals(), await self._store.room())
+            return Holdings(await self._store.totals(), await self._store.room(), await self._store.runs())
         except StoreError as error:
             _log.warning("how much is stored cannot be told: %s", error)
             return Holdings()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from cargohold.storage.runs import Runs
     from cargohold.types.digest import Algorithm, Digest
     from cargohold.types.names import RepositoryName, Tag, UploadId
     from cargohold.types.oci import Manifest
@@ -332,6 +333,10 @@ class Inventory(Protocol):
 
     async def room(self) -> Room | None:
         """How much more it can hold; None where there is no telling."""
+        ...
+
+    async def runs(self) -> Runs | None:
+        """What has come of the garbage collector's runs; None where it has none, and where that is not known."""
         ...
 
 

@@ -64,10 +64,7 @@ class RunsFile:
         """What is known; None where nothing is."""
         try:
             return msgspec.json.decode(read_whole(self._path, _MOST_BYTES)[0], type=Runs)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            _log.warning("%s is not as it was written, and begun anew: %s", self._path, error)
+        except (FileNotFoundError, ValueError):
             return None
 
     def begin(self) -> Runs:
@@ -88,6 +85,8 @@ class RunsFile:
     def _read_or_begin(self) -> Runs:
         found = self.read()
         if found is None:
+            if os.path.exists(self._path):
+                _log.warning("%s is not as it was written, and begun anew", self._path)
             found = Runs(since=time.time())
             self._write(found)
         return found

@@ -30,6 +30,11 @@ async def held(store: Store) -> tuple[int, int, int]:
 class InventoryContract(Contract):
     """The rules of an `Inventory`."""
 
+    async def test_no_runs_at_first(self, pair: Pair) -> None:
+        """Where the garbage collector has never run, nothing is told of it."""
+        for store in pair.stores:
+            assert await store.runs() is None
+
     async def test_content_is_counted_once(self, pair: Pair) -> None:
         """What is stored counts with its first push, by any algorithm apart; to no other repository and never again."""
         await pair.store.recount(0)

@@ -13,6 +13,7 @@ from cargohold.storage.filesystem.tree import exists, folder_names, size_of
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Room
+from cargohold.storage.runs import RunsFile
 from cargohold.storage.totals import CONTENT_SHARDS, SHARDS, Sums, repository_shard
 from cargohold.types.digest import Algorithm
 from cargohold.types.errors import BlobUploadUnknown
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cargohold.storage.protocols import Totals
+    from cargohold.storage.runs import Runs
     from cargohold.types.names import RepositoryName
 
 _TRIES: Final = 4
@@ -43,6 +45,9 @@ class FileInventory(FileManifests):
     def _room(self) -> Room:
         disk = os.statvfs(self.layout.root)
         return Room(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+
+    async def runs(self) -> Runs | None:
+        return await self._run(self._trials, RunsFile(self.layout).read)
 
     async def recount(self, age: float) -> bool:
         return await self.in_background(self._recount, age)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cargohold.registry.retention import Rule, Rules, apply
+from cargohold.registry.retention import Rule, Rules
 from cargohold.storage.keeping import Recording, TagState
-from cargohold.storage.protocols import Unavailable
 from cargohold.types.digest import Digest
 from cargohold.types.names import RepositoryName, Tag
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NOW = 1_000_000.0
 DAY = 86_400.0
@@ -156,76 +149,3 @@ def test_more_criteria_keep_more(
     kept = {tag for part in parts for tag, by in planned(part, *states).items() if by}
     assert {tag for tag, by in whole.items() if by} == kept
     assert len(whole) == len(states)
-
-
-class Held:
-    """A keeper of one repository, that refuses to remove some tags."""
-
-    def __init__(self, states: list[TagState], changed: frozenset[str] = frozenset()) -> None:
-        self.states = states
-        self.changed = changed
-        self.removed: list[Tag] = []
-        self.forgot: list[RepositoryName] = []
-
-    def repositories(self) -> Iterator[RepositoryName]:
-        yield REPOSITORY
-
-    def recording(self) -> Recording:
-        return ALWAYS
-
-    def tag_states(self, repository: RepositoryName) -> list[TagState]:
-        assert repository == REPOSITORY
-        return self.states
-
-    def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:
-        assert repository == REPOSITORY
-        if found.tag == "broken":
-            raise Unavailable
-        if found.tag in self.changed:
-            return False
-        self.removed.append(found.tag)
-        return True
-
-    def forget_pulls(self, repository: RepositoryName) -> None:
-        self.forgot.append(repository)
-
-
-def test_what_is_planned_is_done() -> None:
-    """What is not kept is removed, unless it has changed since, which is told; a dry run tells, and does nothing."""
-    states = [state("a"), state("b", 1), state("c", 2)]
-    rules = Rules([Rule("ci/**", newest=1)])
-    store = Held(states, changed=frozenset("b"))
-    told = apply(store, rules, REPOSITORY, ALWAYS, NOW, dry_run=True)
-    assert [(decision.state.tag, decision.kept) for decision in told] == [
-        ("a", True),
-        ("b", False),
-        ("c", False),
-    ]
-    assert (store.removed, store.forgot) == ([], [])
-    done = apply(store, rules, REPOSITORY, ALWAYS, NOW, dry_run=False)
-    assert [(decision.state.tag, decision.kept, decision.by) for decision in done] == [
-        ("a", True, ("newest",)),
-        ("b", True, ()),
-        ("c", False, ()),
-    ]
-    assert (store.removed, store.forgot) == ([Tag("c")], [REPOSITORY])
-
-
-def test_repositories_without_a_rule_are_left_alone() -> None:
-    """Where no rule decides, nothing is even looked at."""
-    store = Held([])
-    assert apply(store, Rules([Rule("prod/**", newest=1)]), REPOSITORY, ALWAYS, NOW, dry_run=False) == []
-    assert store.forgot == []
-
-
-def test_a_store_that_fails_is_not_taken_for_done() -> None:
-    """What a store could not do is raised."""
-    with pytest.raises(Unavailable):
-        apply(
-            Held([state("a"), state("broken", 1)]),
-            Rules([Rule("ci/**", newest=1)]),
-            REPOSITORY,
-            ALWAYS,
-            NOW,
-            dry_run=False,
-        )

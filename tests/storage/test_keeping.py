@@ -40,7 +40,7 @@ def test_gaps() -> None:
 
 
 def test_horizon() -> None:
-    """The horizon lies as far back as there are so many seconds of recording; gaps, also a present one, do not count."""
+    """The horizon lies as far back as there are so many seconds of recording; gaps, also one now, do not count."""
     now = 100 * HOUR
     recording = Recording({"a": 0.0}, ((10 * HOUR, 20 * HOUR), (50 * HOUR, 90 * HOUR)), now)
     assert recording.horizon("a", 4 * HOUR, now) == 96 * HOUR

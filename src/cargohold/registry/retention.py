@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from cargohold.registry.gc import unneeded
 from cargohold.storage.keeping import TagState
+from cargohold.storage.protocols import Changed, NotFound
+from cargohold.types.mentions import pack, unpack
 from cargohold.types.names import RepositoryName
 from cargohold.types.patterns import compile_patterns
 from cargohold.types.tag_patterns import compile_tag_patterns
@@ -18,6 +21,7 @@ from cargohold.types.tag_patterns import compile_tag_patterns
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from cargohold.storage.collecting import Held
     from cargohold.storage.keeping import Keeper, Recording
 
     Keeps = Callable[[int, TagState], bool]
@@ -135,28 +139,51 @@ def pause_of(pulled_within: float) -> float:
 
 
 def apply(  # noqa: PLR0913 - what it is done to, by what, and when
-    store: Keeper,
+    keeper: Keeper,
     rules: Rules,
     repository: RepositoryName,
     recording: Recording,
-    now: float,
     *,
-    dry_run: bool,
+    now: float,
+    age: float,
+    is_dry: bool,
 ) -> list[Decision]:
-    """What becomes of each tag of a repository that a rule decides on; unless it is a dry run, it is done.
+    """What becomes of each tag of a repository that a rule decides on; unless it `is_dry`, it is done.
 
-    Raises StoreError; what was removed until then is.
+    A manifest goes with its last tag, if its rule says so, nothing else needs it, and nobody has leased it for `age`
+    seconds; if it does not go now, it is for the collector. Raises StoreError; what was removed until then is.
     """
     if rules.deciding(repository) is None:
         return []
-    decisions = rules.plan(repository, store.tag_states(repository), recording, now)
-    if dry_run:
+    decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
+    if is_dry or all(decision.kept for decision in decisions):
         return decisions
+    if rules.collects_untagged(repository):
+        held = keeper.manifests(repository)
+        # What is pushed from now on changes the repository's state; what was before is seen.
+        decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
+        _remove_manifests(keeper, repository, held, decisions, before=now - age)
     done = [
         msgspec.structs.replace(
-            decision, kept=decision.kept or not store.remove_tag(repository, decision.state)
+            decision, kept=decision.kept or not keeper.remove_tag(repository, decision.state)
         )
         for decision in decisions
     ]
-    store.forget_pulls(repository)
+    keeper.forget_pulls(repository)
     return done
+
+
+def _remove_manifests(
+    keeper: Keeper, repository: RepositoryName, held: Held, decisions: Sequence[Decision], *, before: float
+) -> None:
+    """Those that lose all their tags and that nothing needs, as long as nobody stores or tags anything."""
+    kept = {pack(decision.state.digest) for decision in decisions if decision.kept}
+    lost = {pack(decision.state.digest) for decision in decisions} - kept
+    left = msgspec.structs.replace(held, tagged=held.tagged - lost)
+    for packed in lost.intersection(unneeded(left, before=before, untagged=True)):
+        try:
+            keeper.remove_manifest(repository, unpack(packed), state=held.state)
+        except NotFound:
+            continue
+        except Changed:
+            return

@@ -17,6 +17,7 @@ from cargohold.types.names import Tag
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from cargohold.storage.collecting import Held
     from cargohold.types.names import RepositoryName
 
 BEAT_SECONDS: Final = 600.0
@@ -95,27 +96,35 @@ class PullStore(Protocol):
 
 
 class Keeper(Protocol):
-    """A store whose tags are kept by rules. For one thread, which each call may keep waiting for the disk."""
+    """A store whose tags are kept by rules. For one thread, which each call may keep waiting for the disk.
+
+    All raise StoreError.
+    """
 
     def repositories(self) -> Iterator[RepositoryName]:
         """Every repository, in no order."""
         ...
 
     def recording(self) -> Recording:
-        """When pulls were recorded. Raises StoreError."""
+        """When pulls were recorded."""
         ...
 
     def tag_states(self, repository: RepositoryName) -> list[TagState]:
-        """Its tags, in no order. Raises StoreError."""
+        """Its tags, in no order."""
+        ...
+
+    def manifests(self, repository: RepositoryName) -> Held:
+        """What the repository holds. Raises Unreadable."""
+        ...
+
+    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int) -> None:
+        """Delete a manifest with its tags. Raises Changed where any was stored or tagged since that `state`."""
         ...
 
     def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:
-        """Remove a tag if it is as it was found; whether it was.
-
-        Not if it has been moved, pushed again or pulled. What it pointed to stays. Raises StoreError.
-        """
+        """Remove a tag, and not what it points to, unless it was moved, pushed again or pulled; whether it is gone."""
         ...
 
     def forget_pulls(self, repository: RepositoryName) -> None:
-        """Drop what is recorded of manifests that are no longer there. Raises StoreError."""
+        """Drop what is recorded of manifests that are no longer there."""
         ...

@@ -10,6 +10,7 @@ from cargohold.storage.filesystem.deletion import FileDeletion
 from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.inventory import FileInventory
 from cargohold.storage.filesystem.listing import FileLists
+from cargohold.storage.filesystem.pulls import FilePulls
 from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.tree import UNWRITABLE, told
 from cargohold.storage.filesystem.trial import FileTrial
@@ -18,7 +19,7 @@ from cargohold.storage.protocols import Conflict
 
 
 class FilesystemStore(
-    FileUploads, FileExpiry, FileLists, FileReferrers, FileDeletion, FileTrial, FileInventory
+    FileUploads, FileExpiry, FileLists, FileReferrers, FileDeletion, FilePulls, FileTrial, FileInventory
 ):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 

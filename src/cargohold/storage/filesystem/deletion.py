@@ -14,6 +14,7 @@ from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.trash import FileTrash
 from cargohold.storage.filesystem.tree import exists, read_link
+from cargohold.storage.locks import MOMENT
 from cargohold.storage.protocols import NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.storage.trash import DELETED, TAG_DELETED, new_record
@@ -104,7 +105,7 @@ class FileDeletion(FileManifests, FileTrash):
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
         record = await self.in_metadata(self._announce_tag, repository, tag, cause)
-        await self.in_turn(repository, self._delete_tag, repository, tag, cause, record)
+        await self.in_turn(repository, self.remove_tag, repository, tag, cause, record)
 
     def _announce_tag(self, repository: RepositoryName, tag: Tag, cause: Cause) -> Record | None:
         """None for a tag that points to nothing: there is nothing to bring back."""
@@ -114,8 +115,21 @@ class FileDeletion(FileManifests, FileTrash):
         digest = read_link(current)
         return None if digest is None else self._announce(repository, digest, [tag], cause, whole=False)
 
-    def _delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause, record: Record | None) -> None:
-        with self.locks.hold(repository):
+    def remove_tag(  # noqa: PLR0913, PLR0917 - what is removed, why, and on which terms
+        self,
+        repository: RepositoryName,
+        tag: Tag,
+        cause: Cause,
+        record: Record | None = None,
+        require: Callable[[], None] = lambda: None,
+        seconds: float = MOMENT,
+    ) -> None:
+        """Remove a tag, if `require`, under the lock, does not raise; `record` is of it, where one has been written.
+
+        Waits for the lock for so many seconds. Raises Busy, and NotFound.
+        """
+        with self.locks.hold(repository, seconds=seconds):
+            require()
             current = self.layout.tag_current(repository, tag)
             digest = read_link(current)
             if record is not None and record.digest != digest:

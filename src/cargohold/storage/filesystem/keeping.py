@@ -1,0 +1,99 @@
+"""Tags as retention looks at them, and removes them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from cargohold.storage.filesystem.collection import manifests
+from cargohold.storage.filesystem.tree import read_link, told
+from cargohold.storage.filesystem.walk import all_repositories
+from cargohold.storage.keeping import TagState
+from cargohold.storage.protocols import Changed, NotFound
+from cargohold.storage.trash import Cause, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.storage.collecting import Held
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.storage.filesystem.pace import Pace
+    from cargohold.storage.keeping import Recording
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName, Tag
+
+_CAUSE: Final = Cause(Why.RETENTION)
+_LOCK_SECONDS: Final = 1.0
+
+
+class FileKeeper:
+    """See `storage.keeping.Keeper`. For one thread."""
+
+    def __init__(self, store: FilesystemStore, pace: Pace) -> None:
+        self._store = store
+        self._pace = pace
+
+    def repositories(self) -> Iterator[RepositoryName]:
+        """All, but for those that a symbolic link leads to: such a one has two names, and so two locks."""
+        with told():
+            for name, is_linked in all_repositories(self._store.layout.repositories):
+                self._pace.step()
+                if not is_linked:
+                    yield name
+
+    def recording(self) -> Recording:
+        """When pulls were recorded."""
+        return self._store.recording()
+
+    def tag_states(self, repository: RepositoryName) -> list[TagState]:
+        """Its tags, in no order."""
+        states: list[TagState] = []
+        with told():
+            for tag in self._store.tags_of(repository):
+                self._pace.step()
+                state = self._state(repository, tag)
+                if state is not None:
+                    states.append(state)
+        return states
+
+    def _state(self, repository: RepositoryName, tag: Tag) -> TagState | None:
+        """None for a tag that is not there, or half made, or half removed."""
+        link = self._store.layout.tag_current(repository, tag)
+        digest = read_link(link)
+        if digest is None:
+            return None
+        try:
+            pushed = os.stat(link).st_mtime
+        except FileNotFoundError:
+            return None
+        return TagState(tag, digest, pushed, self._store.pulled_at(repository, digest))
+
+    def manifests(self, repository: RepositoryName) -> Held:
+        """What the repository holds. Raises Unreadable."""
+        with told():
+            return manifests.held_by(self._store, repository, self._pace)
+
+    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int) -> None:
+        """Delete a manifest with its tags. Raises Changed where any was stored or tagged since that `state`."""
+        self._pace.step()
+        with told():
+            manifests.remove(self._store, repository, digest, _CAUSE, state=state)
+
+    def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:
+        """Remove a tag, and not what it points to, unless it was moved, pushed again or pulled; whether it is gone."""
+
+        def require() -> None:
+            if self._state(repository, found.tag) != found:
+                raise Changed(found.tag)
+
+        self._pace.step()
+        with told():
+            try:
+                self._store.remove_tag(repository, found.tag, _CAUSE, None, require, _LOCK_SECONDS)
+            except (Changed, NotFound):
+                return self._state(repository, found.tag) is None
+            return True
+
+    def forget_pulls(self, repository: RepositoryName) -> None:
+        """Drop what is recorded of manifests that are no longer there."""
+        self._store.forget_pulls(repository)

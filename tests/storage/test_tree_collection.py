@@ -19,6 +19,7 @@ from cargohold.types.names import RepositoryName, Tag
 
 from .collecting import HOUR, collect, everywhere, make_old
 from .contract.base import LATEST, ONE, OTHER, blob, commit, push, sample
+from .places import fill, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,3 +229,20 @@ async def test_bytes_leave_the_disk_later(store: FilesystemStore, monkeypatch: p
     assert empty(store, pace) == len(STRAY)
     assert os.listdir(store.layout.swept) == []
     assert await push(store, ONE, STRAY) in contents(store)
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    """That is when room is needed most: nothing of a collection needs any."""
+    with small_disk(tmp_path / "disk", 2_048) as disk:
+        store = FilesystemStore(str(disk / "data"), Terms(grace=HOUR, keep=0))
+        store.prepare()
+        kept = await push(store, ONE, LAYER)
+        await commit(store, ONE, IMAGE, LATEST)
+        for number in range(100):
+            await push(store, RepositoryName(f"r{number}"), bytes([number]) * 5_000)
+        make_old(store)
+        fill(disk)
+        report = collect(store)
+        assert (report.links, report.blobs, report.ended) == (100, 100, True)
+        assert contents(store) == {kept, IMAGE.digest}
+        store.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.collecting import Collected
 from cargohold.storage.durable import remove
+from cargohold.storage.filesystem.collection.linked import NO_ROOM
 from cargohold.storage.filesystem.collection.links import digests_in
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.tree import folder_names, size_of
@@ -79,9 +80,15 @@ class ContentSweep:
             if leased_at(path, "data") >= self._before:
                 return
             size = size_of(f"{path}/data") or 0
-            self._store.disk.make_folders(self._store.layout.swept)
-            self._store.disk.rename(path, swept)
-            self._store.disk.renew(swept)
+            try:
+                self._store.disk.make_folders(self._store.layout.swept)
+                self._store.disk.rename(path, swept)
+                self._store.disk.renew(swept)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                # No room for its name elsewhere: then at once, since nothing else would ever make room.
+                remove(path)
             self._store.noted.add(content_shard(digest), Sums(content=-size))
             self._found(Collected("blob", None, digest, size))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cargohold.storage import disk
-from cargohold.storage.durable import write_all
+from cargohold.storage.durable import make_folders, write_all
 from cargohold.storage.filesystem.tree import size_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
 _MOST_IN_MEMORY: Final = 1 << 20
 _BYTES: Final = {"sha256": 32, "sha512": 64}
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def without_room() -> Iterator[None]:
+    """Do without what the disk has no room for: a collection is what makes room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
 
 
 class Linked:
@@ -48,14 +59,12 @@ class Linked:
         """Put down what is in memory; False where there is no room for that, now or before."""
         while self._has_room and self._waiting:
             (length, prefix), digests = self._waiting.popitem()
-            try:
+            self._waiting[length, prefix] = digests
+            self._has_room = False
+            with without_room():
                 self._append(self._path(length, prefix), length, digests)
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
-                self._waiting[length, prefix] = digests
-                self._has_room = False
-            else:
+                self._has_room = True
+                del self._waiting[length, prefix]
                 self._size -= len(digests)
         return self._has_room
 
@@ -76,7 +85,11 @@ class Linked:
                 yield digests[start : start + length]
 
     def _append(self, path: str, length: int, digests: bytearray) -> None:
-        descriptor = disk.open_file(path, is_new=False)
+        try:
+            descriptor = disk.open_file(path, is_new=False)
+        except FileNotFoundError:
+            make_folders(self._folder)
+            descriptor = disk.open_file(path, is_new=False)
         try:
             end = (size_of(path) or 0) // length * length
             os.lseek(descriptor, end, os.SEEK_SET)

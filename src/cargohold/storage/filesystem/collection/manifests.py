@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 _LOCK_SECONDS: Final = 1.0
+_MILLISECOND: Final = 1_000_000
 
 
 def has_gone(store: FilesystemStore, repository: RepositoryName) -> bool:
@@ -35,7 +36,12 @@ def held_by(store: FilesystemStore, repository: RepositoryName, pace: Pace) -> H
     """What a repository holds now. Raises Unreadable, and Busy."""
     with store.locks.hold(repository, seconds=_LOCK_SECONDS):
         # Nothing is half stored while the lock is held: what comes later changes the number.
+        store.note_change(repository)
         state = state_of(store, repository)
+    if state and state % _MILLISECOND == 0:
+        raise Unreadable(
+            "the file system keeps times without fractions of a millisecond: changes would be missed"
+        )
     folders = [
         (path, digest)
         for algorithm in Algorithm

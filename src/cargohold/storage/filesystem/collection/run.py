@@ -10,7 +10,7 @@ import msgspec
 
 from cargohold.storage.boot import boot_id
 from cargohold.storage.durable import make_folders, remove, replace_unsynced
-from cargohold.storage.filesystem.collection.linked import Linked
+from cargohold.storage.filesystem.collection.linked import Linked, without_room
 from cargohold.storage.filesystem.tree import read_file
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ class Run:
     def _begin(self, age: float) -> Begun:
         begun = Begun(boot_id(), time.time(), age)
         remove(self._folder)
-        make_folders(self._folder)
+        with without_room():
+            make_folders(self._folder)
         _keep(f"{self._folder}/begun", msgspec.json.encode(begun))
         return begun
 
@@ -104,5 +105,5 @@ class Run:
 
 def _keep(path: str, content: bytes) -> None:
     """Where there is no room for it, the run cannot be taken up, and that is all."""
-    with suppress(OSError):
+    with without_room():
         replace_unsynced(path, content)

@@ -39,8 +39,9 @@ class Group(click.Group):
 class Commands(Group):
     """A group whose commands are named by their modules below `cargohold.cli`, in sections with a heading each.
 
-    The command of the module `remote.ls` is what that calls `ls`; an underscore in the name is typed as a dash. Only
-    what is typed is imported, so that each command starts as quickly as it can.
+    The command of the module `remote.ls` is what that calls `ls`; an underscore in the name is typed as a dash, and one
+    at its end, after a word of Python's own, not at all. Only what is typed is imported, so that each command starts
+    as quickly as it can.
     """
 
     def __init__(self, *, sections: Mapping[str, Sequence[str]], **given: Any) -> None:  # noqa: ANN401 - click's own
@@ -76,7 +77,7 @@ class Commands(Group):
 
 
 def _name(module: str) -> str:
-    return module.rpartition(".")[2].replace("_", "-")
+    return module.rpartition(".")[2].rstrip("_").replace("_", "-")
 
 
 def _command(module: str) -> click.Command:

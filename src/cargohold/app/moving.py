@@ -1,0 +1,58 @@
+"""Images out of the registry and into it, on its own storage and by its settings."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cargohold.app import terms_of
+from cargohold.registry.blobs import Blobs
+from cargohold.registry.manifests import Manifests
+from cargohold.registry.moving.exporting import Export
+from cargohold.registry.moving.importing import Import
+from cargohold.registry.uploads import Uploads
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.revisions import revisions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cargohold.config import Settings
+    from cargohold.storage.archive.images import Images
+    from cargohold.storage.archive.writing import Target
+
+
+@contextmanager
+def exporting(
+    settings: Settings, target: Target, *, plain: bool, on_step: Callable[[int], None]
+) -> Iterator[Export]:
+    """An export of the registry. Raises StoreError where its storage cannot be read."""
+    with _store(settings) as store:
+        yield Export(store, lambda name: revisions(store.layout, name), target, plain=plain, on_step=on_step)
+
+
+@contextmanager
+def importing(settings: Settings, images: Images, *, on_step: Callable[[int], None]) -> Iterator[Import]:
+    """An import into the registry. Raises StoreError where its storage cannot be used."""
+    sparse = settings.manifests.allow_sparse
+    with _store(settings) as store:
+        yield Import(
+            store,
+            Uploads(store),
+            Blobs(store),
+            Manifests(store, allow_sparse=sparse),
+            images,
+            most=settings.manifests.max_bytes,
+            allow_sparse=sparse,
+            on_step=on_step,
+        )
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[FilesystemStore]:
+    store = FilesystemStore(settings.storage.path, terms_of(settings))
+    try:
+        store.check()
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,228 @@
+"""The command `cargohold export`: images out of the storage, into an OCI image layout."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+import uuid
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from cargohold.cli.help import epilog
+from cargohold.cli.printing import in_json, print_line
+from cargohold.cli.progress import progress
+from cargohold.cli.refusal import Refused
+from cargohold.cli.remote.printing import written_size
+from cargohold.cli.settings_options import with_settings
+from cargohold.cli.storage import registry_storage
+from cargohold.storage import disk
+from cargohold.storage.archive.tar import ArchiveInvalid
+from cargohold.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cargohold.config import Settings
+    from cargohold.registry.moving.exporting import Export, Exported
+    from cargohold.registry.moving.selection import Selection
+    from cargohold.storage.archive.writing import Target
+
+_MIB = 1 << 20
+
+
+@click.command(
+    epilog=epilog(
+        "cargohold export --to /backup/images",
+        "cargohold export 'team/**' other/app:v1 --to images.tar",
+        "cargohold export team/app:latest --plain-tags --to - | ssh there cargohold import - --to team/app",
+        codes="0, 1 where not all could be exported, 2 where the command or the settings cannot be used",
+    )
+)
+@click.argument("patterns", metavar="[PATTERN[:TAG]]...", nargs=-1)
+@click.option(
+    "--to",
+    "place",
+    required=True,
+    metavar="PLACE",
+    help="A directory, which is made where it is missing, a file whose name ends in .tar, or - for standard output.",
+)
+@click.option("--copy", is_flag=True, help="Copy content into the directory where it could be linked.")
+@click.option("--prune", is_flag=True, help="Remove from the directory what this export does not bring.")
+@click.option(
+    "--plain-tags",
+    "plain",
+    is_flag=True,
+    help="Name images by their tags alone, which some clients want: for one repository.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object that tells what was done.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress, and nothing where all was exported.")
+@with_settings("storage.path")
+def export(  # noqa: PLR0913 - the options
+    *,
+    patterns: tuple[str, ...],
+    place: str,
+    copy: bool,
+    prune: bool,
+    plain: bool,
+    as_json: bool,
+    quiet: bool,
+    settings: Settings,
+) -> None:
+    """Write images into an OCI image layout, with all that refers to them.
+
+    A PATTERN is of repositories, such as team/app or 'team/**'; without a tag, or a pattern of tags such as 'v*', it
+    means all that they hold, and without any PATTERN all of the registry is written. Into a directory that has a
+    layout only what is missing is written. A server may be running meanwhile.
+    """
+    from cargohold.registry.moving.selection import Selection  # noqa: PLC0415 - see `importing`
+
+    is_directory = place != "-" and (os.path.isdir(place) or not place.endswith(".tar"))
+    if (copy or prune) and not is_directory:
+        raise click.UsageError("--copy and --prune are for directories")
+    if place == "-" and as_json:
+        raise click.UsageError("standard output cannot take both the tar and JSON")
+    try:
+        selection = Selection(patterns)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if is_directory:
+        done = _into_directory(settings, selection, place, copy=copy, prune=prune, plain=plain, quiet=quiet)
+    else:
+        done = _into_tar(settings, selection, place, plain=plain, quiet=quiet)
+    if as_json:
+        print_line(in_json(done))
+    elif not quiet:
+        click.echo(_summary(done), err=place == "-")
+    for problem in done.problems:
+        click.echo(f"cargohold: {problem}", err=True)
+    if done.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _summary(done: Exported) -> str:
+    kept = f"; {done.kept} that the layout had were kept" if done.kept else ""
+    pruned = f"; {written_size(done.pruned_bytes)} were removed" if done.pruned else ""
+    return (
+        f"{done.images} images of {done.repositories} repositories exported, {written_size(done.written_bytes)} of them"
+        f" new{kept}{pruned}"
+    )
+
+
+def _into_tar(settings: Settings, selection: Selection, place: str, *, plain: bool, quiet: bool) -> Exported:
+    from cargohold.storage.archive.writing import TarTarget  # noqa: PLC0415 - --help need not wait for it
+
+    with (
+        told_of(place),
+        _tar(place) as write,
+        registry_storage(settings),
+        told_of(place),
+        _export(settings, TarTarget(write), plain=plain, quiet=quiet) as export,
+    ):
+        asyncio.run(export.run(selection))
+        export.finish()
+        return export.done
+
+
+def _into_directory(  # noqa: PLR0913 - the options
+    settings: Settings,
+    selection: Selection,
+    place: str,
+    *,
+    copy: bool,
+    prune: bool,
+    plain: bool,
+    quiet: bool,
+) -> Exported:
+    from cargohold.storage.archive.writing import DirectoryTarget  # noqa: PLC0415 - --help need not wait for it
+
+    with told_of(place):
+        _make(place, settings)
+    with (
+        registry_storage(settings),
+        told_of(place),
+        closing(DirectoryTarget(place, link=not copy)) as target,
+        _export(settings, target, plain=plain, quiet=quiet) as export,
+    ):
+        asyncio.run(export.run(selection))
+        is_pruned = prune and not export.done.problems
+        export.finish(() if is_pruned else target.entries())
+        if is_pruned:
+            export.done.pruned, export.done.pruned_bytes = target.prune(export.holds)
+        elif prune:
+            export.done.problems.append("nothing is removed where not all could be exported")
+        return export.done
+
+
+@contextmanager
+def _export(settings: Settings, target: Target, *, plain: bool, quiet: bool) -> Iterator[Export]:
+    from cargohold.app.moving import exporting  # noqa: PLC0415 - it brings the server in
+
+    with (
+        steps("exporting, MiB", quiet=quiet) as on_step,
+        exporting(settings, target, plain=plain, on_step=on_step) as export,
+    ):
+        yield export
+
+
+@contextmanager
+def steps(doing: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show how far something has come; what it gives is called with bytes, and the progress is in MiB."""
+    left = 0
+    with progress(doing, quiet=quiet) as advance:
+
+        def on_step(size: int) -> None:
+            nonlocal left
+            done, left = divmod(left + size, _MIB)
+            if done:
+                advance(done)
+
+        yield on_step
+
+
+def _make(place: str, settings: Settings) -> None:
+    """Make the directory where it is missing; the owner of the registry's data writes to it."""
+    own = Layout(os.path.abspath(settings.storage.path)).own
+    if os.path.isdir(own) and not os.path.exists(place):
+        os.mkdir(place)
+        if os.geteuid() == 0:
+            owner = os.lstat(own)
+            os.chown(place, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _tar(place: str) -> Iterator[Callable[[bytes], object]]:
+    """What writes to standard output, or to a file that takes its name when all of it is on the disk."""
+    if place == "-":
+        if sys.stdout is None or sys.stdout.isatty():
+            raise Refused("a tar is not for a terminal: send standard output to a file or a program")
+        with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
+            yield stream.write
+        return
+    part = f"{place}.{uuid.uuid4().hex}.part"
+    try:
+        with open(part, "xb") as stream:
+            yield stream.write
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(part, place)
+        disk.sync_folder(os.path.dirname(os.path.abspath(place)))
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+
+
+@contextmanager
+def told_of(place: str) -> Iterator[None]:
+    """End the command where the archive at a place is in the way of what is done, or the folder for temporary files."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Refused(f"the notes that the command makes in a temporary file: {error}") from None
+    except OSError as error:
+        raise Refused(f"{place}: {error.strerror}") from None
+    except (ArchiveInvalid, ValueError) as error:
+        raise Refused(f"{place}: {error}") from None

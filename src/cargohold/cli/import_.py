@@ -1,0 +1,143 @@
+"""The command `cargohold import`: images from an archive, into the storage."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from cargohold.cli.export import steps, told_of
+from cargohold.cli.help import epilog
+from cargohold.cli.printing import in_json, print_line
+from cargohold.cli.refusal import Refused
+from cargohold.cli.remote.printing import written_size
+from cargohold.cli.settings_options import with_settings
+from cargohold.cli.storage import registry_storage
+from cargohold.types.errors import NameInvalid, TagInvalid
+from cargohold.types.names import RepositoryName, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cargohold.config import Settings
+    from cargohold.registry.moving.importing import Imported
+    from cargohold.registry.moving.names import Place
+    from cargohold.storage.archive.images import Images
+    from cargohold.storage.layout import Layout
+
+_STDIN = 0
+_PIECE = 1 << 20
+
+
+def _target(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Place | None:
+    from cargohold.registry.moving.names import Place  # noqa: PLC0415 - --help need not wait for it
+
+    if text is None:
+        return None
+    repository, colon, tag = text.partition(":")
+    try:
+        return Place(RepositoryName(repository), Tag(tag) if colon else None)
+    except (NameInvalid, TagInvalid) as error:
+        raise click.BadParameter(f"{text!r}: {error.message}") from None
+
+
+@click.command(
+    "import",
+    epilog=epilog(
+        "cargohold import /backup/images",
+        "cargohold import image.tar --to team/app:v1 --dry-run",
+        "docker save team/app:v1 | cargohold import -",
+        codes="0, 1 where not all could be imported, 2 where the command or the settings cannot be used",
+    ),
+)
+@click.argument("place", metavar="PLACE")
+@click.option(
+    "--to",
+    "target",
+    metavar="REPOSITORY[:TAG]",
+    callback=_target,
+    help="Where the images belong, whatever they are called; with a TAG, for one image.",
+)
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be stored, and store nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object that tells what was done.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress, and nothing where all was imported.")
+@with_settings("storage.path")
+def import_(  # noqa: PLR0913 - the options
+    *, place: str, target: Place | None, is_dry: bool, as_json: bool, quiet: bool, settings: Settings
+) -> None:
+    """Store the images of an archive.
+
+    PLACE is a directory or a tar, an OCI image layout or what "docker save" wrote; - is a tar on standard input.
+    Each image is checked as one that is pushed, and its tags are set when all of it is there. What the registry has is
+    not stored again, so that an import that was broken off can be typed again. A server may be running meanwhile.
+    """
+    if settings.read_only and not is_dry:
+        raise Refused("the setting read_only is true: nothing is stored")
+    done = _imported(settings, place, target, is_dry=is_dry, quiet=quiet)
+    if as_json:
+        print_line(in_json(done))
+    elif not quiet:
+        click.echo(_summary(done, is_dry=is_dry))
+    for problem in done.problems:
+        click.echo(f"cargohold: {problem}", err=True)
+    if done.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _summary(done: Imported, *, is_dry: bool) -> str:
+    would = "would be " if is_dry else ""
+    return f"{done.images} images with {done.tags} tags {would}imported, {written_size(done.written_bytes)} of them new"
+
+
+def _imported(settings: Settings, place: str, target: Place | None, *, is_dry: bool, quiet: bool) -> Imported:
+    from cargohold.app.moving import importing  # noqa: PLC0415 - it brings the server in
+
+    name = "standard input" if place == "-" else place
+    with ExitStack() as opened:
+        opened.enter_context(told_of(name))
+        descriptor = _STDIN if place == "-" else opened.enter_context(_opened(place))
+        layout = opened.enter_context(registry_storage(settings))
+        opened.enter_context(told_of(name))
+        images = _images(place, descriptor, layout, opened)
+        on_step = opened.enter_context(steps("importing, MiB", quiet=quiet))
+        one = opened.enter_context(importing(settings, images, on_step=on_step))
+        one.plan(target)
+        asyncio.run(one.run(dry=is_dry))
+        return one.done
+
+
+@contextmanager
+def _opened(place: str) -> Iterator[int]:
+    """A descriptor of the file or directory. It is opened as who types, whoever owns the storage."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _images(place: str, descriptor: int, layout: Layout, opened: ExitStack) -> Images:
+    from cargohold.storage.archive.docker import open_images  # noqa: PLC0415 - --help need not wait for them
+    from cargohold.storage.archive.reading import DirectoryArchive, TarArchive  # noqa: PLC0415
+
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        return open_images(DirectoryArchive(place))
+    if not stat.S_ISREG(mode):
+        descriptor = _spooled(descriptor, layout, opened)
+    return open_images(TarArchive(descriptor))
+
+
+def _spooled(source: int, layout: Layout, opened: ExitStack) -> int:
+    """All of a stream, in a file without a name beside the storage: what it is called comes last in many archives."""
+    from cargohold.storage.archive.scratch import open_spool  # noqa: PLC0415 - see `_images`
+    from cargohold.storage.durable import write_all  # noqa: PLC0415
+
+    spool = opened.enter_context(open_spool(layout.new))
+    while piece := os.read(source, _PIECE):
+        write_all(spool, piece)
+    return spool

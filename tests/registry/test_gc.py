@@ -1,0 +1,122 @@
+"""Which manifests nobody needs, found without a store."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cargohold.registry.gc import unneeded
+from cargohold.storage.collecting import Held, Known
+from cargohold.storage.trash import Why
+
+NAMES = [bytes([number]) * 32 for number in range(8)]
+A, B, C, D, E, F, G, H = NAMES
+OLD, NOW = 100.0, 1_000.0
+
+
+def known(*mentions: bytes, subject: bytes | None = None, leased: float = OLD) -> Known:
+    return Known(leased, 10, mentions, subject)
+
+
+def held(
+    manifests: dict[bytes, Known],
+    *,
+    tagged: tuple[bytes, ...] = (),
+    trashed: tuple[bytes, ...] = (),
+    gone: tuple[bytes, ...] = (),
+) -> Held:
+    return Held(manifests, {*tagged}, {*trashed}, {*gone}, 1)
+
+
+def test_untagged_manifests_stay_by_default() -> None:
+    """Whatever refers to them or not."""
+    assert unneeded(held({A: known(), B: known(A)}, tagged=(C,)), before=NOW, untagged=False) == {}
+
+
+def test_what_a_tag_reaches_stays() -> None:
+    """Through indexes of indexes, through subjects, and to the referrers of whatever is reached."""
+    found = held(
+        {
+            A: known(B, leased=OLD),
+            B: known(C),
+            C: known(),
+            D: known(subject=C),
+            E: known(subject=D),
+            F: known(G, subject=B),
+            G: known(),
+            H: known(),
+        },
+        tagged=(A,),
+    )
+    assert unneeded(found, before=NOW, untagged=True) == {H: Why.UNTAGGED}
+
+
+def test_a_tagged_referrer_keeps_its_subject() -> None:
+    """A signature that has a tag, as cosign makes them, keeps what it signs."""
+    found = held({A: known(subject=B), B: known(C), C: known(), D: known()}, tagged=(A,))
+    # A manifest mentions its subject.
+    found.manifests[A] = known(B, subject=B)
+    assert unneeded(found, before=NOW, untagged=True) == {D: Why.UNTAGGED}
+
+
+def test_what_is_leased_or_can_be_restored_stays() -> None:
+    """With all that it refers to."""
+    found = held({A: known(B, leased=NOW), B: known(), D: known(subject=C), E: known()}, trashed=(C,))
+    assert unneeded(found, before=NOW, untagged=True) == {E: Why.UNTAGGED}
+
+
+def test_referrers_of_what_was_deleted_go() -> None:
+    """And what refers to them; not where another needs them, nor those of what is there again, or never was."""
+    found = held(
+        {
+            B: known(subject=A),
+            C: known(subject=B),
+            D: known(subject=A),
+            E: known(D),
+            F: known(subject=E),
+            G: known(subject=H),
+        },
+        tagged=(),
+        gone=(A, E),
+    )
+    assert unneeded(found, before=NOW, untagged=False) == {B: Why.SUBJECT_DELETED, C: Why.SUBJECT_DELETED}
+
+
+def test_what_was_deleted_and_stored_again_keeps_its_referrers() -> None:
+    """A record of its deletion that is over says nothing of what is there now."""
+    found = held({A: known(), B: known(subject=A)}, gone=(A,))
+    assert unneeded(found, before=NOW, untagged=False) == {}
+
+
+SOME = st.lists(st.sampled_from(NAMES), max_size=3)
+MANIFESTS = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.builds(
+        Known,
+        leased=st.sampled_from([OLD, NOW]),
+        size=st.just(10),
+        mentions=SOME.map(tuple),
+        subject=st.none() | st.sampled_from(NAMES),
+    ),
+)
+
+
+@given(MANIFESTS, SOME, SOME, SOME, st.booleans())
+def test_nothing_that_stays_needs_what_goes(
+    manifests: dict[bytes, Known],
+    tagged: list[bytes],
+    trashed: list[bytes],
+    gone: list[bytes],
+    untagged: bool,
+) -> None:
+    """Whatever refers to what: no tag, lease or record leads to what goes, and nothing that stays does."""
+    found = held(manifests, tagged=tuple(tagged), trashed=tuple(trashed), gone=tuple(gone))
+    doomed = unneeded(found, before=NOW, untagged=untagged)
+    stay = manifests.keys() - doomed
+    assert not doomed.keys() & {*tagged, *trashed}
+    for digest in stay:
+        assert not doomed.keys() & {*manifests[digest].mentions}
+    for digest, each in manifests.items():
+        if digest in doomed:
+            assert each.leased < NOW
+            assert each.subject not in stay

@@ -116,6 +116,7 @@ def operate_on_manifests(client: Client) -> None:
     first, second, subject = some_manifest(), some_manifest(), some_manifest()
     client.put("", "a/b", "warm", subject)
     client.put("", "a/b", "warm", some_manifest(subject=subject))
+    client.delete("", "/v2/a/b/manifests/warm")
     manifests = "/v2/a/b/manifests/"
 
     client.put("push a manifest with a new tag", "a/b", "one", first)

@@ -1,0 +1,309 @@
+"""The trash in the tree: written before anything goes, read whatever else is there, and purged when it is over."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cargohold.storage import disk
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.leases import Terms
+from cargohold.storage.protocols import NotFound, Unavailable
+from cargohold.storage.trash import DELETED, new_record
+from cargohold.types.names import Tag
+
+from .contract.base import LATEST, ONE, OTHER, commit, document, sample, tags_of
+from .foreign import Foreign, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cargohold.storage.trash import Cause, Record
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName
+
+pytestmark = pytest.mark.usefixtures("loop")
+
+FIRST, SECOND = sample("first"), sample("second")
+GRACE, KEEP = 100.0, 1000.0
+NAME = "20260131T120000.123456789Z-0123456"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FilesystemStore]:
+    made = FilesystemStore(str(tmp_path / "data"), Terms(grace=GRACE, keep=KEEP))
+    made.prepare()
+    yield made
+    made.close()
+
+
+def trash(store: FilesystemStore, name: str = "") -> str:
+    return f"{store.layout.trash(ONE)}/{name}"
+
+
+def old(store: FilesystemStore, age: float) -> Record:
+    """A record of a deletion that is so many seconds ago."""
+    record = new_record(FIRST.digest, [LATEST], DELETED, whole=True, content=None, now=time.time() - age)
+    store.keep_record(ONE, record)
+    return record
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The renames and the syncs of folders, in their order."""
+    made: list[tuple[str, str]] = []
+    real_rename, real_sync = disk.rename, disk.sync_folder
+
+    def rename(old: str, new: str) -> None:
+        real_rename(old, new)
+        made.append(("rename", new if "/trash/" in new else old))
+
+    def sync_folder(path: str) -> None:
+        real_sync(path)
+        made.append(("sync", path))
+
+    monkeypatch.setattr(disk, "rename", rename)
+    monkeypatch.setattr(disk, "sync_folder", sync_folder)
+    return made
+
+
+@pytest.mark.parametrize("by_tag", [False, True])
+async def test_record_is_durable_first(
+    store: FilesystemStore, calls: list[tuple[str, str]], by_tag: bool
+) -> None:
+    """Nothing is renamed away before the record's name, and every folder above it, is synced."""
+    await commit(store, ONE, FIRST, LATEST)
+    calls.clear()
+    await (store.delete_tag(ONE, LATEST) if by_tag else store.delete_manifest(ONE, FIRST.digest))
+    folder = trash(store).rstrip("/")
+    placed = next(
+        i for i, call in enumerate(calls) if call[0] == "rename" and call[1].startswith(f"{folder}/")
+    )
+    taken = next(i for i, call in enumerate(calls) if call[0] == "rename" and "/_manifests/" in call[1])
+    synced = {path for kind, path in calls[placed:taken] if kind == "sync"}
+    assert {folder, os.path.dirname(folder), store.layout.repository(ONE)} <= synced
+
+
+async def test_no_record_no_deletion(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the record cannot be written, nothing is deleted."""
+    await commit(store, ONE, FIRST, LATEST)
+
+    def fail(path: str) -> None:
+        if path.endswith("/trash"):
+            raise OSError(5, "Input/output error", path)
+        real(path)
+
+    real = disk.sync_folder
+    monkeypatch.setattr(disk, "sync_folder", fail)
+    with pytest.raises(Unavailable):
+        await store.delete_manifest(ONE, FIRST.digest)
+    with pytest.raises(Unavailable):
+        await store.delete_tag(ONE, LATEST)
+    assert await document(store, ONE, FIRST.digest) == FIRST.manifest.content
+    assert await tags_of(store, ONE) == [LATEST]
+
+
+async def test_tagged_before_the_lock(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag that comes after the record was written goes with the manifest, and one record tells of all."""
+    await commit(store, ONE, FIRST, LATEST)
+    real = store.announce_manifest
+
+    def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
+        record = real(repository, digest, cause)
+        Foreign(store.layout).tag(ONE, Tag("late"), FIRST.digest)
+        return record
+
+    monkeypatch.setattr(store, "announce_manifest", announce)
+    assert sorted(await store.delete_manifest(ONE, FIRST.digest)) == ["late", "latest"]
+    (record,) = (await store.read_trash(ONE)).records
+    assert sorted(record.tags) == ["late", "latest"]
+
+
+async def test_deleted_before_the_lock(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two who delete one manifest at once, one does, and there is one record."""
+    await commit(store, ONE, FIRST, LATEST)
+    real = store.announce_manifest
+
+    def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
+        record = real(repository, digest, cause)
+        Foreign(store.layout).delete(ONE, FIRST, LATEST)
+        return record
+
+    monkeypatch.setattr(store, "announce_manifest", announce)
+    with pytest.raises(NotFound):
+        await store.delete_manifest(ONE, FIRST.digest)
+    assert os.listdir(trash(store)) == []
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+async def test_tag_changed_before_the_lock(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch, is_moved: bool
+) -> None:
+    """The record of a tag says where it pointed when it went; of one that went before, there is none."""
+    await commit(store, ONE, FIRST, LATEST)
+    await commit(store, ONE, SECOND)
+    real, foreign = store._announce_tag, Foreign(store.layout)
+
+    def announce(repository: RepositoryName, tag: Tag, cause: Cause) -> Record | None:
+        record = real(repository, tag, cause)
+        if is_moved:
+            foreign.tag(ONE, LATEST, SECOND.digest)
+        else:
+            foreign.delete(ONE, FIRST, LATEST)
+        return record
+
+    monkeypatch.setattr(store, "_announce_tag", announce)
+    if is_moved:
+        await store.delete_tag(ONE, LATEST)
+    else:
+        with pytest.raises(NotFound):
+            await store.delete_tag(ONE, LATEST)
+    found = (await store.read_trash(ONE)).records
+    assert [(record.digest, record.tags) for record in found] == (
+        [(SECOND.digest, (LATEST,))] if is_moved else []
+    )
+
+
+async def test_nothing_is_written_of_what_is_not_there(store: FilesystemStore) -> None:
+    """A deletion that finds nothing leaves nothing."""
+    await commit(store, ONE, FIRST)
+    with pytest.raises(NotFound):
+        await store.delete_manifest(ONE, SECOND.digest)
+    with pytest.raises(NotFound):
+        await store.delete_tag(ONE, LATEST)
+    assert await store.trashed_repositories() == []
+
+
+async def test_damaged_manifest(store: FilesystemStore) -> None:
+    """A manifest whose content is gone can be deleted as any other, and is written down."""
+    await commit(store, ONE, FIRST, LATEST)
+    os.unlink(store.layout.data(FIRST.digest))
+    assert await store.delete_manifest(ONE, FIRST.digest) == [LATEST]
+    (record,) = (await store.read_trash(ONE)).records
+    assert (record.digest, record.size) == (FIRST.digest, 0)
+
+
+async def test_what_is_no_record(store: FilesystemStore) -> None:
+    """A record that cannot be read is told, with the reason, and stays; the records beside it are read."""
+    record = old(store, 1)
+    for number, content in enumerate((b"", b"\0" * 100, b"[" * 1_000_000, b'"' + b"x" * (17 << 20) + b'"')):
+        put(trash(store, f"{NAME}{number}"), content)
+    os.mkdir(trash(store, f"{NAME}4"))
+    os.mkfifo(trash(store, f"{NAME}5"))
+    os.symlink(trash(store, f"{NAME}6"), trash(store, f"{NAME}6"))
+    put(trash(store, "rubbish"), b"")
+    found = await store.read_trash(ONE)
+    assert found.records == [record]
+    assert list(found.unreadable) == [trash(store, f"{NAME}{number}") for number in range(7)]
+    assert found.unreadable[trash(store, f"{NAME}3")] == "it is larger than 16 MiB"
+    assert "rubbish" in os.listdir(trash(store))
+    assert len(os.listdir(trash(store))) == 9
+
+
+async def test_no_folder_of_trash(store: FilesystemStore) -> None:
+    """Nothing was deleted where there is no trash, or where another thing has its place."""
+    assert (await store.read_trash(ONE)).records == []
+    put(trash(store).rstrip("/"), b"a file")
+    assert (await store.read_trash(ONE)).records == []
+    assert await store.trashed_repositories() == []
+
+
+@pytest.mark.parametrize(
+    ("age", "ended", "is_over"),
+    [
+        (1, False, False),
+        (KEEP - 5, False, False),
+        (KEEP + 5, False, True),
+        (GRACE - 5, True, False),
+        (GRACE + 5, True, True),
+    ],
+)
+async def test_purge(store: FilesystemStore, age: float, ended: bool, is_over: bool) -> None:
+    """A record goes when it cannot be undone any more and the grace time is over, whether it can be read or not."""
+    record = old(store, age)
+    put(trash(store, f"{record.name[:-8]}76543210"), b"rubbish")
+    if ended:
+        assert await store.end_records(ONE, time.time()) == 2
+    (seen,) = (await store.read_trash(ONE)).records
+    assert seen.ended is ended
+    assert store.is_alive(seen, time.time()) is not is_over
+    assert store.purge(ONE, time.time()) == (2 if is_over else 0)
+    assert len(os.listdir(trash(store))) == (0 if is_over else 2)
+
+
+async def test_grace_is_longest(tmp_path: Path) -> None:
+    """Who keeps nothing keeps it for the grace time all the same: pulls may be under way."""
+    store = FilesystemStore(str(tmp_path), Terms(grace=GRACE, keep=0.0))
+    store.prepare()
+    for age in (GRACE - 5, GRACE + 5):
+        old(store, age)
+    assert store.purge(ONE, time.time()) == 1
+    assert len((await store.read_trash(ONE)).records) == 1
+    store.close()
+
+
+async def test_others_files_are_not_purged(store: FilesystemStore) -> None:
+    """What is not named as a record is not removed, however old it is."""
+    put(trash(store, "notes.txt"), b"mine")
+    os.utime(trash(store, "notes.txt"), (0, 0))
+    assert store.purge(ONE, time.time()) == 0
+    assert await store.end_records(ONE, time.time()) == 0
+    assert os.listdir(trash(store)) == ["notes.txt"]
+
+
+async def test_trashed_repositories(store: FilesystemStore) -> None:
+    """Repositories in which something was deleted are found, also those that hold nothing any more."""
+    for name in (OTHER, ONE):
+        await commit(store, name, FIRST)
+        await store.delete_manifest(name, FIRST.digest)
+    await commit(store, OTHER, SECOND)
+    assert await store.trashed_repositories() == [ONE, OTHER]
+    assert await store.list_repositories("", 10) == [OTHER]
+
+
+async def test_thousands(store: FilesystemStore) -> None:
+    """A trash of thousands is read in the order of time, and emptied and purged at once."""
+    for age in range(3_000):
+        put(
+            trash(store, old_name(age)),
+            new_record(FIRST.digest, [], DELETED, whole=True, content=None).encode(),
+        )
+    found = (await store.read_trash(ONE)).records
+    assert [record.when for record in found] == sorted(record.when for record in found)
+    assert len(found) == 3_000
+    assert await store.end_records(ONE, time.time()) == 3_000
+    assert store.purge(ONE, time.time()) == 3_000
+    assert os.listdir(trash(store)) == []
+
+
+def old_name(age: int) -> str:
+    return new_record(FIRST.digest, [], DELETED, whole=True, content=None, now=time.time() - KEEP - age).name
+
+
+async def test_end(store: FilesystemStore) -> None:
+    """What was deleted before a time cannot be undone any more; what was ended already is not ended again."""
+    records = [old(store, age) for age in (30, 20, 10)]
+    assert await store.end_records(ONE, records[1].when) == 1
+    assert await store.end_records(ONE, records[2].when) == 1
+    assert [record.ended for record in (await store.read_trash(ONE)).records] == [True, True, False]
+
+
+async def test_drop(store: FilesystemStore) -> None:
+    """Records are dropped by their names; those that are not there any more are passed over."""
+    records = [old(store, age) for age in (30, 20, 10)]
+    for _ in range(2):
+        await store.drop_records(ONE, [records[0].name, records[2].name])
+        assert (await store.read_trash(ONE)).records == [records[1]]
+
+
+async def test_record_of_the_future(store: FilesystemStore) -> None:
+    """A record that a wrong clock has made can be ended, and then goes as others do."""
+    old(store, -100 * KEEP)
+    later = time.time() + GRACE + 5
+    assert store.purge(ONE, later + KEEP) == 0
+    assert await store.end_records(ONE, float("inf")) == 1
+    assert store.purge(ONE, later) == 1

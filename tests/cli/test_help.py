@@ -40,7 +40,7 @@ def test_sections() -> None:
     places = [text.index(f"\n{heading}:\n") for heading in SECTIONS]
     assert places == sorted(places)
     for module in (module for modules in SECTIONS.values() for module in modules):
-        typed = module.rpartition(".")[2].replace("_", "-")
+        typed = module.rpartition(".")[2].rstrip("_").replace("_", "-")
         assert re.search(rf"^  {typed} +[A-Z](?:(?!\.\.\.)[^\0])*?\.$", text, re.MULTILINE), typed
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import sys
 import uuid
 from contextlib import closing, contextmanager, suppress
@@ -20,7 +19,6 @@ from cargohold.cli.remote.printing import written_size
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
 from cargohold.storage import disk
-from cargohold.storage.archive.tar import ArchiveInvalid
 from cargohold.storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -218,6 +216,10 @@ def _tar(place: str) -> Iterator[Callable[[bytes], object]]:
 @contextmanager
 def told_of(place: str) -> Iterator[None]:
     """End the command where the archive at a place is in the way of what is done, or the folder for temporary files."""
+    import sqlite3  # noqa: PLC0415 - --help need not wait for them
+
+    from cargohold.storage.archive.tar import ArchiveInvalid  # noqa: PLC0415
+
     try:
         yield
     except sqlite3.Error as error:

@@ -34,10 +34,10 @@ _PIECE = 1 << 20
 
 
 def _target(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Place | None:
-    from cargohold.registry.moving.names import Place  # noqa: PLC0415 - --help need not wait for it
-
     if text is None:
         return None
+    from cargohold.registry.moving.names import Place  # noqa: PLC0415 - --help need not wait for it
+
     repository, colon, tag = text.partition(":")
     try:
         return Place(RepositoryName(repository), Tag(tag) if colon else None)
@@ -50,7 +50,7 @@ def _target(_context: click.Context, _parameter: click.Parameter, text: str | No
     epilog=epilog(
         "cargohold import /backup/images",
         "cargohold import image.tar --to team/app:v1 --dry-run",
-        "docker save team/app:v1 | cargohold import -",
+        "cargohold import - --to team/app < saved.tar",
         codes="0, 1 where not all could be imported, 2 where the command or the settings cannot be used",
     ),
 )

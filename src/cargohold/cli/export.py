@@ -102,22 +102,23 @@ def export(  # noqa: PLR0913 - the options
 
 
 def _summary(done: Exported) -> str:
-    kept = f"; {done.kept} that the layout had were kept" if done.kept else ""
-    pruned = f"; {written_size(done.pruned_bytes)} were removed" if done.pruned else ""
+    kept = f"; {done.kept} more that the layout had were kept" if done.kept else ""
+    pruned = f"; {written_size(done.pruned_bytes)} of others were removed" if done.pruned else ""
     return (
-        f"{done.images} images of {done.repositories} repositories exported, {written_size(done.written_bytes)} of them"
-        f" new{kept}{pruned}"
+        f"{done.images} images with {done.tags} tags exported, of {done.repositories} repositories;"
+        f" {written_size(done.written_bytes)} of them are new{kept}{pruned}"
     )
 
 
 def _into_tar(settings: Settings, selection: Selection, place: str, *, plain: bool, quiet: bool) -> Exported:
     from cargohold.storage.archive.writing import TarTarget  # noqa: PLC0415 - --help need not wait for it
 
+    name = "standard output" if place == "-" else place
     with (
-        told_of(place),
+        told_of(name),
         _tar(place) as write,
         registry_storage(settings),
-        told_of(place),
+        told_of(name),
         _export(settings, TarTarget(write), plain=plain, quiet=quiet) as export,
     ):
         asyncio.run(export.run(selection))

@@ -137,7 +137,12 @@ def _spooled(source: int, layout: Layout, opened: ExitStack) -> int:
     from cargohold.storage.archive.scratch import open_spool  # noqa: PLC0415 - see `_images`
     from cargohold.storage.durable import write_all  # noqa: PLC0415
 
-    spool = opened.enter_context(open_spool(layout.new))
-    while piece := os.read(source, _PIECE):
-        write_all(spool, piece)
+    try:
+        spool = opened.enter_context(open_spool(layout.new))
+        while piece := os.read(source, _PIECE):
+            write_all(spool, piece)
+    except OSError as error:
+        raise Refused(
+            f"what comes on standard input cannot be kept in {layout.new}: {error.strerror}"
+        ) from None
     return spool

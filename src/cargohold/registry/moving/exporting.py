@@ -43,14 +43,15 @@ _SCHEMA: Final = """
 class Exported(msgspec.Struct):
     """What came of an export.
 
-    `images` are named by the layout now, `kept` those that it named before and still does, although they were not
-    found in the registry or not selected. `written` pieces of content, of `written_bytes`, are new in the layout.
-    `pruned` pieces of content, of `pruned_bytes`, have been removed from it. `problems` say what could not be
+    `images` are named by the layout now, with so many `tags`; `kept` are names that it had before and still has,
+    although they were not found in the registry or not selected. `written` pieces of content, of `written_bytes`, are
+    new in the layout; `pruned` ones, of `pruned_bytes`, have been removed from it. `problems` say what could not be
     exported, and why; the first thousand of them.
     """
 
     repositories: int = 0
     images: int = 0
+    tags: int = 0
     manifests: int = 0
     written: int = 0
     written_bytes: int = 0
@@ -144,14 +145,15 @@ class Export:
         except NotFound:
             return
         await self._manifest(repository, digest)
-        row = self._notes.execute(
-            "UPDATE manifests SET tagged = 1 WHERE digest = ? AND descriptor IS NOT NULL RETURNING descriptor",
-            (digest,),
+        (descriptor,) = self._notes.execute(
+            "SELECT descriptor FROM manifests WHERE digest = ?", (digest,)
         ).fetchone()
-        if row is None:
+        if descriptor is None:
             self._tell(f"{place}: its manifest {digest} is not there")
-        else:
-            self._name(place, digest, row[0])
+            return
+        self._name(place, digest, descriptor)
+        self.done.tags += 1
+        self.done.images += self._mark("tagged", digest)
 
     async def _companions(self, repository: RepositoryName) -> None:
         """What refers to the manifests that were selected: by its subject, or by a tag that is made of their digest."""
@@ -268,6 +270,7 @@ class Export:
         )
         for digest, descriptor in rows:
             self._name(Place(repository, None), Digest(digest), descriptor)
+            self.done.images += 1
 
     def _name(self, place: Place, digest: Digest, descriptor: bytes) -> None:
         annotations = annotations_of(place, plain=self._plain)
@@ -276,7 +279,6 @@ class Export:
             "INSERT INTO entries (name, repository, digest, entry) VALUES (?, ?, ?, ?)",
             (_key(annotations, digest), place.repository, digest, entry),
         )
-        self.done.images += 1
 
     def _is_named(self, name: str) -> bool:
         return self._notes.execute("SELECT 1 FROM entries WHERE name = ?", (name,)).fetchone() is not None

@@ -13,7 +13,7 @@ from cargohold.storage.archive.scratch import open_scratch
 from cargohold.storage.archive.tar import ArchiveInvalid
 from cargohold.storage.protocols import Incomplete, NotFound
 from cargohold.types.digest import Digest
-from cargohold.types.errors import ManifestBlobUnknown, RegistryError
+from cargohold.types.errors import Denied, ManifestBlobUnknown, RegistryError
 from cargohold.types.names import RepositoryName, Tag
 from cargohold.types.oci import MANIFEST_TYPES, Manifest, referrer_of
 from cargohold.types.text import printable
@@ -109,8 +109,9 @@ class Import:
     def plan(self, target: Place | None) -> None:
         """Find out where everything belongs: where its names say, or in the repository of `target`.
 
-        Its tag, if it has one, takes the place of the tag of the one image there is. Raises ValueError where an image
-        does not say where it belongs, or where two would have the same tag; ArchiveInvalid; OSError.
+        Its tag, if it has one, is that of the one image that has a name, or of the one image there is. Raises
+        ValueError where an image does not say where it belongs, or where two would have the same tag; ArchiveInvalid;
+        OSError.
         """
         for entry in self._images.entries():
             annotations = entry.annotations or {}
@@ -304,8 +305,22 @@ class Import:
         moved = [tag for tag in tags if not await self._points_to(image.repository, tag, named.digest)]
         if not moved and not await self._store.missing_manifests(image.repository, [named.digest]):
             return
+        try:
+            await self._commit(image, named, content, outline, moved)
+        except Denied:
+            if len(moved) < 2:  # noqa: PLR2004 - a tag that may not be set does not keep back the others
+                raise
+            for tag in moved:
+                try:
+                    await self._commit(image, named, content, outline, [tag])
+                except Denied as error:
+                    self._tell(f"{Place(image.repository, tag)}: {_said(error)}")
+
+    async def _commit(
+        self, image: _Image, named: Named, content: bytes, outline: Outline, tags: Sequence[Tag]
+    ) -> None:
         if named.is_manifest:
-            await self._manifests.push(image.repository, named.digest, moved, content, named.media_type)
+            await self._manifests.push(image.repository, named.digest, tags, content, named.media_type)
             return
         subject = referrer_of(named.digest, content)
         manifest = Manifest(
@@ -316,7 +331,7 @@ class Import:
             None if subject is None else subject.subject,
         )
         try:
-            await self._store.commit_manifest(image.repository, named.digest, manifest, moved, complete=True)
+            await self._store.commit_manifest(image.repository, named.digest, manifest, tags, complete=True)
         except Incomplete as lack:
             raise ManifestBlobUnknown(lack.missing) from None
 

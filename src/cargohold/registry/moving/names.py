@@ -42,7 +42,8 @@ def annotations_of(place: Place, *, plain: bool) -> dict[str, str]:
 def place_of(annotations: Mapping[str, str], target: Place | None) -> Place:
     """Where an image of this name belongs; in the repository of `target`, if that is given.
 
-    The tag of `target` is for images that have none. Raises ValueError, with what is wrong with the name.
+    The tag of `target`, if it has one, takes the place of that of the name. Raises ValueError, with what is wrong with
+    the name.
     """
     name = annotations.get(_IMAGE_NAME) or annotations.get(REF_NAME, "")
     repository = annotations.get(REPOSITORY)
@@ -63,7 +64,7 @@ def place_of(annotations: Mapping[str, str], target: Place | None) -> Place:
 
 def _placed(repository: str, tag: str, target: Place | None) -> Place:
     if target is not None:
-        return Place(target.repository, Tag(tag) if tag else target.tag)
+        return Place(target.repository, (target.tag or Tag(tag)) if tag else None)
     if not repository:
         what = f"the image {printable(tag)!r} does" if tag else "an image without a name does"
         raise ValueError(f"{what} not say in which repository it belongs: say it with --to")

@@ -20,14 +20,16 @@ from cargohold.storage.protocols import (
     TagFixed,
     Totals,
 )
+from cargohold.storage.trash import DELETED, TAG_DELETED, Trashed, ended_name, new_record, parse_record
 from cargohold.types.digest import Digest
 from cargohold.types.names import UploadId
 from cargohold.types.oci import descriptor_artifact_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from cargohold.storage.protocols import Content, View
+    from cargohold.storage.trash import Cause, Record
     from cargohold.types.digest import Algorithm
     from cargohold.types.names import RepositoryName, Tag
     from cargohold.types.oci import Manifest
@@ -178,23 +180,58 @@ class MemoryStore:
         target.manifests[digest] = manifest
         target.tags.update(dict.fromkeys(tags, digest))
 
-    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+    async def delete_manifest(
+        self, repository: RepositoryName, digest: Digest, cause: Cause = DELETED
+    ) -> list[Tag]:
         """See `MetadataStore`."""
         holder = self._repository(repository)
         if digest not in holder.manifests:
             raise NotFound
-        del holder.manifests[digest]
         tags = sorted(tag for tag, target in holder.tags.items() if target == digest)
+        content = self._contents[digest]
+        holder.trash.append(new_record(digest, tags, cause, whole=True, content=content))
+        del holder.manifests[digest]
         for tag in tags:
             del holder.tags[tag]
         return tags
 
-    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
+    async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
         """See `MetadataStore`."""
-        tags = self._repository(repository).tags
-        if tag not in tags:
+        holder = self._repository(repository)
+        if tag not in holder.tags:
             raise NotFound
-        del tags[tag]
+        digest = holder.tags.pop(tag)
+        content = self._contents[digest]
+        holder.trash.append(new_record(digest, [tag], cause, whole=False, content=content))
+
+    async def trashed_repositories(self) -> list[RepositoryName]:
+        """See `TrashStore`."""
+        return sorted(name for name, each in self._repositories.items() if each.trash)
+
+    async def read_trash(self, repository: RepositoryName) -> Trashed:
+        """See `TrashStore`."""
+        return Trashed([*self._repository(repository).trash], {})
+
+    async def read_deleted(self, repository: RepositoryName, digest: Digest) -> bytes:
+        """See `TrashStore`."""
+        holder = self._repository(repository)
+        if digest not in holder.manifests and all(record.digest != digest for record in holder.trash):
+            raise NotFound
+        return self._contents[digest]
+
+    async def drop_records(self, repository: RepositoryName, names: Iterable[str]) -> None:
+        """See `TrashStore`."""
+        holder, dropped = self._repository(repository), {*names}
+        holder.trash = [record for record in holder.trash if record.name not in dropped]
+
+    async def end_records(self, repository: RepositoryName, before: float) -> int:
+        """See `TrashStore`."""
+        done, trash = 0, self._repository(repository).trash
+        for place, record in enumerate(trash):
+            if record.when < before and not record.ended:
+                trash[place] = parse_record(ended_name(record.name), record.encode())
+                done += 1
+        return done
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
         """See `MetadataStore`."""
@@ -272,12 +309,13 @@ class MemoryStore:
 
 
 class _Repository:
-    __slots__ = ("blobs", "manifests", "tags")
+    __slots__ = ("blobs", "manifests", "tags", "trash")
 
     def __init__(self) -> None:
         self.blobs: set[Digest] = set()
         self.manifests: dict[Digest, Manifest] = {}
         self.tags: dict[Tag, Digest] = {}
+        self.trash: list[Record] = []
 
 
 class _Session:

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from cargohold.storage.trash import DELETED, TAG_DELETED
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from cargohold.storage.runs import Runs
+    from cargohold.storage.trash import Cause, Trashed
     from cargohold.types.digest import Algorithm, Digest
     from cargohold.types.names import RepositoryName, Tag, UploadId
     from cargohold.types.oci import Manifest
@@ -258,16 +261,18 @@ class MetadataStore(Protocol):
         """
         ...
 
-    async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
+    async def delete_manifest(
+        self, repository: RepositoryName, digest: Digest, cause: Cause = DELETED
+    ) -> list[Tag]:
         """Remove the manifest and every tag that points to it, which are returned. Raises NotFound.
 
         Against a `commit_manifest` of the same digest it comes wholly before or wholly after: no tag is left that
-        points to nothing. Blobs stay.
+        points to nothing. Blobs stay. It has a record in the repository's trash before anything is removed.
         """
         ...
 
-    async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        """Remove the tag alone. Raises NotFound."""
+    async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
+        """Remove the tag alone, of which there is a record then as well. Raises NotFound."""
         ...
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
@@ -297,6 +302,36 @@ class MetadataStore(Protocol):
         Those that another server stored are among them. Empty for what is not known. Of those whose digest sorts
         after `after`, and whose artifact type is the one given, as many as `room` bytes hold (one at least), and one
         more.
+        """
+        ...
+
+
+class TrashStore(Protocol):
+    """What was deleted, as it is written down. A deletion that did not come about may have a record too."""
+
+    async def trashed_repositories(self) -> list[RepositoryName]:
+        """Those in whose trash there is something, by their bytes; what they hold besides does not matter."""
+        ...
+
+    async def read_trash(self, repository: RepositoryName) -> Trashed:
+        """All that is in a repository's trash, also what cannot be undone any more; nothing for an unknown one."""
+        ...
+
+    async def read_deleted(self, repository: RepositoryName, digest: Digest) -> bytes:
+        """The bytes of a manifest that the repository holds, or that its trash has a record of. Raises NotFound.
+
+        They may be gone where it cannot be restored any more.
+        """
+        ...
+
+    async def drop_records(self, repository: RepositoryName, names: Iterable[str]) -> None:
+        """Forget these deletions; those that are forgotten already are passed over. It need not be durable."""
+        ...
+
+    async def end_records(self, repository: RepositoryName, before: float) -> int:
+        """Let what was deleted earlier (seconds since the epoch) be undone no more; how many records. As `ended`.
+
+        They stay for as long as who is just pulling may take to end.
         """
         ...
 
@@ -340,5 +375,5 @@ class Inventory(Protocol):
         ...
 
 
-class Store(BlobStore, UploadStore, MetadataStore, Trial, Inventory, Protocol):
+class Store(BlobStore, UploadStore, MetadataStore, TrashStore, Trial, Inventory, Protocol):
     """All that the registry needs."""

@@ -6,8 +6,8 @@ Pure. A name tells when the deletion was and sorts by that time; none is given t
 from __future__ import annotations
 
 import re
-import secrets
 import time
+import uuid
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -202,4 +202,4 @@ _WRITTEN: Final = msgspec.json.Decoder(_Written, dec_hook=_read)
 
 def _name(nanoseconds: int) -> str:
     seconds, rest = divmod(nanoseconds, _BILLION)
-    return f"{datetime.fromtimestamp(seconds, UTC):{_SECONDS}}.{rest:09}Z-{secrets.token_hex(4)}"
+    return f"{datetime.fromtimestamp(seconds, UTC):{_SECONDS}}.{rest:09}Z-{uuid.uuid4().hex[:8]}"

@@ -6,11 +6,13 @@ A store's own test file has one class, which inherits `StoreContract` and says h
 from .base import Pair
 from .blob_races import BlobRaceContract
 from .blobs import BlobContract
+from .fixed_tags import FixedTagContract
 from .inventory import InventoryContract
 from .lists import ListContract
 from .manifest_races import ManifestRaceContract
 from .manifests import ManifestContract, ReferrerContract
 from .model import ModelContract
+from .trash import TrashContract
 from .trials import TrialContract
 from .uploads import UploadContract
 
@@ -22,7 +24,9 @@ class StoreContract(
     UploadContract,
     ManifestContract,
     ReferrerContract,
+    FixedTagContract,
     ListContract,
+    TrashContract,
     TrialContract,
     InventoryContract,
     BlobRaceContract,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold import __version__
 from cargohold.app.gate import Gate, prepare
+from cargohold.app.keeping import PullRecord, begin_recording
 from cargohold.app.meter import Meter, shared_counts
 from cargohold.app.routes import routes
 from cargohold.app.scheduling import collector
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from cargohold.http.observing import Observer
     from cargohold.observe.counts import Counts
     from cargohold.observe.logs import Log
+    from cargohold.registry.pulls import Pulls
     from cargohold.storage.protocols import Store
 
     Hook = Callable[[asyncio.AbstractEventLoop], None]
@@ -90,6 +92,7 @@ def _prepared(settings: Settings) -> str | None:
     store = FilesystemStore(settings.storage.path, terms_of(settings))
     try:
         store.prepare(read_only=settings.read_only)
+        begin_recording(settings, store)
         prepare(settings)
         prepare_tracing(settings)
     except ValueError as error:
@@ -127,10 +130,20 @@ def application(
     """
     store, gate = FilesystemStore(settings.storage.path, terms_of(settings)), Gate(settings)
     meter, tracing = Meter(settings, store, counts, place, expires), Tracing(settings)
-    start, stop = _background(settings, store, gate, log, meter, tracing)
+    record = PullRecord(settings, store)
+    start, stop = _background(settings, store, gate, log, meter, tracing, record)
     readiness = Readiness(store, writes=not settings.read_only)
     return RsgiApplication(
-        handler(settings, store, gate, log=log, readiness=readiness, meter=meter, tracing=tracing),
+        handler(
+            settings,
+            store,
+            gate,
+            log=log,
+            readiness=readiness,
+            meter=meter,
+            tracing=tracing,
+            pulls=record.pulls,
+        ),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -152,12 +165,14 @@ def asgi() -> AsgiApplication:
     log = logs.set_up_as_guest(settings.log.level, settings.log.format, _ids)
     store = FilesystemStore(settings.storage.path, terms_of(settings))
     store.prepare(read_only=settings.read_only)
+    begin_recording(settings, store)
     prepare(settings)
     prepare_tracing(settings)
     gate, meter, tracing = Gate(settings), Meter(settings, store), Tracing(settings)
-    start, stop = _background(settings, store, gate, log, meter, tracing)
+    record = PullRecord(settings, store)
+    start, stop = _background(settings, store, gate, log, meter, tracing, record)
     return AsgiApplication(
-        handler(settings, store, gate, log=log, meter=meter, tracing=tracing),
+        handler(settings, store, gate, log=log, meter=meter, tracing=tracing, pulls=record.pulls),
         headers=list(settings.http.headers.items()),
         start=start,
         stop=stop,
@@ -166,7 +181,13 @@ def asgi() -> AsgiApplication:
 
 
 def _background(  # noqa: PLR0913, PLR0917 - all that has a beginning and an end
-    settings: Settings, store: FilesystemStore, gate: Gate, log: Log | None, meter: Meter, tracing: Tracing
+    settings: Settings,
+    store: FilesystemStore,
+    gate: Gate,
+    log: Log | None,
+    meter: Meter,
+    tracing: Tracing,
+    record: PullRecord,
 ) -> tuple[Hook, Hook]:
     """What begins and what ends the tasks of a process, on its loop."""
     expiry = Expiry(store, settings.uploads.timeout)
@@ -177,9 +198,11 @@ def _background(  # noqa: PLR0913, PLR0917 - all that has a beginning and an end
         if not settings.read_only:
             expiry.start(loop)
         meter.start(loop, log)
+        record.start(loop)
 
     def stop(_loop: asyncio.AbstractEventLoop) -> None:
         expiry.stop()
+        record.stop()
         meter.stop()
         gate.close()
         store.close()
@@ -199,12 +222,13 @@ def handler(  # noqa: PLR0913 - all but the first three may be left out
     readiness: Readiness | None = None,
     meter: Meter | None = None,
     tracing: Tracing | None = None,
+    pulls: Pulls | None = None,
 ) -> Handler:
     """The whole registry as one function from a request to its answer; without a log of its own it uses the host's."""
     readiness = readiness or Readiness(store, writes=not settings.read_only)
     meter = meter or Meter(settings, store)
     dispatched = dispatch(
-        {**routes(settings, store, readiness), ReadMetrics: meter.route, **gate.routes},
+        {**routes(settings, store, readiness, pulls), ReadMetrics: meter.route, **gate.routes},
         prefix=settings.prefix,
         closed=frozenset(_closed(settings)),
         guard=gate.guard,

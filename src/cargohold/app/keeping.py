@@ -2,12 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from cargohold.registry.immutable import ImmutableTags
+from cargohold.storage.protocols import StoreError
+
 if TYPE_CHECKING:
+    import asyncio
+
     from cargohold.config import Settings
-    from cargohold.registry.immutable import ImmutableTags
+    from cargohold.registry.pulls import Pulls, Recorder
     from cargohold.registry.retention import Rules
+    from cargohold.storage.filesystem import FilesystemStore
+
+_log = logging.getLogger(__name__)
+
+
+class PullRecord:
+    """The record of when manifests are pulled, as one process keeps it; `pulls` is None where no rule asks for it."""
+
+    def __init__(self, settings: Settings, store: FilesystemStore) -> None:
+        self.pulls: Pulls | None = None
+        self._recorder: Recorder | None = None
+        if any(rule.pulled_within is not None for rule in settings.retention):
+            from cargohold.registry.pulls import Pulls, Recorder  # noqa: PLC0415 - most registries need none
+
+            rules = retention_rules(settings)
+            self.pulls, self._recorder = Pulls(store, rules), Recorder(store, rules)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin, on a loop that runs or is about to."""
+        if self._recorder is not None:
+            self._recorder.start(loop)
+
+    def stop(self) -> None:
+        """End."""
+        if self._recorder is not None:
+            self._recorder.stop()
+
+
+def begin_recording(settings: Settings, store: FilesystemStore) -> None:
+    """Say in the storage for which repositories pulls are noted from now on, and that for others they are not.
+
+    Raises StoreError, unless the registry only reads: then it is logged.
+    """
+    patterns = [rule.repository for rule in settings.retention if rule.pulled_within is not None]
+    try:
+        store.record_pulls(patterns)
+    except StoreError as error:
+        if not settings.read_only:
+            raise
+        _log.warning("when manifests are pulled cannot be noted: %s", error)
 
 
 def retention_rules(settings: Settings) -> Rules:
@@ -29,10 +75,6 @@ def retention_rules(settings: Settings) -> Rules:
     )
 
 
-def immutable_tags(settings: Settings) -> ImmutableTags | None:
-    """The tags that do not move; None where all do."""
-    if not settings.tags.immutable:
-        return None
-    from cargohold.registry.immutable import ImmutableTags  # noqa: PLC0415 - most registries have none
-
+def immutable_tags(settings: Settings) -> ImmutableTags:
+    """The tags that do not move."""
     return ImmutableTags([(rule.repository, rule.tags) for rule in settings.tags.immutable])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cargohold.app.keeping import immutable_tags
 from cargohold.registry.blobs import Blobs
 from cargohold.registry.catalog import Catalog
 from cargohold.registry.manifests import Manifests
@@ -24,14 +25,17 @@ from cargohold.types import operations as ops
 if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.http.middleware import Route
+    from cargohold.registry.pulls import Pulls
     from cargohold.registry.readiness import Readiness
     from cargohold.storage.protocols import Store
 
 
-def routes(settings: Settings, store: Store, readiness: Readiness) -> dict[type[ops.Operation], Route]:
-    """The route of each operation, those of the token service apart."""
+def routes(
+    settings: Settings, store: Store, readiness: Readiness, pulls: Pulls | None = None
+) -> dict[type[ops.Operation], Route]:
+    """The route of each operation, those of the token service apart. Where there are `pulls`, they are noted."""
     blobs, prefix = Blobs(store), settings.prefix
-    of_manifests, of_health = _manifest_routes(settings, store), HealthRoutes(readiness)
+    of_manifests, of_health = _manifest_routes(settings, store, pulls), HealthRoutes(readiness)
     of_blobs, of_uploads = BlobRoutes(blobs), UploadRoutes(Uploads(store), blobs, prefix=prefix)
     tags = Tags(store, max_page=settings.lists.max_page)
     catalog = Catalog(store, default_page=settings.lists.default_page, max_page=settings.lists.max_page)
@@ -56,12 +60,19 @@ def routes(settings: Settings, store: Store, readiness: Readiness) -> dict[type[
     }
 
 
-def _manifest_routes(settings: Settings, store: Store) -> ManifestRoutes:
-    manifests = Manifests(
+def manifests_of(settings: Settings, store: Store, pulls: Pulls | None = None) -> Manifests:
+    """The manifests of a store, as the settings want them pushed."""
+    return Manifests(
         store,
         allow_sparse=settings.manifests.allow_sparse,
         allow_tag_deletion=settings.manifests.allow_tag_deletion,
+        immutable=immutable_tags(settings),
+        pulls=pulls,
     )
+
+
+def _manifest_routes(settings: Settings, store: Store, pulls: Pulls | None) -> ManifestRoutes:
+    manifests = manifests_of(settings, store, pulls)
     seconds = max(LONGEST_SECONDS, 2 * settings.uploads.stall_timeout)
     bodies = Bodies(settings.manifests.max_bytes, seconds=seconds)
     return ManifestRoutes(manifests, bodies, prefix=settings.prefix)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.storage.protocols import Incomplete, NotFound
+from cargohold.registry.immutable import ImmutableTags
+from cargohold.storage.protocols import Incomplete, NotFound, TagFixed
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import (
     DigestInvalid,
@@ -24,6 +25,7 @@ from cargohold.types.oci import Manifest, detect_media_type, parse_manifest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cargohold.registry.pulls import Pulls
     from cargohold.storage.protocols import Store
     from cargohold.types.accept import Accept
     from cargohold.types.names import Reference, RepositoryName
@@ -33,6 +35,7 @@ _LARGE = 128 << 10
 _LARGE_AT_ONCE = 2
 _TOLD_MISSING = 100
 _KNOWN_TYPES = 16_384
+_NONE = ImmutableTags(())
 
 
 class Pulled(msgspec.Struct, frozen=True):
@@ -54,8 +57,18 @@ class Pushed(msgspec.Struct, frozen=True):
 class Manifests:
     """The manifests of repositories, and the tags that point to them."""
 
-    def __init__(self, store: Store, *, allow_sparse: bool = False, allow_tag_deletion: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        allow_sparse: bool = False,
+        allow_tag_deletion: bool = False,
+        immutable: ImmutableTags = _NONE,
+        pulls: Pulls | None = None,
+    ) -> None:
         self._store = store
+        self._immutable = immutable
+        self._pulls = pulls
         self._allow_sparse = allow_sparse
         self._allow_tag_deletion = allow_tag_deletion
         self._media_types: dict[Digest, str] = {}
@@ -77,6 +90,8 @@ class Manifests:
             raise NotAcceptable(
                 f"the manifest is of the type {media_type}, which the Accept header does not allow"
             )
+        if self._pulls is not None and self._pulls.is_due(repository, digest):
+            await self._pulls.note(repository, digest)
         return Pulled(digest, media_type, content)
 
     async def check(self, repository: RepositoryName, reference: Reference, accept: Accept) -> Pulled:
@@ -108,7 +123,8 @@ class Manifests:
         """Store a manifest as it stands, and set its tags: `reference` if it is one, and `tags`.
 
         Raises ManifestInvalid; DigestInvalid where a digest was asked for and is not that of the content;
-        ManifestBlobUnknown where what it references is not in the repository, unless that is allowed.
+        ManifestBlobUnknown where what it references is not in the repository, unless that is allowed; Denied where a
+        tag cannot be moved. Nothing is stored then.
         """
         if len(content) > _LARGE:
             digest, manifest = await asyncio.get_running_loop().run_in_executor(
@@ -121,10 +137,17 @@ class Manifests:
         named = (reference, *tags) if isinstance(reference, Tag) else tuple(tags)
         try:
             await self._store.commit_manifest(
-                repository, digest, manifest, named, complete=not self._allow_sparse
+                repository,
+                digest,
+                manifest,
+                named,
+                complete=not self._allow_sparse,
+                fixed=self._immutable.within(repository),
             )
         except Incomplete as lack:
             raise ManifestBlobUnknown(lack.missing[:_TOLD_MISSING]) from None
+        except TagFixed as fixed:
+            raise self._immutable.refusal(repository, fixed) from None
         return Pushed(digest, manifest.subject, named)
 
     async def _require(self, repository: RepositoryName, manifest: Manifest) -> None:

@@ -72,4 +72,7 @@ class Recorder(Rounds):
         self._rules = rules
 
     async def _round(self) -> None:
-        await self._store.go_on_recording(self._rules.recorded)
+        try:
+            await self._store.go_on_recording(self._rules.recorded)
+        except StoreError as error:
+            _log.warning("that pulls are being noted cannot be written down: %s", error)

@@ -55,7 +55,11 @@ class FilePulls(Tree):
         await self.in_metadata(self.record_pulls, patterns)
 
     def record_pulls(self, patterns: Collection[str]) -> None:
-        """As `go_on_recording`, before there are threads. Raises OSError."""
+        """As `go_on_recording`, in this thread. Raises StoreError."""
+        with told():
+            self._record_pulls(patterns)
+
+    def _record_pulls(self, patterns: Collection[str]) -> None:
         found = self._recording()
         if not patterns and not found.since:
             return

@@ -24,9 +24,11 @@ def read_descriptors(pieces: Iterable[bytes]) -> Iterator[Any]:
     """
     text = _Text(pieces)
     text.expect("{")
-    found = False
-    while text.next_is('"'):
+    found, has_more = False, not text.next_is("}")
+    while has_more:
         key = text.value()
+        if not isinstance(key, str):
+            raise ArchiveInvalid("index.json is no JSON: a name is missing")
         text.expect(":")
         if key != "manifests":
             text.value()
@@ -35,9 +37,7 @@ def read_descriptors(pieces: Iterable[bytes]) -> Iterator[Any]:
         else:
             found = True
             yield from _array(text)
-        if not text.next_is(","):
-            break
-        text.expect(",")
+        has_more = text.takes(",")
     text.expect("}")
     if not text.is_over():
         raise ArchiveInvalid("index.json goes on after its end")
@@ -46,16 +46,14 @@ def read_descriptors(pieces: Iterable[bytes]) -> Iterator[Any]:
 
 
 def _array(text: _Text) -> Iterator[Any]:
-    if not text.next_is("["):
+    if not text.takes("["):
         if text.value() is not None:
             raise ArchiveInvalid("the manifests of index.json are no list")
         return
-    text.expect("[")
-    while not text.next_is("]"):
+    has_more = not text.next_is("]")
+    while has_more:
         yield text.value()
-        if not text.next_is(","):
-            break
-        text.expect(",")
+        has_more = text.takes(",")
     text.expect("]")
 
 
@@ -74,12 +72,17 @@ class _Text:
         self._skip()
         return self._text.startswith(mark, self._place)
 
+    def takes(self, mark: str) -> bool:
+        """Pass over this character, if it is the next; whether it was."""
+        is_next = self.next_is(mark)
+        self._place += is_next
+        return is_next
+
     def expect(self, mark: str) -> None:
         """Pass over this character. Raises ArchiveInvalid where another one is next."""
-        if not self.next_is(mark):
+        if not self.takes(mark):
             found = self._text[self._place : self._place + 20]
             raise ArchiveInvalid(f"index.json is no JSON: {mark!r} is missing before {found!r}")
-        self._place += 1
 
     def is_over(self) -> bool:
         """Whether nothing but blanks is left."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,7 @@ def _matching(
     "--jobs",
     type=click.IntRange(1, _MOST_JOBS),
     default=_DEFAULT_JOBS,
+    metavar="N",
     help="How many things to look at, at once.  [default: the processors, 4 at most]",
 )
 @click.option(
@@ -178,6 +180,8 @@ def _checked(settings: Settings, wanted: Wanted) -> Iterator[Check]:
         raise CannotRun(str(error)) from None
     except OSError as error:
         raise CannotRun(f"{error.filename or layout.root}: {error.strerror}") from None
+    except KeyboardInterrupt:
+        raise CannotRun("the check was broken off") from None
     finally:
         store.close()
 
@@ -190,6 +194,8 @@ class _Report:
 
         self.tally, self._meanings = meanings.Tally(), meanings
         self._check, self._as_json, self._all, self._quiet = check, as_json, all_of_them, quiet
+        # A line takes the place of the bar, which is drawn again below it.
+        self._clear = "\r\x1b[K" if sys.stdout is not None and sys.stdout.isatty() else ""
 
     def print(self) -> None:
         """Run the check. Raises what it raises."""
@@ -200,7 +206,7 @@ class _Report:
                     before = "," if self.tally.kinds.total() > 1 else _OPENING
                     print_line(before + in_json(self._meanings.record_of(finding)))
                 elif self._all or not self._meanings.is_harmless(finding):
-                    print_line(printable(self._meanings.line_of(finding)))
+                    print_line(self._clear + printable(self._meanings.line_of(finding)))
         if self._as_json:
             opening = "" if self.tally.kinds else _OPENING
             print_line(f"{opening}],{in_json(self._counts())[1:]}")

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from cargohold.storage.filesystem.checking.content import FOLDERS, ContentCheck
@@ -24,7 +24,7 @@ from cargohold.storage.filesystem.checking.repair import Repair
 from cargohold.storage.filesystem.checking.threads import looked_at
 from cargohold.storage.filesystem.checking.verified import Progress, Verified
 from cargohold.storage.filesystem.pace import ClosingError
-from cargohold.storage.filesystem.tree import folder_names
+from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Conflict
@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 HOUR: Final = 3_600.0
 _CHUNK: Final = 256
+_MOST_TOLD: Final = 100_000
 _OF_CONTENT: Final = frozenset({Kind.WRONG_CONTENT, Kind.EMPTY_CONTENT, Kind.UNREADABLE})
 
 
@@ -97,15 +98,26 @@ class Check:
         would take out every link: then nothing was done.
         """
         self._store.check()
-        with ExitStack() as held:
-            if self._wanted.repair or self._wanted.verify:
-                descriptor = open_lock(f"{self._layout.locks}/fsck")
-                held.callback(os.close, descriptor)
-                if not try_lock(descriptor):
-                    raise Conflict("another fsck verifies or repairs this storage: wait for its end")
+        with self._alone():
             if self._wanted.repair:
                 self._require_content()
             yield from self._told_once(self._passes(advance))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from repairing and verifying meanwhile; where nothing can be written, nobody does."""
+        with ExitStack() as held:
+            if self._wanted.repair or self._wanted.verify:
+                try:
+                    descriptor = open_lock(f"{self._layout.locks}/fsck")
+                except OSError as error:
+                    if self._wanted.repair or error.errno not in UNWRITABLE:
+                        raise
+                else:
+                    held.callback(os.close, descriptor)
+                    if not try_lock(descriptor):
+                        raise Conflict("another fsck verifies or repairs this storage: wait for its end")
+            yield
 
     def _require_content(self) -> None:
         """A disk that is not mounted looks like a tree whose every link leads to nothing."""
@@ -123,7 +135,8 @@ class Check:
             if finding.kind in _OF_CONTENT:
                 if finding.path in self._told:
                     continue
-                self._told.add(finding.path)
+                if len(self._told) < _MOST_TOLD:
+                    self._told.add(finding.path)
             yield finding
 
     def _passes(self, advance: Callable[[int], None]) -> Iterator[Finding]:
@@ -195,19 +208,24 @@ class Check:
         looked.repositories += self._store.has_manifest(repository)
 
     def _all_content(self, advance: Callable[[int], None]) -> Iterator[Finding]:
-        kept = Verified(self._layout) if self._wanted.verify else None
-        self.progress = progress = kept.begin(resume=self._wanted.resume) if kept else None
-        for chunk in self._chunks():
-            is_due = progress is not None and self.is_whole and chunk[-1] > progress.after
-            before = self.looked.verified, self.looked.verified_bytes
-            yield from self._chunk(chunk, advance, verify=is_due)
-            if kept and progress and is_due and self.is_whole:
-                progress.after = str(chunk[-1])
-                progress.verified += self.looked.verified - before[0]
-                progress.verified_bytes += self.looked.verified_bytes - before[1]
-                kept.save(progress)
-        if kept and progress:
+        if not self._wanted.verify:
+            for chunk in self._chunks():
+                yield from self._chunk(chunk, advance, verify=False)
+            return
+        kept = Verified(self._layout)
+        progress = self.progress = kept.begin(resume=self._wanted.resume)
+        try:
+            for chunk in self._chunks():
+                before = self.looked.verified, self.looked.verified_bytes
+                is_due = self.is_whole and chunk[-1] > progress.after
+                yield from self._chunk(chunk, advance, verify=is_due)
+                if is_due and self.is_whole:
+                    progress.after = str(chunk[-1])
+                    progress.verified += self.looked.verified - before[0]
+                    progress.verified_bytes += self.looked.verified_bytes - before[1]
+                    kept.save(progress)
             progress.ended = time.time() if self.is_whole else 0.0
+        finally:
             kept.save(progress, at_once=True)
 
     def _chunks(self) -> Iterator[list[Digest]]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage import disk
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Looked, Remedy, Suspect
+from cargohold.storage.filesystem.checking.folders import digests, names
 from cargohold.storage.filesystem.checking.manifests import holds_manifest
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import exists, folder_names, is_link, read_link
 from cargohold.storage.protocols import Conflict, NotFound
-from cargohold.types.digest import Algorithm, Digest
-from cargohold.types.errors import BlobUploadUnknown, DigestInvalid, TagInvalid
+from cargohold.types.errors import BlobUploadUnknown, TagInvalid
 from cargohold.types.names import Tag, UploadId
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.filesystem.checking.repair import Repair
+    from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 
@@ -55,9 +56,9 @@ class LinkCheck:
         finding = self._finding(
             Kind.LOST_MANIFEST, entry.folder, Remedy.QUARANTINE, repository, digest=entry.digest
         )
-        names = repository, entry.digest
+        locks = repository, entry.digest
         yield from self._judged(
-            Suspect(finding, names, lambda: is_link(entry.link) and not exists(data), entry.digest)
+            Suspect(finding, locks, lambda: is_link(entry.link) and not exists(data), entry.digest)
         )
 
     def _spoiled(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:
@@ -111,8 +112,8 @@ class LinkCheck:
             finding = self._finding(
                 Kind.DANGLING_LINK, entry.folder, Remedy.QUARANTINE, repository, digest=entry.digest
             )
-            names = repository, entry.digest
-            yield from self._judged(Suspect(finding, names, is_so, entry.digest))
+            locks = repository, entry.digest
+            yield from self._judged(Suspect(finding, locks, is_so, entry.digest))
 
     def _leads_away(self, entry: _Entry) -> bool:
         named = read_link(entry.link)
@@ -120,7 +121,7 @@ class LinkCheck:
 
     def tags(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
         """The links of tags."""
-        for name in folder_names(self._layout.tags(repository)):
+        for name in names(self._layout.tags(repository)):
             with suppress(TagInvalid):
                 looked.tags += 1
                 yield from self._tag(repository, Tag(name))
@@ -176,9 +177,9 @@ class LinkCheck:
                 and holds_manifest(self._layout, digest) == is_there
             )
 
-        names = repository, digest
+        locks = repository, digest
         missing = None if is_there else digest
-        yield from self._judged(Suspect(finding, names, again, missing, {revision: digest.encode()}))
+        yield from self._judged(Suspect(finding, locks, again, missing, {revision: digest.encode()}))
 
     def _unindexed_tag(self, repository: RepositoryName, tag: Tag, digest: Digest) -> Iterator[Finding]:
         current = self._layout.tag_current(repository, tag)
@@ -217,7 +218,7 @@ class LinkCheck:
 
     def uploads(self, repository: RepositoryName) -> Iterator[Finding]:
         """Upload sessions that are half made or half ended, and that nobody goes on with."""
-        for name in folder_names(self._layout.uploads(repository)):
+        for name in names(self._layout.uploads(repository)):
             with suppress(BlobUploadUnknown):
                 yield from self._upload(repository, UploadId(name))
 
@@ -281,15 +282,9 @@ class LinkCheck:
 
 
 def _entries(folder: str) -> Iterator[_Entry]:
-    """The folders below `<folder>/<alg>/` that are named by a digest; read as they are asked for."""
-    for algorithm in Algorithm:
-        try:
-            with os.scandir(f"{folder}/{algorithm.value}") as found:
-                for each in found:
-                    with suppress(DigestInvalid):
-                        yield _Entry(each.path, Digest(f"{algorithm.value}:{each.name}"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+    """The folders below `<folder>/<alg>/` that are named by a digest."""
+    for digest in digests(folder):
+        yield _Entry(f"{folder}/{digest.algorithm.value}/{digest.hex}", digest)
 
 
 def _all(*conditions: Callable[[], bool]) -> Callable[[], bool]:

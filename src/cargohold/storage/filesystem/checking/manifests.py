@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Looked, Outcome, Remedy, Suspect
+from cargohold.storage.filesystem.checking.folders import digests
 from cargohold.storage.filesystem.checking.references import References, references
 from cargohold.storage.filesystem.tree import exists, is_link, read_link, size_of
 from cargohold.storage.layout import flat
 from cargohold.storage.lists import load_names
-from cargohold.types.digest import Algorithm, Digest
-from cargohold.types.errors import DigestInvalid
+from cargohold.types.digest import Digest
 from cargohold.types.oci import referrer_of
 
 if TYPE_CHECKING:
@@ -83,17 +83,8 @@ class ManifestCheck:
         )
 
     def revisions(self, repository: RepositoryName) -> Iterator[Digest]:
-        """The digests of which a repository has a folder among its manifests; read as they are asked for."""
-        for algorithm in Algorithm:
-            try:
-                with os.scandir(f"{self._layout.revisions(repository)}/{algorithm.value}") as entries:
-                    for entry in entries:
-                        try:
-                            yield Digest(f"{algorithm.value}:{entry.name}")
-                        except DigestInvalid:
-                            continue
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        """The digests of which a repository has a folder among its manifests."""
+        return digests(self._layout.revisions(repository))
 
     def check(self, repository: RepositoryName, digest: Digest, looked: Looked) -> Iterator[Finding]:
         """What a manifest names and its repository does not have; nothing where the manifest itself is not there."""
@@ -107,16 +98,24 @@ class ManifestCheck:
         looked.manifests += 1
         named = self._parsed(content)
         if named is None:
-            path = os.path.relpath(self._layout.revision(repository, digest), self._layout.root)
-            yield Finding(
-                kind=Kind.ODD_MANIFEST, path=path, remedy=Remedy.NOTHING, repository=repository, digest=digest
-            )
+            yield from self._odd(repository, digest)
             return
         for blob in named.blobs:
             yield from self._blob(repository, digest, blob.digest)
         for child in named.manifests:
             yield from self._child(repository, digest, child.digest)
         yield from self._referrer(repository, digest, content)
+
+    def _odd(self, repository: RepositoryName, digest: Digest) -> Iterator[Finding]:
+        folder = self._layout.revision(repository, digest)
+        finding = Finding(
+            kind=Kind.ODD_MANIFEST,
+            path=os.path.relpath(folder, self._layout.root),
+            remedy=Remedy.NOTHING,
+            repository=repository,
+            digest=digest,
+        )
+        yield from self._judged(Suspect(finding, (repository,), lambda: exists(f"{folder}/link")))
 
     def _load(self, digest: Digest) -> bytes:
         """The bytes of a manifest; the first of them where it is too large to be one."""

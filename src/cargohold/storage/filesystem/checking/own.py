@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from cargohold.storage.durable import UNPLACED
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Remedy, Suspect
-from cargohold.storage.filesystem.tree import exists, folder_names
+from cargohold.storage.filesystem.checking.folders import names
+from cargohold.storage.filesystem.tree import exists
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.filesystem.checking.repair import Repair
     from cargohold.storage.protocols import Totals
+
+
+_NOTED_AFTER: Final = 0.05
+"""Seconds; a change is noted some microseconds after it is made."""
 
 
 class OwnCheck:
@@ -41,7 +47,7 @@ class OwnCheck:
 
     def marks(self) -> Iterator[Finding]:
         """Marks of what holds no manifest, or could be no repository."""
-        for name in folder_names(self._layout.catalog):
+        for name in names(self._layout.catalog):
             mark = f"{self._layout.catalog}/{name}"
             try:
                 repository = RepositoryName(name.replace(":", "/"))
@@ -58,9 +64,9 @@ class OwnCheck:
 
     def leftovers(self) -> Iterator[Finding]:
         """What was being made by processes that died."""
-        for name in folder_names(self._layout.new):
+        for name in names(self._layout.new):
             yield from self._leftover(f"{self._layout.new}/{name}")
-        for name in folder_names(self._layout.own):
+        for name in names(self._layout.own):
             if name.endswith(UNPLACED):
                 yield from self._leftover(f"{self._layout.own}/{name}")
 
@@ -72,6 +78,9 @@ class OwnCheck:
     def totals(self, before: Totals | None, content: int, repositories: int) -> Iterator[Finding]:
         """Whether what was found is what is noted; not to be told where that has changed since `before`."""
         now = self._store.noted.read()
+        if now is not None and (now.content, now.repositories) != (content, repositories):
+            time.sleep(_NOTED_AFTER)
+            now = self._store.noted.read()
         if now is None or now != before or (now.content, now.repositories) == (content, repositories):
             return
         finding = self._finding(Kind.WRONG_TOTALS, self._layout.totals, Remedy.RECOUNT)

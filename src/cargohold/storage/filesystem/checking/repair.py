@@ -150,6 +150,10 @@ class Repair:
                 change.file(path, content)
             change.stage()
             change.place()
+            for name in suspect.names:
+                if ":" in name:
+                    # A collector that runs just now does not know that this content is linked.
+                    self._store.leases.renew(self._layout.blob(Digest(name)))
             change.settle()
 
     def _take_out(self, finding: Finding, path: str) -> None:
@@ -203,8 +207,7 @@ class Repair:
 
     def _copies(self, digest: Digest) -> Iterator[str]:
         """Where else content of this digest may lie: what was collected a moment ago, and what was taken out before."""
-        swept = f"{self._layout.swept}/{flat(digest)}"
-        places = [swept, f"{swept}/data"]
+        places = [f"{self._layout.swept}/{flat(digest)}/data"]
         algorithm, encoded = digest.algorithm.value, digest.hex
         for earlier in sorted(folder_names(self._layout.quarantine), reverse=True):
             folder = f"{self._layout.quarantine}/{earlier}"

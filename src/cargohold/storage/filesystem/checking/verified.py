@@ -9,6 +9,7 @@ import msgspec
 
 from cargohold.storage.durable import replace_unsynced
 from cargohold.storage.files import read_whole
+from cargohold.storage.filesystem.tree import UNWRITABLE
 
 if TYPE_CHECKING:
     from cargohold.storage.layout import Layout
@@ -54,7 +55,11 @@ class Verified:
         return Progress(time.time(), last=found.ended or found.last)
 
     def save(self, progress: Progress, *, at_once: bool = False) -> None:
-        """Keep it, at most every few seconds unless it must be `at_once`."""
+        """Keep it where that can be done, at most every few seconds unless it must be `at_once`."""
         if at_once or time.monotonic() - self._saved > _PAUSE:
-            replace_unsynced(self._path, msgspec.json.encode(progress))
+            try:
+                replace_unsynced(self._path, msgspec.json.encode(progress))
+            except OSError as error:
+                if error.errno not in UNWRITABLE:
+                    raise
             self._saved = time.monotonic()

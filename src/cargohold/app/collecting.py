@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from cargohold.app.keeping import collects_untagged, retain
 from cargohold.registry.gc import Collector, Report
 from cargohold.storage.filesystem.collection import FileCollection, alone, empty
 from cargohold.storage.filesystem.collection.content import EMPTY_AFTER
@@ -60,8 +61,9 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
         try:
             if not is_dry:
                 empty(store, pace)
+                report.tags = retain(settings, store, pace, age=age)
             collection = FileCollection(store, pace, tell, age=age, is_dry=is_dry)
-            Collector(collection, report, age=age, untagged=lambda _: settings.gc.untagged, found=tell).run()
+            Collector(collection, report, age=age, untagged=collects_untagged(settings), found=tell).run()
         except ClosingError:
             pass
     return report
@@ -131,11 +133,12 @@ def _note(
 
 def _tell(report: Report) -> None:
     _log.info(
-        "%s: %d manifests, %d links and %d blobs (%d bytes) went in %d repositories, %d of which were skipped; %.1f"
-        " seconds",
+        "%s: %d tags, %d manifests, %d links and %d blobs (%d bytes) went in %d repositories, %d of which were skipped;"
+        " %.1f seconds",
         "collected garbage"
         if report.ended
         else "the collection of garbage was broken off, to be gone on with",
+        report.tags,
         report.manifests,
         report.links,
         report.blobs,

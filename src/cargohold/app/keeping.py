@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from cargohold.registry.immutable import ImmutableTags
@@ -10,11 +11,14 @@ from cargohold.storage.protocols import StoreError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from cargohold.config import Settings
     from cargohold.registry.pulls import Pulls, Recorder
     from cargohold.registry.retention import Rules
     from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.storage.filesystem.pace import Pace
+    from cargohold.types.names import RepositoryName
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +58,33 @@ def begin_recording(settings: Settings, store: FilesystemStore) -> None:
         if not settings.read_only:
             raise
         _log.warning("when manifests are pulled cannot be noted: %s", error)
+
+
+def collects_untagged(settings: Settings) -> Callable[[RepositoryName], bool]:
+    """Whether manifests without a tag are collected in a repository: everywhere, or because a rule says so."""
+    if settings.gc.untagged or not settings.retention:
+        return lambda _: settings.gc.untagged
+    return retention_rules(settings).collects_untagged
+
+
+def retain(settings: Settings, store: FilesystemStore, pace: Pace, *, age: float) -> int:
+    """Remove the tags that no rule of retention keeps, in this thread; how many. See `registry.retention.apply`.
+
+    Raises StoreError, and ClosingError; repositories in which not all could be done are logged.
+    """
+    if not settings.retention:
+        return 0
+    from cargohold.registry.retention import apply  # noqa: PLC0415 - most registries need none of it
+    from cargohold.storage.filesystem.keeping import FileKeeper  # noqa: PLC0415
+
+    def fail(repository: RepositoryName, error: StoreError) -> None:
+        _log.warning("retention could not be done in %s: %s", repository, error)
+
+    found = apply(FileKeeper(store, pace), retention_rules(settings), now=time.time(), age=age, failed=fail)
+    removed = sum(not decision.kept for decision in found)
+    if removed:
+        _log.info("retention has removed %s", "1 tag" if removed == 1 else f"{removed} tags")
+    return removed
 
 
 def retention_rules(settings: Settings) -> Rules:

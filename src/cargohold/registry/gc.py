@@ -31,9 +31,9 @@ _log = logging.getLogger(__name__)
 class Report(msgspec.Struct, kw_only=True):
     """What a run has come to. Sizes are in bytes, times in seconds; `started` is since the epoch.
 
-    `links` are blobs that a repository no longer holds, `blobs` those that none holds, whose content was collected
-    (`collected_bytes`). `skipped` has the reason for each repository in which nothing was collected. A run that has not
-    `ended` is gone on with by the next.
+    `tags` are those that no rule of retention kept, `links` blobs that a repository no longer holds, `blobs` those that
+    none holds, whose content was collected (`collected_bytes`). `skipped` has the reason for each repository in which
+    nothing was collected. A run that has not `ended` is gone on with by the next.
     """
 
     started: float
@@ -42,6 +42,7 @@ class Report(msgspec.Struct, kw_only=True):
     ended: bool = False
     seconds: float = 0.0
     repositories: int = 0
+    tags: int = 0
     manifests: int = 0
     links: int = 0
     blobs: int = 0

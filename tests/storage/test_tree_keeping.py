@@ -14,7 +14,7 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.keeping import FileKeeper
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.pace import Pace
-from cargohold.storage.protocols import Unreadable
+from cargohold.storage.protocols import StoreError, Unreadable
 from cargohold.storage.trash import DELETED, Why
 from cargohold.types.names import RepositoryName, Tag
 from cargohold.types.oci import OCI_INDEX, parse_manifest
@@ -80,7 +80,12 @@ def set_back(path: str, seconds: float) -> None:
 
 def applied(keeper: FileKeeper, rules: Rules = NEWEST, *, is_dry: bool = False) -> dict[str, bool]:
     """Which tags of ONE are kept."""
-    decisions = apply(keeper, rules, ONE, keeper.recording(), now=time.time(), age=AGE, is_dry=is_dry)
+
+    def fail(_repository: RepositoryName, error: StoreError) -> None:
+        raise error
+
+    decisions = list(apply(keeper, rules, now=time.time(), age=AGE, failed=fail, is_dry=is_dry))
+    assert {decision.repository for decision in decisions} <= {ONE}
     return {decision.state.tag: decision.kept for decision in decisions}
 
 
@@ -268,3 +273,34 @@ async def test_a_repository_by_two_names(store: FilesystemStore) -> None:
     await pushed(store, FIRST, OLD)
     os.symlink(store.layout.repository(ONE), store.layout.repository(RepositoryName("library/linked")))
     assert list(Keeping(store).repositories()) == [ONE]
+
+
+async def test_what_cannot_be_done_is_told(store: FilesystemStore) -> None:
+    """A repository in which something is in the way is told of; in the others all is done; what is not chosen stays."""
+    for repository in (ONE, OTHER):
+        await commit(store, repository, FIRST, OLD)
+        await commit(store, repository, SECOND, NEW)
+        set_back(store.layout.tag_current(repository, OLD), HOUR)
+    put(store.layout.data(sample("third").digest), b"damaged")
+    put(f"{store.layout.revision(OTHER, THIRD.digest)}/link", THIRD.digest.encode())
+    failures: dict[RepositoryName, StoreError] = {}
+    keeper = Keeping(store)
+
+    def done(chosen: RepositoryName) -> list[tuple[RepositoryName, Tag, bool]]:
+        found = apply(
+            keeper,
+            NEWEST,
+            now=time.time(),
+            age=AGE,
+            failed=failures.__setitem__,
+            chosen=lambda name: name == chosen,
+        )
+        return [(decision.repository, decision.state.tag, decision.kept) for decision in found]
+
+    assert done(OTHER) == []
+    assert await tags_of(store, OTHER) == [NEW, OLD]
+    assert await tags_of(store, ONE) == [NEW, OLD]
+    assert [(name, type(error)) for name, error in failures.items()] == [(OTHER, Unreadable)]
+    assert done(ONE) == [(ONE, NEW, True), (ONE, OLD, False)]
+    assert await tags_of(store, ONE) == [NEW]
+    assert list(failures) == [OTHER]

@@ -14,7 +14,6 @@ from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
 from cargohold.config.kinds import write_duration
-from cargohold.storage.protocols import StoreError
 from cargohold.types.patterns import compile_patterns
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cargohold.config.keeping import Retention
     from cargohold.registry.retention import Criterion, Decision
     from cargohold.storage.keeping import Recording
+    from cargohold.storage.protocols import StoreError
     from cargohold.types.names import RepositoryName
 
 _HEADING = ("REPOSITORY", "TAG", "PUSHED", "PULLED", "", "RULE", "WHY")
@@ -89,35 +89,33 @@ def _applied(settings: Settings, chosen: Callable[[str], int], *, is_dry: bool) 
     from cargohold.storage.filesystem.keeping import FileKeeper  # noqa: PLC0415
     from cargohold.storage.filesystem.pace import Pace  # noqa: PLC0415
 
-    rules, terms, now = retention_rules(settings), terms_of(settings), time.time()
-    outcome = _Outcome([], {})
+    failures: dict[RepositoryName, str] = {}
+
+    def fail(repository: RepositoryName, error: StoreError) -> None:
+        failures[repository] = str(error)
+
+    terms = terms_of(settings)
     with closing(FilesystemStore(settings.storage.path, terms)) as store:
         keeper = FileKeeper(store, Pace(lambda: False, 1.0))
-        recording = keeper.recording()
-        for repository in sorted(filter(chosen, keeper.repositories())):
-            try:
-                outcome.decisions.extend(
-                    apply(
-                        keeper,
-                        rules,
-                        repository,
-                        recording,
-                        now=now,
-                        age=terms.grace + terms.step,
-                        is_dry=is_dry,
-                    )
-                )
-            except StoreError as error:
-                outcome.failures[repository] = str(error)
-    return recording, outcome
+        found = apply(
+            keeper,
+            retention_rules(settings),
+            now=time.time(),
+            age=terms.grace + terms.step,
+            failed=fail,
+            is_dry=is_dry,
+            chosen=chosen,
+        )
+        decisions = sorted(found, key=lambda each: each.repository)
+        return keeper.recording(), _Outcome(decisions, failures)
 
 
 def _record(decision: Decision, rule: Retention) -> dict[str, object]:
     state = decision.state
     return {
-        "repository": decision.repository,
-        "tag": state.tag,
-        "digest": state.digest,
+        "repository": str(decision.repository),
+        "tag": str(state.tag),
+        "digest": str(state.digest),
         "pushed": written_time(state.pushed),
         "pulled": None if state.pulled is None else written_time(state.pulled),
         "rule": {"entry": decision.rule + 1, "repository": rule.repository},

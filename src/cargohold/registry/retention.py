@@ -12,14 +12,14 @@ import msgspec
 
 from cargohold.registry.gc import unneeded
 from cargohold.storage.keeping import TagState
-from cargohold.storage.protocols import Changed, NotFound
+from cargohold.storage.protocols import Changed, NotFound, StoreError
 from cargohold.types.mentions import pack, unpack
 from cargohold.types.names import RepositoryName
 from cargohold.types.patterns import compile_patterns
 from cargohold.types.tag_patterns import compile_tag_patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cargohold.storage.collecting import Held
     from cargohold.storage.keeping import Keeper, Recording
@@ -141,6 +141,31 @@ def pause_of(pulled_within: float) -> float:
 def apply(  # noqa: PLR0913 - what it is done to, by what, and when
     keeper: Keeper,
     rules: Rules,
+    *,
+    now: float,
+    age: float,
+    failed: Callable[[RepositoryName, StoreError], None],
+    is_dry: bool = False,
+    chosen: Callable[[RepositoryName], object] = lambda _: True,
+) -> Iterator[Decision]:
+    """What becomes of each tag that a rule decides on, in the `chosen` repositories; unless it `is_dry`, it is done.
+
+    A manifest goes with its last tag, if its rule says so, nothing else needs it, and nobody has leased it for `age`
+    seconds; if it does not go now, it is for the collector. `failed` is called with each repository in which not all
+    could be done. Raises StoreError where nothing can.
+    """
+    recording = keeper.recording()
+    for repository in keeper.repositories():
+        if chosen(repository) and rules.deciding(repository) is not None:
+            try:
+                yield from apply_to(keeper, rules, repository, recording, now=now, age=age, is_dry=is_dry)
+            except StoreError as error:
+                failed(repository, error)
+
+
+def apply_to(  # noqa: PLR0913 - as above
+    keeper: Keeper,
+    rules: Rules,
     repository: RepositoryName,
     recording: Recording,
     *,
@@ -148,13 +173,7 @@ def apply(  # noqa: PLR0913 - what it is done to, by what, and when
     age: float,
     is_dry: bool,
 ) -> list[Decision]:
-    """What becomes of each tag of a repository that a rule decides on; unless it `is_dry`, it is done.
-
-    A manifest goes with its last tag, if its rule says so, nothing else needs it, and nobody has leased it for `age`
-    seconds; if it does not go now, it is for the collector. Raises StoreError; what was removed until then is.
-    """
-    if rules.deciding(repository) is None:
-        return []
+    """As `apply`, in one repository. Raises StoreError; what was removed until then is."""
     decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
     if is_dry or all(decision.kept for decision in decisions):
         return decisions

@@ -6,14 +6,14 @@ import asyncio
 import itertools
 import os
 import signal
-import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.names import Tag, UploadId
+from tests.crash.calls import surround
 from tests.storage.contract.base import (
     LATEST,
     ONE,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 CONTENT, KNOWN = b"content" * 1000, b"known"
 SUBJECT, FIRST = sample("subject"), sample("first")
 SECOND = sample("second", subject=SUBJECT.digest)
-CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
-"""The interpreter's own events, raised before it calls the system."""
 TAGS = LATEST, Tag("also"), Tag("new")
 
 
@@ -145,13 +143,13 @@ async def run(root: str, name: str) -> None:
 
 
 def run_killed(root: str, name: str, step: int) -> None:
-    """Run one operation in this process, which dies just before its n-th change of a name below the root."""
+    """Run one operation in this process, which dies just before its n-th call that changes the tree."""
     steps = itertools.count(1)
 
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        makes = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
-        if (makes or event in CHANGES) and str(arguments[0]).startswith(root) and next(steps) == step:
+    def around(_name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if next(steps) == step:
             os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **named)
 
-    sys.addaudithook(watch)
+    surround(around)
     asyncio.run(run(root, name))

@@ -14,7 +14,6 @@ from tests.e2e.pushing import (
     pull_blob,
     pull_digest,
     put_manifest,
-    start_upload,
 )
 from tests.http.wire import Wire
 
@@ -35,6 +34,10 @@ class Key(NamedTuple):
     name: str
 
 
+class RefusedError(Exception):
+    """The server said that its storage is in the way."""
+
+
 @dataclass
 class Session:
     """An upload session: `acknowledged` bytes of its content at least, `sent` at most."""
@@ -49,7 +52,8 @@ class Session:
 class Pusher:
     """The only client of a repository, so that it knows its state, but for the one request that was not answered.
 
-    Attributes: `acknowledged` counts the changes that were, `doubts` those in whose middle the server died.
+    Attributes: `acknowledged` counts the changes that were, `doubts` those in whose middle the server died, and
+    `refused` those that its storage was in the way of, which are made or not.
     """
 
     def __init__(self, repository: str, seed: int) -> None:
@@ -60,26 +64,37 @@ class Pusher:
         self._touched: set[Key] = set()
         self._session: Session | None = None
         self._numbers = iter(range(1_000_000))
-        self.acknowledged = self.doubts = 0
+        self.acknowledged = self.doubts = self.refused = 0
 
     def run(self, url: str) -> None:
         """Change one thing after the other, until the server dies."""
-        steps = (self._push_blob, self._append, self._append, self._push_manifest, self._delete)
         try:
-            with Wire(url) as wire:
-                if Key("blob", digest_of(EMPTY)) not in self._state:
-                    self._push_blob(wire, EMPTY)
-                while True:
-                    self._dice.choice(steps)(wire)
+            self.run_until(lambda: False, url)
         except (EOFError, ConnectionError):
             self.doubts += bool(self._asked)
+
+    def run_until(self, is_over: Callable[[], bool], url: str) -> None:
+        """Change one thing after the other; after a refusal, look what has become of it."""
+        while not is_over():
+            with Wire(url) as wire:
+                self.look(wire)
+                try:
+                    self._run_on(wire, is_over)
+                except RefusedError:
+                    self.refused += 1
+
+    def _run_on(self, wire: Wire, is_over: Callable[[], bool]) -> None:
+        steps = (self._push_blob, self._append, self._append, self._push_manifest, self._delete)
+        if Key("blob", digest_of(EMPTY)) not in self._state:
+            self._push_blob(wire, EMPTY)
+        while not is_over():
+            self._dice.choice(steps)(wire)
 
     def _change(self, to: dict[Key, str | None], ask: Callable[[], Response]) -> None:
         """Ask for a change; where the answer does not come, it may have been made or not."""
         self._asked = to
         self._touched |= set(to)
-        response = ask()
-        assert response.status in {201, 202}, response
+        _taken(ask())
         for key, value in to.items():
             self._set(key, value)
         self._asked = {}
@@ -122,7 +137,8 @@ class Pusher:
         """One step of the session: start it, add a chunk, or end it."""
         if self._session is None:
             content = os.urandom(self._dice.choice(SIZES))
-            self._session = Session(start_upload(wire, self._repository), content)
+            response = _taken(wire.ask("POST", f"/v2/{self._repository}/blobs/uploads/"))
+            self._session = Session(response["location"], content)
             return
         session, size = self._session, len(self._session.content)
         if session.acknowledged == size:
@@ -131,8 +147,8 @@ class Pusher:
         session.sent = min(size, session.acknowledged + self._dice.choice(CHUNKS))
         chunk = f"Content-Range: {session.acknowledged}-{session.sent - 1}"
         body = session.content[session.acknowledged : session.sent]
-        response = wire.ask("PATCH", session.location, chunk, body=body)
-        assert (response.status, response["range"]) == (202, f"0-{session.sent - 1}"), response
+        response = _taken(wire.ask("PATCH", session.location, chunk, body=body))
+        assert response["range"] == f"0-{session.sent - 1}", response
         session.acknowledged = session.sent
 
     def _end(self, wire: Wire, session: Session) -> None:
@@ -171,3 +187,10 @@ class Pusher:
         assert session.acknowledged <= held <= session.sent
         session.acknowledged = held
         session.is_ending = False
+
+
+def _taken(response: Response) -> Response:
+    if response.status in {503, 507}:
+        raise RefusedError
+    assert response.status in {201, 202}, response
+    return response

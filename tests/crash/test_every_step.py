@@ -15,6 +15,7 @@ from tests.e2e.dangling import faults
 from tests.e2e.medium import folder_in_memory
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
     from multiprocessing.context import ForkServerContext
     from pathlib import Path
@@ -50,7 +51,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_killed_at_every_step(processes: ForkServerContext, folder: Path, name: str) -> None:
+def test_killed_at_every_step(
+    processes: ForkServerContext, folder: Path, tally: Counter[str], name: str
+) -> None:
     """Whatever can be seen then is as before the operation or as after it, and nothing points to nothing.
 
     Done again, the operation ends as if it had not been broken off.
@@ -66,6 +69,7 @@ def test_killed_at_every_step(processes: ForkServerContext, folder: Path, name: 
         if not is_killed(processes, root, name, step):
             assert step > LEAST_STEPS
             break
+        tally["kills at every step"] += 1
         assert faults(root) == [], step
         seen = asyncio.run(look(str(root)))
         assert {key for key in seen if seen[key] not in (seen_before[key], seen_after[key])} == set(), step

@@ -15,6 +15,7 @@ from tests.e2e.server import Server
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
+    from collections import Counter
     from pathlib import Path
 
 PUSHERS = 4
@@ -23,7 +24,7 @@ PUSHERS = 4
 @pytest.mark.parametrize(
     "kills", [50, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(3_600)])]
 )
-def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
+def test_killed_at_random_moments(tmp_path: Path, tally: Counter[str], kills: int) -> None:
     """SIGKILL to all processes in the middle of pushes and deletions: no acknowledged change is lost.
 
     A change that was not answered is made or not. Every blob is what its digest says, sessions hold what was
@@ -41,6 +42,7 @@ def test_killed_at_random_moments(tmp_path: Path, kills: int) -> None:
             for each in running:
                 each.result(timeout=60)
             assert "Traceback" not in server.log
+            tally["kills at random moments"] += 1
     server = Server(storage, {"workers": 2})
     look(server, pushers, at_all=True)
     assert server.stop() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cargohold.storage import disk
@@ -91,7 +92,12 @@ class FileUploadWriter:
         finally:
             self._flight = None
             if self._hasher is not None and self._written > self._began:
-                await self._tree.in_bulk(save_hasher, self._session.hashing, self._hasher)
+                await self._tree.in_bulk(self._keep_hash, self._hasher)
+
+    def _keep_hash(self, hasher: Hasher) -> None:
+        # The bytes are stored: without what is kept here they are read once more at the end of the session.
+        with suppress(OSError):
+            save_hasher(self._session.hashing, hasher)
 
     async def _deliver(self, pieces: list[bytes]) -> None:
         """Put a batch down; where another holds the end, wait here for it and not in a thread."""

@@ -1,0 +1,36 @@
+"""The calls that change the tree, with something done around each of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cargohold.storage import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Around(Protocol):
+    """Makes a call of `cargohold.storage.disk`, or not; it is given the call's name and the call itself."""
+
+    def __call__(self, name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any: ...
+
+
+def surround(around: Around) -> None:
+    """Have every call that changes the tree made by `around` from now on."""
+    for name in disk.CALLS:
+        setattr(disk, name, partial(around, name, getattr(disk, name)))
+
+
+@contextmanager
+def surrounded(around: Around) -> Iterator[None]:
+    """As `surround`, until the end of the block."""
+    before = {name: getattr(disk, name) for name in disk.CALLS}
+    surround(around)
+    try:
+        yield
+    finally:
+        for name, call in before.items():
+            setattr(disk, name, call)

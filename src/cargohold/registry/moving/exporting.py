@@ -96,8 +96,6 @@ class Export:
                 await self._repository(repository, selection)
             if self.done.images > before:
                 self.done.repositories += 1
-                if self._plain and self.done.repositories > 1:
-                    raise ValueError("tags alone name the images of one repository, and more were selected")
         for pattern in selection.unmatched:
             self._tell(f"{pattern}: there is no such image in the registry")
 
@@ -273,6 +271,8 @@ class Export:
             self.done.images += 1
 
     def _name(self, place: Place, digest: Digest, descriptor: bytes) -> None:
+        if self._plain and self.done.repositories:
+            raise ValueError("tags alone name the images of one repository, and more were selected")
         annotations = annotations_of(place, plain=self._plain)
         entry = b'%s,"annotations":%s}' % (descriptor[:-1], msgspec.json.encode(annotations))
         self._notes.execute(

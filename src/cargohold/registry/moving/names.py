@@ -35,7 +35,7 @@ def annotations_of(place: Place, *, plain: bool) -> dict[str, str]:
     """How an image of the registry is named in an archive; `plain`: by its tag alone."""
     named = {REPOSITORY: str(place.repository)}
     if place.tag:
-        named[REF_NAME] = place.tag if plain else str(place)
+        named[REF_NAME] = str(place.tag if plain else place)
     return named
 
 

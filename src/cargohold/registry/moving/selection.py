@@ -21,7 +21,10 @@ class Selection:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._parts = [_Part(text) for text in dict.fromkeys(texts or ("**",))]
+        self._parts = [_Part(text) for text in dict.fromkeys(texts)]
+        if not texts:
+            self._parts.append(_Part("**"))
+            self._parts[0].has_matched = True
 
     @property
     def unmatched(self) -> list[str]:

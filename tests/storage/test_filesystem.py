@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.leases import Terms
+from cargohold.types.quotas import Quotas
 
 from .contract import Pair, StoreContract
 from .contract.base import ONE, Sample, commit, descriptors, sample
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from cargohold.storage.layout import Layout
     from cargohold.types.names import RepositoryName, UploadId
+    from cargohold.types.quotas import Quota
 
 FIRST = sample("first")
 
@@ -28,9 +31,10 @@ class TestFilesystemStore(StoreContract):
     """
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Pair]:
+    async def opened(self, *quotas: Quota) -> AsyncIterator[Pair]:
+        terms = Terms(quotas=Quotas(quotas))
         with TemporaryDirectory() as root:
-            store, second = FilesystemStore(root), FilesystemStore(root)
+            store, second = FilesystemStore(root, terms), FilesystemStore(root, terms)
             store.prepare()
 
             def age(repository: RepositoryName, upload: UploadId, seconds: float) -> None:

@@ -31,6 +31,7 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.protocols import StoreError, Unavailable
 from cargohold.types.operations import Permission, ReadMetrics
+from cargohold.types.quotas import Quota, Quotas
 
 if TYPE_CHECKING:
     import asyncio
@@ -109,8 +110,9 @@ def _prepared(settings: Settings) -> str | None:
 
 
 def terms_of(settings: Settings) -> Terms:
-    """How long what nobody uses, and what was deleted, stays."""
-    return Terms(grace=settings.gc.grace, keep=settings.trash.keep, leases=not settings.read_only)
+    """How long what nobody uses, and what was deleted, stays; and how much may be stored."""
+    quotas = Quotas([Quota(quota.repository, quota.size, quota.each) for quota in settings.quotas])
+    return Terms(settings.gc.grace, settings.trash.keep, leases=not settings.read_only, quotas=quotas)
 
 
 def tls_of(settings: Settings) -> Tls | None:

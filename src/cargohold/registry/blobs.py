@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cargohold.registry.quotas import within_quotas
 from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import BlobUnknown
 
@@ -42,12 +43,13 @@ class Blobs:
     ) -> bool:
         """Make a blob of another repository, one that is visible, one of this; False where there is none such.
 
-        `visible` None: all are.
+        `visible` None: all are. Raises Denied where a quota leaves too little room.
         """
         if source and visible and not visible(source):
             return False
         try:
-            await self._store.mount_blob(digest, source, target, visible)
+            with within_quotas():
+                await self._store.mount_blob(digest, source, target, visible)
         except NotFound:
             return False
         return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cargohold.registry.immutable import ImmutableTags
+from cargohold.registry.quotas import within_quotas
 from cargohold.storage.protocols import Incomplete, NotFound, TagFixed
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import (
@@ -124,7 +125,7 @@ class Manifests:
 
         Raises ManifestInvalid; DigestInvalid where a digest was asked for and is not that of the content;
         ManifestBlobUnknown where what it references is not in the repository, unless that is allowed; Denied where a
-        tag cannot be moved. Nothing is stored then.
+        tag cannot be moved, or a quota leaves too little room. Nothing is stored then.
         """
         if len(content) > _LARGE:
             digest, manifest = await asyncio.get_running_loop().run_in_executor(
@@ -136,14 +137,15 @@ class Manifests:
             await self._require(repository, manifest)
         named = (reference, *tags) if isinstance(reference, Tag) else tuple(tags)
         try:
-            await self._store.commit_manifest(
-                repository,
-                digest,
-                manifest,
-                named,
-                complete=not self._allow_sparse,
-                fixed=self._immutable.within(repository),
-            )
+            with within_quotas():
+                await self._store.commit_manifest(
+                    repository,
+                    digest,
+                    manifest,
+                    named,
+                    complete=not self._allow_sparse,
+                    fixed=self._immutable.within(repository),
+                )
         except Incomplete as lack:
             raise ManifestBlobUnknown(lack.missing[:_TOLD_MISSING]) from None
         except TagFixed as fixed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from cargohold.registry.quotas import within_quotas
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound
 from cargohold.types.errors import BlobUploadUnknown, DigestInvalid, SizeInvalid, UploadRangeInvalid
 from cargohold.types.ranges import format_upload_range
@@ -25,8 +26,12 @@ class Uploads:
         self._store = store
 
     async def start(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
-        """Start a session, whose content will most likely be named by this algorithm."""
-        return await self._store.create_upload(repository, algorithm)
+        """Start a session, whose content will most likely be named by this algorithm.
+
+        Raises Denied where a quota leaves no room at all, as does whatever adds bytes that do not fit.
+        """
+        with within_quotas():
+            return await self._store.create_upload(repository, algorithm)
 
     async def size(self, repository: RepositoryName, upload: UploadId) -> int:
         """How many bytes the session holds. Raises BlobUploadUnknown."""
@@ -39,17 +44,20 @@ class Uploads:
         upload: UploadId,
         body: AsyncIterable[bytes],
         chunk: ChunkRange | None,
+        *,
+        length: int = 0,
     ) -> int:
         """Add a body at the session's end; how many bytes it holds then.
 
         What arrives of a body that breaks off is kept. Raises BlobUploadUnknown; UploadRangeInvalid where the chunk
         does not start at the end, or another request has written meanwhile; SizeInvalid where the body is not as long
-        as the chunk says.
+        as the chunk says; Denied where it does not fit into a quota, before a byte is read if its `length` was
+        announced, and otherwise when it is full: what has fitted is kept.
         """
-        with _misses(upload):
+        with _misses(upload), within_quotas():
             try:
                 async with self._store.append_upload(
-                    repository, upload, chunk.start if chunk else None
+                    repository, upload, chunk.start if chunk else None, length
                 ) as writer:
                     async for piece in body:
                         if chunk is not None and writer.offset + len(piece) > chunk.stop:
@@ -62,20 +70,22 @@ class Uploads:
                 raise SizeInvalid("the body is shorter than its Content-Range says; what arrived is kept")
             return writer.offset
 
-    async def finish(
+    async def finish(  # noqa: PLR0913 - as `append`
         self,
         repository: RepositoryName,
         upload: UploadId,
         digest: Digest,
         body: AsyncIterable[bytes],
         chunk: ChunkRange | None,
+        *,
+        length: int = 0,
     ) -> None:
         """Add a last body, which may be empty, and make the session a blob.
 
         Raises what `append` raises, and DigestInvalid where the bytes are not those of the digest: that ends the
         session.
         """
-        size = await self.append(repository, upload, body, chunk)
+        size = await self.append(repository, upload, body, chunk, length=length)
         with _misses(upload):
             try:
                 await self._store.commit_upload(repository, upload, digest, size)
@@ -84,11 +94,13 @@ class Uploads:
             except Conflict:
                 raise UploadRangeInvalid("another request has written to the upload session") from None
 
-    async def receive(self, repository: RepositoryName, digest: Digest, body: AsyncIterable[bytes]) -> None:
+    async def receive(
+        self, repository: RepositoryName, digest: Digest, body: AsyncIterable[bytes], *, length: int = 0
+    ) -> None:
         """A blob in one go. Raises DigestInvalid; nothing is left of a body that breaks off."""
         upload = await self.start(repository, digest.algorithm)
         try:
-            await self.finish(repository, upload, digest, body, None)
+            await self.finish(repository, upload, digest, body, None, length=length)
         except BaseException:
             with suppress(BlobUploadUnknown):
                 await self.cancel(repository, upload)

@@ -37,7 +37,9 @@ class UploadRoutes:
     async def start(self, asked: StartUpload, request: Request) -> Answer:
         """202 with the session's address; with a digest the body is the blob, and 201."""
         if asked.digest is not None:
-            await self._uploads.receive(asked.repository, asked.digest, request.body)
+            await self._uploads.receive(
+                asked.repository, asked.digest, request.body, length=request.length or 0
+            )
             return self._stored(asked.repository, asked.digest)
         return await self._started(asked.repository, asked.algorithm)
 
@@ -55,13 +57,20 @@ class UploadRoutes:
 
     async def append(self, asked: AppendUpload, request: Request) -> Answer:
         """202 with how far the session has come."""
-        size = await self._uploads.append(asked.repository, asked.upload, request.body, _chunk(request))
+        size = await self._uploads.append(
+            asked.repository, asked.upload, request.body, _chunk(request), length=request.length or 0
+        )
         return self._session(202, asked.repository, asked.upload, size)
 
     async def finish(self, asked: FinishUpload, request: Request) -> Answer:
         """201: the session has become a blob."""
         await self._uploads.finish(
-            asked.repository, asked.upload, asked.digest, request.body, _chunk(request)
+            asked.repository,
+            asked.upload,
+            asked.digest,
+            request.body,
+            _chunk(request),
+            length=request.length or 0,
         )
         return self._stored(asked.repository, asked.digest)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cargohold.storage.protocols import (
@@ -17,6 +18,7 @@ from cargohold.storage.protocols import (
     DigestMismatch,
     Incomplete,
     NotFound,
+    OverQuota,
     TagFixed,
     Totals,
 )
@@ -24,6 +26,7 @@ from cargohold.storage.trash import DELETED, TAG_DELETED, Trashed, ended_name, n
 from cargohold.types.digest import Digest
 from cargohold.types.names import UploadId
 from cargohold.types.oci import descriptor_artifact_type
+from cargohold.types.quotas import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
 class MemoryStore:
     """A `protocols.Store` in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, quotas: Quotas | None = None) -> None:
+        self._quotas = quotas or Quotas()
         self._contents: dict[Digest, bytes] = {}
         self._repositories: dict[RepositoryName, _Repository] = {}
         self._sessions: dict[tuple[RepositoryName, UploadId], _Session] = {}
@@ -77,6 +81,8 @@ class MemoryStore:
         )
         if not any(digest in self._repository(name).blobs for name in seen):
             raise NotFound
+        if digest not in self._repository(target).blobs:
+            self._require_room(target, len(self._contents[digest]))
         self._made(target).blobs.add(digest)
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
@@ -88,6 +94,7 @@ class MemoryStore:
 
     async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:  # noqa: ARG002 - bytes at hand are hashed once, at the end
         """See `UploadStore`."""
+        self._require_room(repository, 1)
         upload = UploadId.new()
         self._sessions[repository, upload] = _Session()
         return upload
@@ -98,13 +105,14 @@ class MemoryStore:
 
     @asynccontextmanager
     async def append_upload(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None
+        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
     ) -> AsyncIterator[_Writer]:
         """See `UploadStore`."""
         session = self._session(repository, upload)
         if offset is not None and offset != len(session.data):
             raise Conflict
-        yield _Writer(session)
+        self._require_room(repository, length)
+        yield _Writer(session, partial(self._require_room, repository))
 
     async def commit_upload(
         self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
@@ -175,6 +183,8 @@ class MemoryStore:
         missing += [each for each in manifest.manifests if each not in {*found.manifests, *found.blobs}]
         if complete and missing:
             raise Incomplete(missing)
+        if digest not in found.manifests:
+            self._require_room(repository, len(manifest.content))
         self._contents[digest] = manifest.content
         target = self._made(repository)
         target.manifests[digest] = manifest
@@ -290,6 +300,22 @@ class MemoryStore:
     async def runs(self) -> None:
         """See `Inventory`."""
 
+    def _require_room(self, repository: RepositoryName, more: int) -> None:
+        for quota in self._quotas.of(repository) if more else ():
+            names = {*self._repositories, *(name for name, _ in self._sessions), repository}
+            sharing = (
+                [repository] if quota.each else [name for name in names if quota in self._quotas.of(name)]
+            )
+            used = sum(map(self._held_by, sharing))
+            if used + more > quota.bytes:
+                raise OverQuota(quota, repository if quota.each else None, used, more)
+
+    def _held_by(self, name: RepositoryName) -> int:
+        held = self._repository(name)
+        sessions = (len(session.data) for (of, _), session in self._sessions.items() if of == name)
+        manifests = (len(manifest.content) for manifest in held.manifests.values())
+        return sum(sessions) + sum(manifests) + sum(len(self._contents[digest]) for digest in held.blobs)
+
     def _repository(self, name: RepositoryName) -> _Repository:
         """The repository to look at: an empty one where there is none, which is not kept."""
         return self._repositories.get(name) or _Repository()
@@ -335,10 +361,12 @@ class _Session:
 class _Writer:
     """See `UploadWriter`. Holds nothing back, so that leaving it has nothing to put down."""
 
-    __slots__ = ("_offset", "_session")
+    __slots__ = ("_offset", "_refusal", "_require_room", "_session")
 
-    def __init__(self, session: _Session) -> None:
+    def __init__(self, session: _Session, require_room: Callable[[int], None]) -> None:
         self._session = session
+        self._require_room = require_room
+        self._refusal: OverQuota | None = None
         self._offset = len(session.data)
 
     @property
@@ -346,7 +374,14 @@ class _Writer:
         return self._offset
 
     async def write(self, piece: bytes) -> None:
+        if self._refusal is not None:
+            raise self._refusal
         if self._session.ended or len(self._session.data) != self._offset:
             raise Conflict
+        try:
+            self._require_room(len(piece))
+        except OverQuota as over:
+            self._refusal = over
+            raise
         self._session.grow(piece)
         self._offset += len(piece)

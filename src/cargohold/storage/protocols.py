@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cargohold.types.digest import Algorithm, Digest
     from cargohold.types.names import RepositoryName, Tag, UploadId
     from cargohold.types.oci import Manifest
+    from cargohold.types.quotas import Quota
 
 
 class StoreError(Exception):
@@ -63,6 +64,20 @@ class TagFixed(Conflict):
 
 class Changed(Conflict):
     """Somebody has changed what the caller has looked at; nothing was done, and it is to be looked at again."""
+
+
+class OverQuota(StoreError):
+    """What was to be stored does not fit into a quota, of whose bytes so many are `used`; nothing was changed.
+
+    It is that of the `repository` alone, or (None) of all that match. `more` bytes were to be stored.
+    """
+
+    def __init__(self, quota: Quota, repository: RepositoryName | None, used: int, more: int) -> None:
+        super().__init__(f"{quota.repository}: {used} and {more} are more than {quota.bytes} bytes")
+        self.quota = quota
+        self.repository = repository
+        self.used = used
+        self.more = more
 
 
 class Unavailable(StoreError):
@@ -154,9 +169,8 @@ class BlobStore(Protocol):
     ) -> None:
         """Make a blob of `source` (None: of any repository that is `visible`) one of `target`, copying nothing.
 
-        It is leased there, as by `lease_blob`.
-        Raises NotFound where the source does not hold it. How long it takes tells nothing of what repositories that
-        are not visible hold.
+        It is leased there, as by `lease_blob`. Raises NotFound where the source does not hold it, and OverQuota. How
+        long it takes tells nothing of what repositories that are not visible hold.
         """
         ...
 
@@ -176,7 +190,8 @@ class UploadWriter(Protocol):
     async def write(self, piece: bytes) -> None:
         """Add bytes at the end; they may be held back (at most 2 MiB) until the writer is left.
 
-        Raises Conflict where the session has grown or gone since, then and at every later call.
+        Raises Conflict where the session has grown or gone since, and OverQuota where there is no room for what is
+        held back, of which nothing is kept; then and at every later call.
         """
         ...
 
@@ -189,7 +204,10 @@ class UploadStore(Protocol):
     """
 
     async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
-        """Start a session; `algorithm` is what its content will be hashed with, if the client said so rightly."""
+        """Start a session; `algorithm` is what its content will be hashed with, if the client said so rightly.
+
+        Raises OverQuota where there is no room for a single byte.
+        """
         ...
 
     async def upload_size(self, repository: RepositoryName, upload: UploadId) -> int:
@@ -197,11 +215,13 @@ class UploadStore(Protocol):
         ...
 
     def append_upload(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None
+        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
     ) -> AbstractAsyncContextManager[UploadWriter]:
         """A writer at the session's end. Entering raises NotFound, or Conflict where `offset` is not the end.
 
-        Leaving it, by whatever way, first puts down what it has taken; that can raise Conflict as `write` does.
+        Raises OverQuota where there is no room now for as many bytes as are going to be written (`length`; 0 where
+        that is not known). Leaving it, by whatever way, first puts down what it has taken; that can raise what
+        `write` does.
         """
         ...
 
@@ -257,7 +277,7 @@ class MetadataStore(Protocol):
         A reader who sees a tag sees its manifest. The last of two who move one tag at once wins; raises TagFixed
         where a tag that is `fixed` would be moved. Where it must be `complete`, raises Incomplete if a blob that it
         references is none of the repository's, or a child is neither a manifest nor a blob of it. Whatever it
-        references, that is there, is leased in the same step: it is there when the manifest is.
+        references, that is there, is leased in the same step: it is there when the manifest is. Raises OverQuota.
         """
         ...
 

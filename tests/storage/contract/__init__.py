@@ -12,6 +12,7 @@ from .lists import ListContract
 from .manifest_races import ManifestRaceContract
 from .manifests import ManifestContract, ReferrerContract
 from .model import ModelContract
+from .quotas import QuotaContract
 from .trash import TrashContract
 from .trials import TrialContract
 from .uploads import UploadContract
@@ -31,6 +32,7 @@ class StoreContract(
     InventoryContract,
     BlobRaceContract,
     ManifestRaceContract,
+    QuotaContract,
     ModelContract,
 ):
     """All of it."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from cargohold.storage.protocols import Store
+    from cargohold.types.quotas import Quota
 
 ONE = RepositoryName("library/one")
 OTHER = RepositoryName("library/other")
@@ -62,8 +63,8 @@ class Contract:
         if hidden:
             raise TypeError(f"rules of one name hide each other: {sorted(hidden)}")
 
-    def opened(self) -> AbstractAsyncContextManager[Pair]:
-        """A new and empty store at each call."""
+    def opened(self, *quotas: Quota) -> AbstractAsyncContextManager[Pair]:
+        """A new and empty store at each call, whose repositories are held to these quotas."""
         raise NotImplementedError
 
     @pytest.fixture

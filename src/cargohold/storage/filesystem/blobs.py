@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import Change, remove
-from cargohold.storage.filesystem.tree import Tree, exists, read_link, told
+from cargohold.storage.filesystem.tree import exists, read_link, size_of, told
+from cargohold.storage.filesystem.usage import FileUsage
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound, Unavailable
 
@@ -35,7 +37,7 @@ class Link(NamedTuple):
     granted: list[str]
 
 
-class FileBlobs(Tree):
+class FileBlobs(FileUsage):
     """The part of the store that is a `BlobStore`."""
 
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
@@ -104,7 +106,7 @@ class FileBlobs(Tree):
                 # Without a source the tree is searched, which must not keep links waiting.
                 run = self.in_metadata if source else self.in_background
                 link = await run(self._stage_mount, change, digest, source, target, visible)
-                if await self.in_turn(target, self._place_mount, change, link):
+                if await self.counted(partial(self.in_turn, target, self._place_mount, change, link)):
                     return
             finally:
                 await self.in_metadata(change.discard)
@@ -129,13 +131,24 @@ class FileBlobs(Tree):
 
     def _place_mount(self, change: Change, link: Link) -> bool:
         """Whether all that was taken for granted is still there, content and links; else nothing is done."""
-        with self.locks.hold(link.repository, link.holder):
+        with (
+            self.taking(link.repository, partial(self._added_by, link)),
+            self.locks.hold(link.repository, link.holder),
+        ):
             if not all(map(exists, link.granted)):
                 return False
             change.place()
             self.lease(link)
         change.settle()
         return True
+
+    def _added_by(self, link: Link) -> int:
+        """How many bytes the repository holds more, once it has the links."""
+        return sum(
+            size_of(self.layout.data(name)) or 0
+            for name in {link.holder, link.digest}
+            if not exists(f"{self.layout.layer(link.repository, name)}/link")
+        )
 
     def _find_holder(self, digest: Digest, visible: View | None) -> Digest | None:
         """As `_holder`, of any visible repository; a search that takes long ends with None, and the client uploads.

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from cargohold.types.quotas import Quotas
+
 if TYPE_CHECKING:
     from cargohold.storage.durable import Disk
 
@@ -30,12 +32,14 @@ _NOT_OURS: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 class Terms(msgspec.Struct, frozen=True):
     """For how many seconds what is not referred to stays (`grace`), and what was deleted can be restored (`keep`).
 
-    Without `leases` none is renewed: where nobody can push, nobody relies on them.
+    Without `leases` none is renewed: where nobody can push, nobody relies on them. Repositories hold no more than the
+    `quotas` let them.
     """
 
     grace: float = _DAY
     keep: float = _DAY
     leases: bool = True
+    quotas: Quotas = msgspec.field(default_factory=Quotas)
 
     @property
     def step(self) -> float:

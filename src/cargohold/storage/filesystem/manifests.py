@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.content import ContentCache
 from cargohold.storage.filesystem.tree import (
-    Tree,
     exists,
     folder_names,
     read_link,
@@ -17,6 +17,7 @@ from cargohold.storage.filesystem.tree import (
     store_error,
     told,
 )
+from cargohold.storage.filesystem.usage import FileUsage
 from cargohold.storage.layout import flat
 from cargohold.storage.protocols import Incomplete, NotFound, TagFixed, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
@@ -46,7 +47,7 @@ class _Push(NamedTuple):
     complete: bool
 
 
-class FileManifests(Tree):
+class FileManifests(FileUsage):
     """The part of the store that keeps manifests and tags; what lists them is in `FileLists`."""
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
@@ -123,7 +124,7 @@ class FileManifests(Tree):
             try:
                 granted = await self.in_metadata(self._stage, change, repository, digest, manifest, tags)
                 push = _Push(repository, digest, manifest, moved, granted, complete)
-                if await self.in_turn(repository, self._place, change, push):
+                if await self.counted(partial(self.in_turn, repository, self._place, change, push)):
                     await self.in_metadata(change.settle)
                     self._contents.put(digest, manifest.content)
                     return
@@ -146,7 +147,7 @@ class FileManifests(Tree):
     def _place(self, change: Change, push: _Push) -> bool:
         """Under the lock of the content too, so that it is not collected before it is linked."""
         repository, digest = push.repository, push.digest
-        with self.locks.hold(repository, digest):
+        with self.taking(repository, partial(self._added_by_push, push)), self.locks.hold(repository, digest):
             self._require_unmoved(push)
             if not all(map(exists, push.granted)):
                 return False
@@ -161,6 +162,11 @@ class FileManifests(Tree):
             if is_first:
                 self.noted.add(repository_shard(repository), Sums(repositories=1))
             return True
+
+    def _added_by_push(self, push: _Push) -> int:
+        """How many bytes the repository holds more, once it has the manifest."""
+        is_here = exists(f"{self.layout.revision(push.repository, push.digest)}/link")
+        return 0 if is_here else len(push.manifest.content)
 
     def _require_unmoved(self, push: _Push) -> None:
         for tag in push.fixed:

@@ -31,6 +31,7 @@ class FileUploads(FileBlobs):
     """The part of the store that is an `UploadStore`, apart from what ends idle sessions (`FileExpiry`)."""
 
     async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
+        await self.require_room(repository, 0)
         return await self.in_metadata(self._create_upload, repository, algorithm)
 
     def _create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
@@ -54,12 +55,14 @@ class FileUploads(FileBlobs):
 
     @asynccontextmanager
     async def append_upload(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None
+        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
     ) -> AsyncIterator[FileUploadWriter]:
         session = FileSession(self.layout, self.noted, repository, upload)
-        writer = FileUploadWriter(self, session)
+        writer = FileUploadWriter(self, repository, session)
         try:
             await self.in_bulk(writer.open, offset)
+            if length:
+                await self.require_room(repository, length)
             yield writer
         finally:
             try:
@@ -117,8 +120,11 @@ class FileUploads(FileBlobs):
         return link
 
     def _place_blob(self, change: Change, session: FileSession, link: Link, size: int) -> bool:
-        """The locks of the repository and of the content come before that of the session, here and everywhere."""
-        with self.locks.hold(link.repository, link.digest):
+        """The locks of the repository and of the content come before that of the session, here and everywhere.
+
+        No room is taken: the bytes were counted as the session's.
+        """
+        with self.taking(link.repository, int), self.locks.hold(link.repository, link.digest):
             if not all(map(exists, link.granted)):
                 return False
             with session.ending(size), self.storing(link.digest, size):

@@ -39,14 +39,16 @@ def repositories(folder: str) -> Iterator[RepositoryName]:
                 waiting.append(RepositoryName(f"{name}/{child}" if name else child))
 
 
-def all_repositories(folder: str) -> Iterator[tuple[RepositoryName, bool]]:
+def all_repositories(
+    folder: str, start: RepositoryName | None = None
+) -> Iterator[tuple[RepositoryName, bool]]:
     """Every repository that can be served from below a folder, and whether a symbolic link leads to it, in no order.
 
-    For who must not miss one: links are followed, and what cannot be read raises OSError. One that disappears
-    meanwhile is passed over.
+    With a `start`, those of this name, or below it. For who must not miss one: links are followed, and what cannot be
+    read raises OSError. One that disappears meanwhile is passed over.
     """
     waiting: list[tuple[RepositoryName | None, bool, frozenset[tuple[int, int]]]] = [
-        (None, False, frozenset())
+        (start, False, frozenset())
     ]
     while waiting:
         name, is_linked, above = waiting.pop()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cargohold.storage import disk
@@ -18,7 +19,8 @@ from cargohold.types.digest import Algorithm, Hasher
 
 if TYPE_CHECKING:
     from cargohold.storage.filesystem.session import FileSession
-    from cargohold.storage.filesystem.tree import Tree
+    from cargohold.storage.filesystem.usage import FileUsage
+    from cargohold.types.names import RepositoryName
 
 _BATCH = 256 << 10
 _MANY_PIECES = 64
@@ -31,8 +33,9 @@ class FileUploadWriter:
     To be opened before anything else (in a thread), and to be finished whatever becomes of it.
     """
 
-    def __init__(self, tree: Tree, session: FileSession) -> None:
+    def __init__(self, tree: FileUsage, repository: RepositoryName, session: FileSession) -> None:
         self._tree = tree
+        self._repository = repository
         self._session = session
         self._is_open = False
         self._hasher: Hasher | None = None
@@ -107,7 +110,7 @@ class FileUploadWriter:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                await self._tree.in_bulk(self._put, pieces)
+                await self._tree.counted(partial(self._tree.in_bulk, self._put, pieces))
                 break
             except Busy:
                 if time.monotonic() >= deadline:
@@ -121,7 +124,8 @@ class FileUploadWriter:
         """One batch: only at the end of the very file that the session still has, so that no other writer is hurt."""
         descriptor = self._session.descriptor
         batch = pieces if len(pieces) <= _MANY_PIECES else [b"".join(pieces)]
-        with self._session.at_end(self._written):
+        size = sum(map(len, batch))
+        with self._tree.taking(self._repository, lambda: size), self._session.at_end(self._written):
             try:
                 os.lseek(descriptor, self._written, os.SEEK_SET)
                 for piece in batch:
@@ -134,4 +138,4 @@ class FileUploadWriter:
             advance(self._hasher, descriptor, self._written)
             for piece in batch:
                 self._hasher.update(piece)
-        self._written += sum(map(len, batch))
+        self._written += size

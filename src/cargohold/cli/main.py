@@ -11,7 +11,7 @@ SECTIONS = {
     "Serving": ("serve", "health"),
     "Settings": ("check_config", "config"),
     "Content of a running registry": ("remote.ls", "remote.tags", "remote.inspect", "remote.rm"),
-    "Storage": ("gc", "retention", "fsck", "export", "import_"),
+    "Storage": ("gc", "trash", "retention", "fsck", "export", "import_"),
     "Who may do what": ("htpasswd", "token", "keys", "access"),
     "About the program": ("version", "completion"),
 }

@@ -11,6 +11,7 @@ import msgspec
 from cargohold.registry.immutable import ImmutableTags
 from cargohold.registry.quotas import within_quotas
 from cargohold.storage.protocols import Incomplete, NotFound, TagFixed
+from cargohold.storage.trash import Cause, Why
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import (
     DigestInvalid,
@@ -160,18 +161,19 @@ class Manifests:
         if missing:
             raise ManifestBlobUnknown(missing[:_TOLD_MISSING])
 
-    async def delete(self, repository: RepositoryName, reference: Reference) -> None:
+    async def delete(self, repository: RepositoryName, reference: Reference, by: str = "") -> None:
         """Delete a manifest with every tag that points to it; a tag alone, where that is allowed.
 
-        Raises ManifestUnknown; Unsupported for a tag where it is not allowed.
+        The trash says that the user of the name `by` did it, if that is not empty. Raises ManifestUnknown; Unsupported
+        for a tag where it is not allowed.
         """
         if isinstance(reference, Tag) and not self._allow_tag_deletion:
             raise Unsupported("deletion by tag is not supported, use digest")
         try:
             if isinstance(reference, Tag):
-                await self._store.delete_tag(repository, reference)
+                await self._store.delete_tag(repository, reference, Cause(Why.TAG_DELETED, by))
             else:
-                await self._store.delete_manifest(repository, reference)
+                await self._store.delete_manifest(repository, reference, Cause(Why.DELETED, by))
         except NotFound:
             raise ManifestUnknown(detail={"reference": reference}) from None
 

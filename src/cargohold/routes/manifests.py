@@ -60,7 +60,7 @@ class ManifestRoutes:
             headers.append(("oci-tag", ", ".join(pushed.tags)))
         return Empty(201, headers)
 
-    async def delete(self, asked: DeleteManifest, _request: Request) -> Answer:
+    async def delete(self, asked: DeleteManifest, request: Request) -> Answer:
         """202: the manifest and its tags are gone."""
-        await self._manifests.delete(asked.repository, asked.reference)
+        await self._manifests.delete(asked.repository, asked.reference, request.identity.name)
         return Empty(202, [("content-length", "0")])

@@ -116,7 +116,7 @@ def new_record(  # noqa: PLR0913 - what a deletion is made of
         ended=False,
         digest=digest,
         whole=whole,
-        tags=tuple(tags),
+        tags=tuple(sorted(tags)),
         cause=cause,
         media_type="" if content is None else detect_media_type(content),
         size=0 if content is None else len(content),

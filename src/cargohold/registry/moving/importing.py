@@ -15,7 +15,7 @@ from cargohold.storage.protocols import Incomplete, NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.errors import Denied, ManifestBlobUnknown, RegistryError
 from cargohold.types.names import RepositoryName, Tag
-from cargohold.types.oci import MANIFEST_TYPES, Manifest, referrer_of
+from cargohold.types.oci import MANIFEST_TYPES, Manifest, parse_manifest, referrer_of
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class Import:
         """
         self._notes.execute("DELETE FROM checked")
         lacking: list[Digest] = []
+        new: list[tuple[Digest, int]] = []
         waiting = [image.named]
         while waiting:
             named = waiting.pop()
@@ -179,7 +180,7 @@ class Import:
             found = {blob.digest: self._size_of(blob) for blob in blobs}
             lacking += [digest for digest in absent if found[digest] is None]
             if count:
-                self._count(image.repository, named.digest, [(each, found[each] or 0) for each in absent])
+                new += [(each, found[each] or 0) for each in absent]
         if lacking and not self._allow_sparse:
             told = ", ".join(lacking[:_FEW]) + (
                 f" and {len(lacking) - _FEW} more" if len(lacking) > _FEW else ""
@@ -188,13 +189,14 @@ class Import:
                 f"it lacks {told}; an index that was saved without all of its platforms is taken where"
                 " manifests.allow_sparse is true"
             )
+        if count:
+            self._count(image.repository, new)
 
-    def _count(
-        self, repository: RepositoryName, manifest: Digest, blobs: Sequence[tuple[Digest, int]]
-    ) -> None:
+    def _count(self, repository: RepositoryName, new: Sequence[tuple[Digest, int]]) -> None:
         """Note what a dry run would write, each piece of content once."""
-        self.done.manifests += self._mark_done(repository, manifest)
-        for digest, size in blobs:
+        for (digest,) in self._notes.execute("SELECT digest FROM checked").fetchall():
+            self.done.manifests += self._mark_done(repository, Digest(digest))
+        for digest, size in new:
             if self._notes.execute("INSERT OR IGNORE INTO held VALUES (?, '')", (digest,)).rowcount:
                 self.done.written += 1
                 self.done.written_bytes += size
@@ -214,8 +216,11 @@ class Import:
         return size
 
     def _read(self, named: Named) -> tuple[bytes, Outline]:
+        """A manifest, judged as one that is pushed. Raises ManifestInvalid, and ArchiveInvalid."""
         self._size_of(named)
         content = self._images.read(named.digest, self._most)
+        if named.is_manifest:
+            parse_manifest(content, named.media_type)
         return content, outline_of(named.digest, content)
 
     def _split(self, outline: Outline) -> tuple[list[Named], list[Named]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,3 +37,15 @@ def surrounded(around: Around) -> Iterator[None]:
     finally:
         for name, call in before.items():
             setattr(disk, name, call)
+
+
+def die_at(step: int) -> None:
+    """Have this process killed just before its n-th call that changes the tree."""
+    steps = itertools.count(1)
+
+    def around(_name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **named)
+
+    surround(around)

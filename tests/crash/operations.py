@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.names import Tag, UploadId
-from tests.crash.calls import surround
+from tests.crash.calls import die_at
 from tests.storage.contract.base import (
     LATEST,
     ONE,
@@ -144,12 +142,5 @@ async def run(root: str, name: str) -> None:
 
 def run_killed(root: str, name: str, step: int) -> None:
     """Run one operation in this process, which dies just before its n-th call that changes the tree."""
-    steps = itertools.count(1)
-
-    def around(_name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        if next(steps) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments, **named)
-
-    surround(around)
+    die_at(step)
     asyncio.run(run(root, name))

@@ -84,7 +84,7 @@ def test_dry_run(store: FilesystemStore) -> None:
         f"1 of 4 tags would be removed\nci/**: pulls are recorded since {since}\n",
     )
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[0] == ["REPOSITORY", "TAG", "PUSHED", "PULLED", "RULE", "WHY"]
+    assert lines[0] == ["REPOSITORY", "TAG", "PUSHED", "PULLED", "RESULT", "RULE", "WHY"]
     assert [line[:2] for line in lines[1:]] == [
         ["ci/app", "new"],
         ["ci/app", "old"],

@@ -68,6 +68,7 @@ CLAIMED: dict[str, dict[str, str]] = {
         "regctl ": "docs/test_migrate_page.py::test_copied_with_what_refers_to_it",
     },
     "proxies.md": {"curl ": "docs/test_proxies_page.py::test_where_clients_are_sent"},
+    "retention.md": {"*": "docs/test_retention_page.py::test_what_is_typed"},
     "settings.md": {
         "REGISTRY_PORT=": "config/test_pages.py::test_examples_are_equal",
         "*": "config/test_page_commands.py::test_commands",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cargohold.storage.protocols import StoreError
     from cargohold.types.names import RepositoryName
 
-_HEADING = ("REPOSITORY", "TAG", "PUSHED", "PULLED", "", "RULE", "WHY")
+_HEADING = ("REPOSITORY", "TAG", "PUSHED", "PULLED", "RESULT", "RULE", "WHY")
 
 
 class _Outcome(NamedTuple):

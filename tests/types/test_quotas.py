@@ -43,3 +43,31 @@ def test_no_pattern() -> None:
     """What is no pattern is refused."""
     with pytest.raises(ValueError, match="no pattern of repositories"):
         Quotas([Quota("Team/**", 1)])
+
+
+@pytest.mark.parametrize(
+    ("quota", "repository", "said"),
+    [
+        (
+            TEAM,
+            None,
+            "the repositories team/** together may hold 1,000 bytes, of which 990 are used: 11 more do not fit",
+        ),
+        (
+            EACH,
+            "team/app",
+            (
+                "the repository team/app, by the quota of each in team/*, may hold 100 bytes, of which 990 are used:"
+                " nothing is left"
+            ),
+        ),
+        (
+            Quota("team/app", 990, each=True),
+            "team/app",
+            "the repository team/app may hold 990 bytes, of which 990 are used: nothing is left",
+        ),
+    ],
+)
+def test_what_is_said(quota: Quota, repository: str | None, said: str) -> None:
+    """Of which repositories the quota is, how much they may hold, how much is used, and what does not fit."""
+    assert quota.shortage(RepositoryName(repository) if repository else None, 990, 11) == said

@@ -23,15 +23,7 @@ def within_quotas() -> Iterator[None]:
 
 def _denied(over: OverQuota) -> Denied:
     quota = over.quota
-    if over.repository is None:
-        holder = f"the repositories {quota.repository} together"
-    elif over.repository == quota.repository:
-        holder = f"the repository {over.repository}"
-    else:
-        holder = f"the repository {over.repository}, by the quota of each in {quota.repository},"
-    lack = "nothing is left" if over.used >= quota.bytes else f"{over.more:,} more do not fit"
     return Denied(
-        f"{holder} may hold {quota.bytes:,} bytes, of which {over.used:,} are used: {lack}; make room there, or ask for"
-        " a larger quota",
+        f"{over}; make room there, or ask for a larger quota",
         detail={"quota": quota.repository, "allowed": quota.bytes, "used": over.used, "needed": over.more},
     )

@@ -73,7 +73,7 @@ class OverQuota(StoreError):
     """
 
     def __init__(self, quota: Quota, repository: RepositoryName | None, used: int, more: int) -> None:
-        super().__init__(f"{quota.repository}: {used} and {more} are more than {quota.bytes} bytes")
+        super().__init__(quota.shortage(repository, used, more))
         self.quota = quota
         self.repository = repository
         self.used = used

@@ -23,6 +23,17 @@ class Quota(msgspec.Struct, frozen=True):
     bytes: int
     each: bool = False
 
+    def shortage(self, repository: RepositoryName | None, used: int, more: int) -> str:
+        """What is said where, with so many bytes `used`, so many `more` do not fit: of a repository, or of all."""
+        if repository is None:
+            holder = f"the repositories {self.repository} together"
+        elif repository == self.repository:
+            holder = f"the repository {repository}"
+        else:
+            holder = f"the repository {repository}, by the quota of each in {self.repository},"
+        lack = "nothing is left" if used >= self.bytes else f"{more:,} more do not fit"
+        return f"{holder} may hold {self.bytes:,} bytes, of which {used:,} are used: {lack}"
+
 
 class Quotas:
     """The quotas of a registry. A repository is under every one whose pattern it matches. Safe for threads.

@@ -64,7 +64,7 @@ def unneeded(held: Held, *, before: float, untagged: bool) -> dict[bytes, Why]:
     A manifest is needed that has a tag, that can still be restored, or that was leased at `before` or later; and
     whatever a needed one refers to, or refers to a needed one as its subject. All others go where `untagged` ones are
     collected; otherwise only those that refer to a subject which was deleted and cannot be restored any more, and are
-    not needed either.
+    not needed either. They come in the order in which they are to go.
     """
     gone = held.gone.difference(held.manifests, held.trashed)
     followers = _followers(held, gone)
@@ -74,12 +74,27 @@ def unneeded(held: Held, *, before: float, untagged: bool) -> dict[bytes, Why]:
     roots |= held.tagged | held.trashed
     if not untagged:
         roots |= held.manifests.keys() - followers
-    needed = _reached(held, roots)
+    doomed = held.manifests.keys() - _reached(held, roots)
     return {
         digest: Why.SUBJECT_DELETED if digest in followers else Why.UNTAGGED
-        for digest in held.manifests
-        if digest not in needed
+        for digest in _outermost_first(held, doomed)
     }
+
+
+def _outermost_first(held: Held, digests: set[bytes]) -> list[bytes]:
+    """Each before those that it mentions: so that one of which somebody is told that it is there is whole."""
+    innermost_first: list[bytes] = []
+    seen: set[bytes] = set()
+    todo = [(digest, False) for digest in digests]
+    while todo:
+        digest, is_entered = todo.pop()
+        if is_entered:
+            innermost_first.append(digest)
+        elif digest not in seen:
+            seen.add(digest)
+            todo.append((digest, True))
+            todo += [(each, False) for each in held.manifests[digest].mentions if each in digests]
+    return innermost_first[::-1]
 
 
 def _followers(held: Held, gone: Iterable[bytes]) -> set[bytes]:

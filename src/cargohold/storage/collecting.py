@@ -80,7 +80,10 @@ class Collection(Protocol):
         ...
 
     def remove(self, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int) -> None:
-        """Delete a manifest, into the trash. Raises Changed where any has been stored or tagged since that `state`."""
+        """Delete a manifest, into the trash.
+
+        Raises Changed where any has been stored or tagged since that `state`, or this one leased.
+        """
         ...
 
     def purge(self, repository: RepositoryName, now: float) -> int:

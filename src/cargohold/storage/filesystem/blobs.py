@@ -54,10 +54,10 @@ class FileBlobs(FileUsage):
                 return ContentFile(path, os.stat(path).st_size)
 
     async def lease_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
-        found = await self.find_blob(repository, digest)
-        folder = self.layout.layer(repository, digest)
         with told():
-            is_due = self.leases.is_due(folder)
+            # Before it is found: what is collected in between is not found, and what is made is leased.
+            is_due = self.leases.is_due(self.layout.layer(repository, digest))
+        found = await self.find_blob(repository, digest)
         if is_due:
             await self.in_turn(repository, self._lease_blob, repository, digest)
         return found

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from cargohold.storage import disk
 from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.content import ContentCache
 from cargohold.storage.filesystem.tree import (
@@ -90,7 +91,8 @@ class FileManifests(FileUsage):
     async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
         folder = self.layout.revision(repository, digest)
         try:
-            is_here, is_due = exists(f"{folder}/link"), self.leases.is_due(folder)
+            # In this order: what is collected in between is not here, and what is made is leased.
+            is_due, is_here = self.leases.is_due(folder), exists(f"{folder}/link")
         except OSError as error:
             raise store_error(error) from error
         if not is_here:
@@ -246,7 +248,7 @@ class FileManifests(FileUsage):
         mark = self.layout.catalog_mark(repository)
         if not exists(mark):
             self.disk.make_folders(self.layout.catalog)
-            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            os.close(disk.open_file(mark, is_new=False))
 
     def tags_of(self, repository: RepositoryName) -> Iterator[Tag]:
         for name in folder_names(self.layout.tags(repository)):

@@ -48,6 +48,7 @@ class FileCollection:
     ) -> None:
         self._store = store
         self._pace = pace
+        self._age = age
         self._run = Run(store.layout.gc, age=age, is_dry=is_dry)
         self._links = LinkSweep(store, self._run.linked, pace, found, age=age, is_dry=is_dry)
         self._content = ContentSweep(store, self._run, pace, found, is_dry=is_dry)
@@ -79,8 +80,11 @@ class FileCollection:
         return manifests.held_by(self._store, repository, self._pace)
 
     def remove(self, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int) -> None:
-        """Delete a manifest, into the trash. Raises Changed where any has been stored or tagged since that `state`."""
-        manifests.remove(self._store, repository, digest, cause, state=state)
+        """Delete a manifest, into the trash.
+
+        Raises Changed where any has been stored or tagged since that `state`, or this one leased.
+        """
+        manifests.remove(self._store, repository, digest, cause, state=state, age=self._age)
 
     def purge(self, repository: RepositoryName, now: float) -> int:
         """Remove what cannot be restored any more from the repository's trash; how many deletions."""

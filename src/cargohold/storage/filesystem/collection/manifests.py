@@ -71,13 +71,24 @@ def state_of(store: FilesystemStore, repository: RepositoryName) -> int:
         return 0
 
 
-def remove(
-    store: FilesystemStore, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int
+def remove(  # noqa: PLR0913 - what is removed, and on which condition
+    store: FilesystemStore,
+    repository: RepositoryName,
+    digest: Digest,
+    cause: Cause,
+    *,
+    state: int,
+    age: float = 0.0,
 ) -> None:
-    """Delete a manifest into the trash. Raises Changed where any has been stored or tagged since `state`, and Busy."""
+    """Delete a manifest into the trash.
+
+    Raises Changed where any has been stored or tagged since `state`, or this one leased in the last `age` seconds; and
+    Busy.
+    """
+    folder = store.layout.revision(repository, digest)
 
     def require() -> None:
-        if state_of(store, repository) != state:
+        if state_of(store, repository) != state or leased_at(folder, "link") >= time.time() - age:
             raise Changed(repository)
 
     record = store.announce_manifest(repository, digest, cause)

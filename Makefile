@@ -37,8 +37,8 @@ test: $(VENV)/dev.stamp ## set up and run the tests, those with real clients too
 test-slow: $(VENV)/dev.stamp ## the tests that write gigabytes or take minutes
 	@$(PYTEST) -m 'slow and not soak'
 
-soak: $(VENV)/dev.stamp ## a thousand kills at random moments
-	@$(BIN)/pytest -m soak
+soak: $(VENV)/dev.stamp ## pushes, pulls, deletions, collections and kills at once for SECONDS (an hour)
+	@$(BIN)/python -m tests.soak $(or $(SECONDS),3600)
 
 check: lint types imports unit ## what must be green before a commit
 

@@ -81,12 +81,21 @@ class Register:
         """Since when at least it has had this value without a break, up to `end`; None where that is not certain."""
         if self.possible(start, end) != {value}:
             return None
-        others = (each for each in self._changes if each.value != value and each.started <= end)
-        last = max((each.ended for each in others if each.ended < start), default=-math.inf)
+        last = max(
+            (
+                each.ended
+                for each in self._changes
+                if each.value != value and each.ended < start and each.only in (None, value)
+            ),
+            default=-math.inf,
+        )
         return min(
-            each.ended
-            for each in self._changes
-            if each.value == value and each.acknowledged and each.started >= last
+            (
+                each.ended
+                for each in self._changes
+                if each.value == value and each.acknowledged and each.started >= last
+            ),
+            default=None,
         )
 
     def _is_undone(self, change: Change, before: float) -> bool:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cargohold.app import terms_of
+from cargohold.app.routes import manifests_of
 from cargohold.registry.blobs import Blobs
-from cargohold.registry.manifests import Manifests
 from cargohold.registry.moving.exporting import Export
 from cargohold.registry.moving.importing import Import
 from cargohold.registry.uploads import Uploads
@@ -34,16 +34,15 @@ def exporting(
 @contextmanager
 def importing(settings: Settings, images: Images, *, on_step: Callable[[int], None]) -> Iterator[Import]:
     """An import into the registry. Raises StoreError where its storage cannot be used."""
-    sparse = settings.manifests.allow_sparse
     with _store(settings) as store:
         yield Import(
             store,
             Uploads(store),
             Blobs(store),
-            Manifests(store, allow_sparse=sparse),
+            manifests_of(settings, store),
             images,
             most=settings.manifests.max_bytes,
-            allow_sparse=sparse,
+            allow_sparse=settings.manifests.allow_sparse,
             on_step=on_step,
         )
 

@@ -137,13 +137,23 @@ class Manifests:
         if not self._allow_sparse:
             await self._require(repository, manifest)
         named = (reference, *tags) if isinstance(reference, Tag) else tuple(tags)
+        await self.put(repository, digest, manifest, named)
+        return Pushed(digest, manifest.subject, named)
+
+    async def put(
+        self, repository: RepositoryName, digest: Digest, manifest: Manifest, tags: Sequence[Tag]
+    ) -> None:
+        """Store a manifest that has been judged, or one that no client can push: what another registry had taken.
+
+        Raises ManifestBlobUnknown, and Denied, as `push` does.
+        """
         try:
             with within_quotas():
                 await self._store.commit_manifest(
                     repository,
                     digest,
                     manifest,
-                    named,
+                    tags,
                     complete=not self._allow_sparse,
                     fixed=self._immutable.within(repository),
                 )
@@ -151,7 +161,6 @@ class Manifests:
             raise ManifestBlobUnknown(lack.missing[:_TOLD_MISSING]) from None
         except TagFixed as fixed:
             raise self._immutable.refusal(repository, fixed) from None
-        return Pushed(digest, manifest.subject, named)
 
     async def _require(self, repository: RepositoryName, manifest: Manifest) -> None:
         """The child of an index may be a blob too: builders keep their caches as an index of layers."""

@@ -11,7 +11,7 @@ from cargohold.registry.moving.names import REPOSITORY, Place, place_of
 from cargohold.registry.moving.outline import Named, outline_of
 from cargohold.storage.archive.scratch import open_scratch
 from cargohold.storage.archive.tar import ArchiveInvalid
-from cargohold.storage.protocols import Incomplete, NotFound
+from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.errors import Denied, ManifestBlobUnknown, RegistryError
 from cargohold.types.names import RepositoryName, Tag
@@ -335,10 +335,7 @@ class Import:
             (),
             None if subject is None else subject.subject,
         )
-        try:
-            await self._store.commit_manifest(image.repository, named.digest, manifest, tags, complete=True)
-        except Incomplete as lack:
-            raise ManifestBlobUnknown(lack.missing) from None
+        await self._manifests.put(image.repository, named.digest, manifest, tags)
 
     async def _points_to(self, repository: RepositoryName, tag: Tag, digest: Digest) -> bool:
         try:

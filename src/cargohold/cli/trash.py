@@ -183,12 +183,11 @@ def empty(*, wanted: Callable[[str], int], older_than: float, dry_run: bool, set
         if dry_run:
             before = time.time() - older_than
             listed = asyncio.run(found.deletions(wanted, _tell_unreadable))
-            click.echo(
-                f"{sum(each.record.when <= before for each in listed)} deletions would be final", err=True
-            )
+            number = sum(each.record.when <= before for each in listed)
+            click.echo(f"{_deletions(number)} would be final", err=True)
             return
         number = asyncio.run(found.empty(wanted, older_than=older_than))
-    click.echo(f"{number} deletions are final", err=True)
+    click.echo(f"{_deletions(number)} final from now on", err=True)
 
 
 @contextmanager
@@ -198,6 +197,10 @@ def _trash(settings: Settings) -> Iterator[Trash]:
 
     with registry_storage(settings), trash_of(settings) as found:
         yield found
+
+
+def _deletions(number: int) -> str:
+    return "1 deletion" if number == 1 else f"{number} deletions"
 
 
 def _tell_unreadable(path: str, reason: str) -> None:

@@ -75,7 +75,7 @@ class Trash:
         if not asked:
             was_there = any(_is_of(record, reference) for record in trash.records)
             raise Unrestorable(
-                f"{_written(repository, reference)} was deleted too long ago to be restored"
+                f"{_written(repository, reference)} was deleted, and can no longer be restored"
                 if was_there
                 else f"{_written(repository, reference)} is not in the trash"
             )

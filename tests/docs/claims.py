@@ -30,6 +30,7 @@ CLAIMED: dict[str, dict[str, str]] = {
     },
     "commands.md": {"*": "cli/test_commands_page.py::test_what_is_typed"},
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
+    "gc.md": {"*": "docs/test_gc_page.py::test_what_is_typed"},
     "install.md": {
         "python3 -m venv ~/": "e2e/test_readme.py::test_installed",
         "python3 -m venv /opt/": "e2e/test_readme.py::test_installed",

@@ -56,10 +56,6 @@ class Disk:
         """Make the names in a folder durable."""
         disk.sync_folder(path)
 
-    def sync_file(self, descriptor: int) -> None:
-        """Make the bytes of an open file durable."""
-        disk.sync_file(descriptor)
-
     def make_folder(self, path: str) -> None:
         """Make one folder; no harm where it is there already."""
         with suppress(FileExistsError):

@@ -38,6 +38,7 @@ class FileSession:
         self._noted = noted
         self._shard = repository_shard(repository)
         self._descriptor: int | None = None
+        self.is_spoiled = False
 
     def size(self) -> int:
         """How many bytes it holds. Raises NotFound."""
@@ -61,6 +62,16 @@ class FileSession:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def sync(self) -> None:
+        """Make its bytes durable. Where that fails, it is spoiled.
+
+        The system may then have forgotten some of them, though it still shows them, and would not say so again: the
+        session must be ended, so that no other request takes a sync that succeeds for a proof.
+        """
+        self.is_spoiled = True
+        disk.sync_file(self.descriptor)
+        self.is_spoiled = False
 
     @property
     def descriptor(self) -> int:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import Change
+from cargohold.storage.durable import Change, write_unsynced
 from cargohold.storage.filesystem.blobs import FileBlobs, Link
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import exists, size_of
 from cargohold.storage.filesystem.writer import FileUploadWriter
-from cargohold.storage.protocols import Conflict, DigestMismatch, Unavailable
+from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Hasher
 from cargohold.types.names import UploadId
@@ -41,12 +41,11 @@ class FileUploads(FileBlobs):
         self.disk.make_folders(made)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for name, content in (("startedat", started.encode()), ("data", b"")):
-            with open(f"{made}/{name}", "xb") as file:
-                file.write(content)
+            write_unsynced(f"{made}/{name}", content)
         if algorithm is not Algorithm.SHA256:
             save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
         self.disk.make_folders(os.path.dirname(folder))
-        os.rename(made, folder)
+        self.disk.rename(made, folder)
         self.noted.add(repository_shard(repository), Sums(uploads=1))
         return upload
 
@@ -84,6 +83,11 @@ class FileUploads(FileBlobs):
                 if await self._commit(session, repository, digest, size):
                     return
             raise Unavailable("the blob's repository is changing too fast")
+        except StoreError:
+            if session.is_spoiled:
+                with suppress(NotFound):
+                    await self.cancel_upload(repository, upload)
+            raise
         finally:
             session.close()
 
@@ -112,7 +116,7 @@ class FileUploads(FileBlobs):
             # The empty file stays with the session, where a writer may have opened it at this very end.
             change.file(target, b"")
         else:
-            self.disk.sync_file(session.descriptor)
+            session.sync()
             change.move(session.data, target)
         link = self.link_blob(change, repository, digest)
         link.granted.extend(granted)

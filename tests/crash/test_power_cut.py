@@ -1,0 +1,173 @@
+"""A power cut at any moment: what was acknowledged is there, and nothing is there that is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from cargohold.storage import disk
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.session import FileSession
+from tests.crash import power
+from tests.crash.calls import surrounded
+from tests.crash.clients import Known, Session, found, resume, work
+from tests.crash.power import Order, leave
+from tests.crash.recording import Recorder
+from tests.e2e.dangling import faults
+from tests.e2e.medium import folder_in_memory
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.crash.recording import Event
+
+WRONG = "other bytes than its digest's"
+SEEDS, CUTS = 8, 40
+MANY = pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(3_600)])
+OF_A_BLOB = re.compile(r"/blobs/\w+/\w\w(/\w+)?$")
+OF_A_LAYER = re.compile(r"/_layers(/\w+(/\w+)?)?$")
+OF_A_REVISION = re.compile(r"/revisions/\w+(/\w+)?$")
+OF_A_TAG = re.compile(r"/tags(/[^/]+(/current)?)?$")
+OF_REPOSITORIES = re.compile(r"/repositories(/\w+)?$")
+OF_A_SESSION = re.compile(r"/_uploads/")
+STAGED = re.compile(r"/cargohold/new/")
+
+
+class Work(NamedTuple):
+    """What clients did, and the sessions that they had."""
+
+    events: list[Event]
+    folders: set[int]
+    sessions: list[Session]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory: what is durable is known from the log."""
+    with folder_in_memory(otherwise=tmp_path) as made:
+        yield made
+
+
+def record(root: Path, seed: int, recorder: Recorder) -> Work:
+    root.mkdir()
+    with surrounded(recorder.around):
+        sessions = asyncio.run(work(str(root), recorder, seed))
+    shutil.rmtree(root)
+    return Work(recorder.events, recorder.folders, sessions)
+
+
+async def check(root: Path, known: Known, sessions: list[Session], order: Order) -> None:
+    """Hold what is left against what is known."""
+    store = FilesystemStore(str(root))
+    store.prepare()
+    try:
+        there = {key: await found(store, key) for key in known.keys}
+        assert {key: value for key, value in there.items() if value not in known.allowed(key)} == {}
+        assert [each for each in faults(root) if not may_be_left(each, known, order)] == []
+        for session in sessions:
+            await resume(store, session)
+        assert [each for each in faults(root) if WRONG in each] == []
+    finally:
+        store.close()
+
+
+def may_be_left(fault: str, known: Known, order: Order) -> bool:
+    """Whether it is of a push that was not acknowledged, where names are written down in any order."""
+    unsure = {key.name.rpartition(":")[2] for key in known.asked}
+    return order is Order.FREE and WRONG not in fault and any(name in fault for name in unsure)
+
+
+def cut(work: Work, seed: int, number: int, folder: Path) -> None:
+    """Cut the power once, in one of the ways, and see what is left."""
+    dice = random.Random(f"{seed} {number}")
+    moment, order = dice.randrange(len(work.events)), dice.choice(list(Order))
+    events, root = work.events[:moment], folder / "left"
+    leave(events, work.folders, dice, order, root)
+    try:
+        asyncio.run(check(root, Known.after(events), work.sessions, order))
+    except AssertionError as error:
+        error.add_note(f"seed {seed}, cut {number}, after {moment} events, order {order.value}")
+        error.add_note("\n".join(f"{index} {event!r:.200}" for index, event in enumerate(events)))
+        raise
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("seeds", [SEEDS, MANY])
+def test_power_cut(folder: Path, tally: Counter[str], seeds: int) -> None:
+    """All that was acknowledged is there, whatever of the rest was written down, and in whatever order.
+
+    Every blob and manifest is what its digest says. Where names are kept in their order nothing points to nothing;
+    elsewhere only what was not acknowledged does. A session that has lost bytes goes on where it ends, and is never
+    taken for what it was to become.
+    """
+    for seed in range(seeds):
+        done = record(folder / "whole", seed, Recorder(str(folder / "whole")))
+        for number in range(CUTS):
+            cut(done, seed, number, folder)
+            tally["power cuts"] += 1
+
+
+@pytest.mark.parametrize("seeds", [SEEDS // 2, MANY])
+def test_power_cut_after_a_sync_that_failed(folder: Path, tally: Counter[str], seeds: int) -> None:
+    """What the system could not write, and then forgot, is not acknowledged because a second sync succeeds."""
+    for seed in range(seeds):
+        recorder = Recorder(str(folder / "whole"), fails=lambda number: number % 5 == 0)
+        done = record(folder / "whole", seed, recorder)
+        for number in range(CUTS):
+            cut(done, seed, number, folder)
+            tally["power cuts"] += 1
+
+
+def find_loss(folder: Path, **options: Callable[..., bool]) -> None:
+    """Cut the power until something is lost, which is an AssertionError."""
+    for seed in range(SEEDS):
+        done = record(folder / "whole", seed, Recorder(str(folder / "whole"), **options))
+        for number in range(CUTS):
+            cut(done, seed, number, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("sync_file", OF_A_SESSION),
+        ("sync_file", STAGED),
+        ("sync_folder", OF_A_BLOB),
+        ("sync_folder", OF_A_LAYER),
+        ("sync_folder", OF_A_REVISION),
+        ("sync_folder", OF_A_TAG),
+        ("sync_folder", OF_REPOSITORIES),
+    ],
+)
+def test_a_sync_left_out_is_found(folder: Path, name: str, paths: re.Pattern[str]) -> None:
+    """Were one of the syncs not made, a power cut would show it."""
+    assert name in disk.CALLS
+    with pytest.raises(AssertionError):
+        find_loss(folder, omits=lambda call, path: call == name and bool(paths.search(path)))
+
+
+def test_a_second_sync_that_is_believed_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were a session not ended whose sync failed, a power cut would show it."""
+
+    def sync(session: FileSession) -> None:
+        disk.sync_file(session.descriptor)
+
+    monkeypatch.setattr(FileSession, "sync", sync)
+    with pytest.raises(AssertionError):
+        find_loss(folder, fails=lambda number: number % 5 == 0)
+
+
+def test_a_hash_of_lost_bytes_that_is_believed_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were a hash used that was kept before the power cut, it would show: the bytes are not all there any more."""
+    monkeypatch.setattr(power, "NEXT_BOOT", power.THIS_BOOT)
+    with pytest.raises(AssertionError):
+        find_loss(folder)

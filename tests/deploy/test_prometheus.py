@@ -32,6 +32,7 @@ PAGE = ROOT / "docs/monitoring.md"
 OF_PROMETHEUS = {"up"}
 NAMED_BY_USERS = 'registry_repositories_total non-counter metrics should not have "_total" suffix'
 VARIABLES = {"$__rate_interval": "5m", "$instance": ".*"}
+LATE = ("registry_storage_bytes", "registry_gc_last_run_timestamp_seconds")
 SECONDS = 60
 
 _NAME = re.compile(r"\b(?:registry|process)_[a-z_]+\b|\bup\b")
@@ -49,17 +50,17 @@ def succeeds(*words: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A scrape of a server that has everything that is told of: requests, a disk that was counted, a certificate."""
+    """A scrape of a server that has all that is told of: requests, a disk counted and collected, a certificate."""
     folder = tmp_path_factory.mktemp("scraped")
     files = folder / "certificate", folder / "key"
     authority = Authority()
     authority.issue().write(*files)
     authority.write(folder / "authority")
     trust = ssl.create_default_context(cafile=str(folder / "authority"))
-    server = Server(folder / "data", {"tls.certificate": files[0], "tls.key": files[1]})
+    server = Server(folder / "data", {"tls.certificate": files[0], "tls.key": files[1], "gc.schedule": "1s"})
     try:
         with httpx2.Client(base_url=server.url, verify=trust) as session:
-            until(lambda: "registry_storage_bytes" in session.get("/metrics").text)
+            until(lambda: {*LATE} <= {*scraped(session.get("/metrics").content).families})
             return session.get("/metrics").text
     finally:
         server.stop()

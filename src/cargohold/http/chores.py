@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _AGAIN_SECONDS: Final = 600.0
 # So much more or less than the time that has passed, and the clock was set, or the machine has slept.
 _JUMP_SECONDS: Final = 1.0
-_NICENESS: Final = 10
-# Of 1,000: whom the kernel ends first where memory runs out.
+# Of 1,000: whom the kernel ends first where memory runs out. (The processor is shared evenly: a process of a lower
+# priority that holds a lock would keep others waiting.)
 _EXPENDABLE: Final = b"500"
 _IGNORED: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _TIME: Final = struct.Struct("=d")
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 class Chore:
     """Something to be done again and again, `first` at that time (of the epoch).
 
-    `work` is called each time, in a new process with little priority. It is given a function that takes the time of the
+    `work` is called each time, in a new process. It is given a function that takes the time of the
     next call, to be called as soon as that is known, and one that says whether to end: it looks at that often. What it
     raises ends the process with a line in the log. `name`, at most 15 letters, is the process's.
     """
@@ -90,7 +90,6 @@ class Errand:
         signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        os.nice(_NICENESS)
         _write("/proc/self/oom_score_adj", _EXPENDABLE)
         _write("/proc/self/comm", self._chore.name.encode())
         self._chore.work(self._tell, lambda: bool(told) or os.getppid() != parent)

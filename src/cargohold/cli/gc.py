@@ -122,11 +122,17 @@ def gc(  # noqa: PLR0913 - the options
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[FilesystemStore]:
+    """The store; while it is open the log does not tell of repositories that are skipped, as the report does that."""
     from cargohold.app import terms_of  # noqa: PLC0415 - it brings the server in, which --help need not wait for
     from cargohold.storage.filesystem import FilesystemStore  # noqa: PLC0415
 
-    with closing(FilesystemStore(settings.storage.path, terms_of(settings))) as store:
-        yield store
+    log = logging.getLogger("cargohold.registry.gc")
+    log.disabled = True
+    try:
+        with closing(FilesystemStore(settings.storage.path, terms_of(settings))) as store:
+            yield store
+    finally:
+        log.disabled = False
 
 
 @contextmanager
@@ -139,12 +145,9 @@ def _until_told() -> Iterator[Callable[[], bool]]:
         signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    # What it would say of repositories that are skipped is in the report.
-    logging.disable(logging.WARNING)
     try:
         yield lambda: bool(told)
     finally:
-        logging.disable(logging.NOTSET)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -218,8 +221,10 @@ def _lines(report: Report) -> Iterator[str]:
         f" {_many(report.links, 'link')} of blobs, and {_many(report.blobs, 'blob')} with"
         f" {written_size(report.collected_bytes)}"
     )
+    if report.tags:
+        yield f"removed by the rules of retention: {_many(report.tags, 'tag')}"
     looked = _many(report.repositories, "repository", "repositories")
-    yield f"looked at {looked} in {report.seconds:.1f} seconds"
+    yield f"looked at {looked}"
     if report.skipped:
         yield f"nothing is collected in {_many(len(report.skipped), 'repository', 'repositories')}:"
         yield from (f"  {name}: {reason}" for name, reason in sorted(report.skipped.items()))
@@ -239,6 +244,7 @@ def _record(report: Report, freed: int) -> dict[str, object]:
         "ended": report.ended,
         "seconds": round(report.seconds, 3),
         "repositories": report.repositories,
+        "tags": report.tags,
         "manifests": report.manifests,
         "links": report.links,
         "blobs": report.blobs,

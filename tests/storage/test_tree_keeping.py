@@ -53,9 +53,9 @@ class Keeping(FileKeeper):
         super().__init__(store, Pace(lambda: False, 1.0))
         self.before_removal: Callable[[], None] = lambda: None
 
-    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int) -> None:
+    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int, age: float) -> None:
         self.before_removal()
-        super().remove_manifest(repository, digest, state=state)
+        super().remove_manifest(repository, digest, state=state, age=age)
 
     def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:
         self.before_removal()
@@ -304,3 +304,27 @@ async def test_what_cannot_be_done_is_told(store: FilesystemStore) -> None:
     assert done(ONE) == [(ONE, NEW, True), (ONE, OLD, False)]
     assert await tags_of(store, ONE) == [NEW]
     assert list(failures) == [OTHER]
+
+
+async def test_many_go_at_once(store: FilesystemStore) -> None:
+    """Each of several manifests that lose their last tags goes with them, by one record each."""
+    samples = [sample(f"old {number}") for number in range(5)]
+    for number, each in enumerate(samples):
+        await pushed(store, each, Tag(f"t{number}"), Tag(f"u{number}"), ago=(2 + number) * HOUR)
+    await pushed(store, SECOND, NEW, ago=0)
+    assert [tag for tag, kept in applied(Keeping(store)).items() if kept] == [NEW]
+    assert sorted(digest for digest, tags, whole, _ in trashed(store) if whole and len(tags) == 2) == sorted(
+        each.digest for each in samples
+    )
+    assert len(trashed(store)) == 5
+
+
+async def test_what_is_leased_meanwhile_stays(store: FilesystemStore) -> None:
+    """A manifest of which somebody is told that it is there, just before it is removed, loses its tag alone."""
+    await pushed(store, FIRST, OLD)
+    await pushed(store, SECOND, NEW, ago=0)
+    keeper = Keeping(store)
+    keeper.before_removal = lambda: store.lease_link(ONE, store.layout.revision(ONE, FIRST.digest))
+    assert applied(keeper) == {NEW: True, OLD: False}
+    assert await document(store, ONE, FIRST.digest) is not None
+    assert trashed(store) == [(FIRST.digest, (OLD,), False, Why.RETENTION)]

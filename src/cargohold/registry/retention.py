@@ -181,7 +181,7 @@ def apply_to(  # noqa: PLR0913 - as above
         held = keeper.manifests(repository)
         # What is pushed from now on changes the repository's state; what was before is seen.
         decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
-        _remove_manifests(keeper, repository, held, decisions, before=now - age)
+        _remove_manifests(keeper, repository, held, decisions, now=now, age=age)
     done = [
         msgspec.structs.replace(
             decision, kept=decision.kept or not keeper.remove_tag(repository, decision.state)
@@ -192,17 +192,24 @@ def apply_to(  # noqa: PLR0913 - as above
     return done
 
 
-def _remove_manifests(
-    keeper: Keeper, repository: RepositoryName, held: Held, decisions: Sequence[Decision], *, before: float
+def _remove_manifests(  # noqa: PLR0913 - as above
+    keeper: Keeper,
+    repository: RepositoryName,
+    held: Held,
+    decisions: Sequence[Decision],
+    *,
+    now: float,
+    age: float,
 ) -> None:
-    """Those that lose all their tags and that nothing needs, as long as nobody stores or tags anything."""
+    """Those that lose all their tags and that nothing needs, as long as nobody stores, tags or leases anything."""
     kept = {pack(decision.state.digest) for decision in decisions if decision.kept}
     lost = {pack(decision.state.digest) for decision in decisions} - kept
     left = msgspec.structs.replace(held, tagged=held.tagged - lost)
-    for packed in lost.intersection(unneeded(left, before=before, untagged=True)):
-        try:
-            keeper.remove_manifest(repository, unpack(packed), state=held.state)
-        except NotFound:
-            continue
-        except Changed:
-            return
+    for packed in unneeded(left, before=now - age, untagged=True):
+        if packed in lost:
+            try:
+                keeper.remove_manifest(repository, unpack(packed), state=held.state, age=age)
+            except NotFound:
+                continue
+            except Changed:
+                return

@@ -117,8 +117,11 @@ class Keeper(Protocol):
         """What the repository holds. Raises Unreadable."""
         ...
 
-    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int) -> None:
-        """Delete a manifest with its tags. Raises Changed where any was stored or tagged since that `state`."""
+    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int, age: float) -> None:
+        """Delete a manifest with its tags.
+
+        Raises Changed where any was stored or tagged since that `state`, or this one leased in the last `age` seconds.
+        """
         ...
 
     def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:

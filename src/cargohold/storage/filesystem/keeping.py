@@ -73,11 +73,11 @@ class FileKeeper:
         with told():
             return manifests.held_by(self._store, repository, self._pace)
 
-    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int) -> None:
-        """Delete a manifest with its tags. Raises Changed where any was stored or tagged since that `state`."""
+    def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int, age: float) -> None:
+        """See `storage.keeping.Keeper`."""
         self._pace.step()
         with told():
-            manifests.remove(self._store, repository, digest, _CAUSE, state=state)
+            manifests.remove(self._store, repository, digest, _CAUSE, state=state, age=age)
 
     def remove_tag(self, repository: RepositoryName, found: TagState) -> bool:
         """Remove a tag, and not what it points to, unless it was moved, pushed again or pulled; whether it is gone."""

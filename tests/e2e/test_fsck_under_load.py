@@ -1,0 +1,84 @@
+"""A check, and a repair, of a storage that a server changes meanwhile."""
+
+from __future__ import annotations
+
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from cargohold.registry.fsck import is_harmless, line_of
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.checking.check import Check, Wanted
+from tests.e2e.dangling import faults
+from tests.e2e.pushing import EMPTY, digest_of, make_manifest, pull_digest, push_blob, put_manifest
+from tests.http.wire import Wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.conftest import Start
+
+PUSHERS, PUSHES, LEAST_CHECKS = 4, 100, 5
+MIN_AGE = 5.0
+LAYERS = [f"layer {number}".encode() * 1000 for number in range(6)]
+
+
+def push_and_delete(url: str, number: int) -> dict[str, bytes]:
+    """Move a few tags to new images and delete old ones; what the tags point to in the end."""
+    dice, tags = random.Random(number), dict[str, bytes]()
+    with Wire(url) as wire:
+        for turn in range(PUSHES):
+            layers = dice.sample(LAYERS, 3)
+            manifest = make_manifest(f"{number} {turn}", layers)
+            for content in (EMPTY, *layers):
+                push_blob(wire, f"load/{number}", content)
+            tag = f"tag{dice.randrange(3)}"
+            assert put_manifest(wire, f"load/{number}", tag, manifest).status == 201
+            tags[tag] = manifest
+            if dice.randrange(4) == 0:
+                gone = tags.pop(dice.choice(sorted(tags)))
+                path = f"/v2/load/{number}/manifests/{digest_of(gone)}"
+                assert wire.ask("DELETE", path).status == 202
+    return tags
+
+
+def look(storage: Path, *, repair: bool) -> None:
+    """Check once; nothing of what is found may be lost or damaged."""
+    store = FilesystemStore(str(storage))
+    try:
+        for finding in Check(store, Wanted(repair=repair, verify=True, jobs=2, min_age=MIN_AGE)).run():
+            assert is_harmless(finding), line_of(finding)
+    finally:
+        store.close()
+
+
+def test_nothing_is_found_that_is_not_so(start: Start) -> None:
+    """While images are pushed and deleted and garbage is collected, no check finds anything lost or damaged.
+
+    Nor does a repair hurt a push, or take anything that a tag needs.
+    """
+    server = start(
+        {
+            "workers": 2,
+            "gc.grace": "2s",
+            "gc.schedule": "1s",
+            "gc.untagged": "true",
+            "trash.keep": "0s",
+            "log.requests": "false",
+        }
+    )
+    checks = 0
+    with ThreadPoolExecutor(PUSHERS) as pool:
+        running = [pool.submit(push_and_delete, server.url, number) for number in range(PUSHERS)]
+        while not all(each.done() for each in running):
+            look(server.storage, repair=checks % 2 == 1)
+            checks += 1
+    assert checks > LEAST_CHECKS
+    with Wire(server.url) as wire:
+        for number, each in enumerate(running):
+            for tag, manifest in each.result().items():
+                assert pull_digest(wire, f"load/{number}", tag) == digest_of(manifest)
+    assert re.search(r"collected garbage: .* [1-9]\d* manifests", server.log)
+    assert server.stop() == 0
+    assert faults(server.storage) == []

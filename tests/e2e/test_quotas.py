@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.pushing import digest_of, one_to_each, start_upload
+from tests.e2e.pushing import (
+    EMPTY,
+    digest_of,
+    make_manifest,
+    one_to_each,
+    push_blob,
+    put_manifest,
+    start_upload,
+)
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from tests.e2e.conftest import Start
     from tests.e2e.server import Server
@@ -26,12 +38,16 @@ STEPS = 120
 REPOSITORIES = [f"team/{number}" for number in range(4)]
 
 
-def limited(start: Start) -> Server:
-    quotas = [
+QUOTAS = json.dumps(
+    [
         {"repository": "team/**", "bytes": TOGETHER},
         {"repository": "team/*", "bytes": EACH, "each": True},
     ]
-    return start({"workers": 2, "quotas": json.dumps(quotas)})
+)
+
+
+def limited(start: Start, storage: Path | None = None) -> Server:
+    return start({"workers": 2, "quotas": QUOTAS}, storage=storage)
 
 
 def held(storage: Path, repository: str) -> int:
@@ -162,7 +178,7 @@ def test_many_clients_at_the_limit(start: Start, number: int) -> None:
         assert max(held_by_all(server.storage)) <= EACH
         assert sum(held_by_all(server.storage)) <= TOGETHER
     with Wire(server.url) as wire:
-        assert any(fill(wire, server.storage))
+        assert sum(fill(wire, server.storage)) > 0
     assert sum(held_by_all(server.storage)) == TOGETHER
 
 
@@ -192,3 +208,55 @@ def test_everything_for_the_last_room(start: Start) -> None:
     assert held(server.storage, "team/app") == EACH
     with Wire(server.url) as wire:
         assert wire.ask("POST", "/v2/team/other/blobs/uploads/").status == 202
+
+
+def test_after_a_kill(start: Start) -> None:
+    """What a server had in hand when it was killed takes no room but that of the bytes that are there."""
+    server = limited(start)
+
+    def push_until_it_dies(number: int) -> None:
+        with suppress(OSError, EOFError), Wire(server.url) as wire:
+            for _ in range(10_000):
+                answer = wire.ask("POST", f"/v2/team/{number % 4}/blobs/uploads/")
+                if answer.status == 202:
+                    wire.ask("PATCH", answer["location"], body=bytes(20_000))
+                    if number % 2:
+                        wire.ask("DELETE", answer["location"])
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        pushers = [pool.submit(push_until_it_dies, number) for number in range(CLIENTS)]
+        time.sleep(1.0)
+        server.kill()
+        for pusher in pushers:
+            pusher.result()
+    server = limited(start, server.storage)
+    assert max(held_by_all(server.storage)) <= EACH
+    assert sum(held_by_all(server.storage)) <= TOGETHER
+    with Wire(server.url) as wire:
+        assert sum(fill(wire, server.storage)) > 0
+    assert sum(held_by_all(server.storage)) == TOGETHER
+
+
+def test_room_comes_back_with_the_garbage(start: Start) -> None:
+    """What was deleted counts as long as it can be restored; what was collected does not."""
+    content = bytes(EACH - 3_000)
+    settings = {"quotas": QUOTAS, "gc.grace": 1, "trash.keep": 0}
+    server = start(settings)
+    with Wire(server.url) as wire:
+        for blob in (EMPTY, content):
+            push_blob(wire, "team/app", blob)
+        digest = put_manifest(wire, "team/app", "it", make_manifest("it", [content]))["docker-content-digest"]
+        assert wire.ask("DELETE", f"/v2/team/app/manifests/{digest}").status == 202
+        location = start_upload(wire, "team/app")
+        assert wire.ask("PATCH", location, body=bytes(3_000)).status == 403
+        time.sleep(2.5)
+        collect(server, settings)
+        assert wire.ask("PATCH", location, body=bytes(EACH)).status == 202
+        assert held(server.storage, "team/app") == EACH
+
+
+def collect(server: Server, settings: Mapping[str, object]) -> None:
+    assignments = {"storage.path": server.storage, **settings}
+    options = [word for name, value in assignments.items() for word in ("--set", f"{name}={value}")]
+    cargohold = Path(sys.executable).parent / "cargohold"
+    subprocess.run([cargohold, "gc", "--full-speed", "--no-wait", *options], check=True, timeout=60)

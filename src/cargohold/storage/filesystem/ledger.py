@@ -22,13 +22,13 @@ from cargohold.storage.locks import locked, open_lock
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-_FORM: Final = struct.Struct("=8s40sqdd")
 _BOOT_BYTES: Final = 40
+_FORM: Final = struct.Struct(f"=8s{_BOOT_BYTES}sqdd")
 _CHECKSUM_BYTES: Final = 4
 _BYTES: Final = _FORM.size + _CHECKSUM_BYTES
 _MAGIC: Final = b"quota\x00\x00\x01"
-_TRUSTED_SECONDS: Final = 5.0
-_SHARE: Final = 20
+_TRUSTED_SECONDS: Final = 10.0
+_SHARE: Final = 50
 
 
 class Entry(NamedTuple):
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     def of(cls, used: int, began: float) -> Entry:
         """What a count has found that began then and ends now.
 
-        It is trusted for five seconds, or twenty times as long as it took: what is stored by others than servers with
+        It is trusted for ten seconds, or fifty times as long as it took: what is stored by others than servers with
         the same quota is not added, and is to be found soon.
         """
         now = time.monotonic()

@@ -96,15 +96,16 @@ class FileUsage(Tree):
         and Busy; where the block raises Busy, Conflict or NotFound, nothing was stored.
         """
         groups = self._groups(repository)
+        if not groups:
+            yield
+            return
         with ExitStack() as held:
-            size, ledgers = 0, []
-            if groups:
-                with self._locked(groups):
-                    ledgers = [held.enter_context(self._ledger(group)) for group in groups]
-                    if not all(ledger.share() for ledger in ledgers):
-                        raise Busy("the use of a quota is being counted")
-                    size = more()
-                    _add(ledgers, _entries(groups, ledgers, size), size)
+            with self._locked(groups):
+                ledgers = [held.enter_context(self._ledger(group)) for group in groups]
+                if not all(ledger.share() for ledger in ledgers):
+                    raise Busy("the use of a quota is being counted")
+                size = more()
+                _add(ledgers, _entries(groups, ledgers, size), size)
             try:
                 yield
             except (Busy, Conflict, NotFound):

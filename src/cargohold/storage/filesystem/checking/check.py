@@ -30,7 +30,7 @@ from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.types.digest import Digest
@@ -90,7 +90,7 @@ class Check:
         """Where this check puts what it takes out of the tree."""
         return self._repair.place
 
-    def run(self, advance: Callable[[int], None] = lambda _: None) -> Iterator[Finding]:
+    def run(self, advance: Callable[[int], None] = lambda _: None) -> Generator[Finding]:
         """Check, and repair where that is wanted; what is found, as it is found. To be run once.
 
         `advance` is called with how many more things were looked at. Raises Conflict where another process repairs or
@@ -147,7 +147,7 @@ class Check:
             yield finding
         if is_changed and before is not None:
             self._own.recount()
-        elif is_of_all:
+        elif is_of_all and self.is_whole:
             yield from self._own.totals(before, self.looked.bytes, self.looked.repositories)
 
     def _parts(self, advance: Callable[[int], None], *, is_of_all: bool) -> Iterator[Finding]:

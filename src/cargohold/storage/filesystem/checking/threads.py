@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,7 +20,7 @@ _NAP: Final = 0.1
 
 def looked_at(
     jobs: int, look: Callable[[T], Iterator[R]], things: Iterable[T], closing: threading.Event
-) -> Iterator[R]:
+) -> Generator[R]:
     """What `look` gives of the things, as it comes, in no order; little of it is held in memory.
 
     When all threads have ended, raises the first error of one. Whoever leaves it early sets `closing` by that, at

@@ -9,19 +9,24 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
+from cargohold.app import terms_of
+from cargohold.app.collecting import collect
+from cargohold.config import Settings
+from cargohold.config.sections import Gc, Trash
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.filesystem.leases import Terms
 from cargohold.types.digest import Digest
 from tests.collection.images import CONFIG, image, is_taken
 from tests.e2e.medium import folder_in_memory
-from tests.storage.collecting import collect, everywhere
 from tests.storage.contract.base import ONE, push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
-TERMS = Terms(grace=1.0, keep=0)
+SETTINGS = Settings(gc=Gc(grace=1.0, untagged=True, share=1.0), trash=Trash(keep=0.0))
+TERMS = terms_of(SETTINGS)
 LATE = 0.95
 AT_ONCE = 6
 LEAST_IN_TIME, MOST_ROUNDS = 12, 10
@@ -35,7 +40,8 @@ def collecting(root: Path) -> Iterator[list[int]]:
     def run() -> None:
         store = FilesystemStore(str(root), TERMS)
         while not over.is_set():
-            report = collect(store, age=TERMS.grace + TERMS.step, untagged=everywhere)
+            report = collect(SETTINGS, store)
+            assert report is not None
             went.append(report.links + report.manifests)
         store.close()
 
@@ -49,14 +55,14 @@ def collecting(root: Path) -> Iterator[list[int]]:
 
 
 async def promise(
-    store: FilesystemStore, layer: bytes, ask: Callable[[Digest], Coroutine[None, None, object]]
+    store: FilesystemStore, old: float, layer: bytes, ask: Callable[[Digest], Coroutine[None, None, object]]
 ) -> bool:
-    """Ask for a blob that is nearly too old, and push what relies on it when that is nearly too late.
+    """Ask for a blob that is so `old`, and push what relies on it when that is nearly too late.
 
     Whether that came in time; it must have been taken then.
     """
     await push(store, ONE, layer)
-    await asyncio.sleep(LATE * TERMS.grace)
+    await asyncio.sleep(old)
     asked = time.monotonic()
     for content in (CONFIG, layer):
         await ask(Digest.of(content))
@@ -68,7 +74,7 @@ async def promise(
 
 
 async def keep_promises(
-    root: Path, ask: Callable[[FilesystemStore, Digest], Coroutine[None, None, object]]
+    root: Path, old: float, ask: Callable[[FilesystemStore, Digest], Coroutine[None, None, object]]
 ) -> None:
     """Some at once, until enough of them came in time for the rule to be put to the test."""
     store = FilesystemStore(str(root), TERMS)
@@ -79,20 +85,24 @@ async def keep_promises(
             assert number < MOST_ROUNDS
             await push(store, ONE, CONFIG)
             layers = [f"{number} {each}".encode() for each in range(AT_ONCE)]
-            in_time += sum(
-                await asyncio.gather(*(promise(store, each, partial(ask, store)) for each in layers))
-            )
+            asking = partial(ask, store)
+            in_time += sum(await asyncio.gather(*(promise(store, old, each, asking) for each in layers)))
             number += 1
     store.close()
 
 
-def test_a_blob_that_was_asked_for(tmp_path: Path) -> None:
-    """HEAD 200, nearly the grace time, and the manifest is taken; with collections all the while."""
+@pytest.mark.parametrize("old", [LATE * TERMS.grace, LATE * TERMS.step])
+def test_a_blob_that_was_asked_for(tmp_path: Path, old: float) -> None:
+    """HEAD 200, nearly the grace time, and the manifest is taken; with collections all the while.
+
+    Also where the lease was just too young to be renewed when it was asked for.
+    """
     with folder_in_memory(otherwise=tmp_path) as folder:
-        asyncio.run(keep_promises(folder, lambda store, digest: store.lease_blob(ONE, digest)))
+        asyncio.run(keep_promises(folder, old, lambda store, digest: store.lease_blob(ONE, digest)))
 
 
 def test_a_blob_that_was_mounted(tmp_path: Path) -> None:
     """The same with a blob that is mounted again, out of its own repository."""
     with folder_in_memory(otherwise=tmp_path) as folder:
-        asyncio.run(keep_promises(folder, lambda store, digest: store.mount_blob(digest, ONE, ONE)))
+        old = LATE * TERMS.grace
+        asyncio.run(keep_promises(folder, old, lambda store, digest: store.mount_blob(digest, ONE, ONE)))

@@ -65,9 +65,11 @@ def tags(store: FilesystemStore, repository: RepositoryName) -> list[Tag]:
 
 
 def record_since(store: FilesystemStore, days: float) -> str:
-    """Pulls have been recorded for so long; since when."""
+    """Pulls have been recorded for so long, in `APP` too; since when."""
     then = time.time() - days * DAY
     put(store.layout.pulls, json.dumps({"since": {"ci/**": then}}).encode())
+    store.begin_record(APP)
+    os.utime(f"{store.layout.pulled(APP)}/since", (then, then))
     return written_time(then)
 
 
@@ -190,6 +192,12 @@ def test_refusals(store: FilesystemStore, tmp_path: Path) -> None:
         1,
         "cargohold: there are no rules: write them in the setting retention\n",
     )
+    push(store, APP, "a", 9)
+    push(store, APP, "b", 8)
+    for arguments, code in ((["--set", "read_only=true"], 1), (["--set", "read_only=true", "--dry-run"], 0)):
+        result = retention(store, *arguments, rules=[{"repository": "**", "newest": 1}])
+        assert (result.exit_code, "read_only is on" in result.stderr) == (code, code == 1)
+        assert tags(store, APP) == ["a", "b"]
     result = retention(store, "CI")
     assert result.exit_code == 2
     assert "'CI' is no pattern of repositories" in result.stderr

@@ -49,6 +49,9 @@ def furnish(url: str, data: Path) -> None:
                 folder = data / "docker/registry/v2/repositories" / repository / "_manifests/tags" / tag
                 set_back(folder / "current/link", days)
         assert peer.http.get("/v2/cache/layers/manifests/main").status_code == 200
+    begun = data / "docker/registry/v2/repositories/cache/layers/_cargohold/pulled/since"
+    begun.touch()
+    set_back(begun, 30)
     record = data / "cargohold/pulls"
     written = json.loads(record.read_text())
     written["since"]["cache/**"] -= 30 * DAY

@@ -46,7 +46,7 @@ def repository_of(server: Server, name: str) -> Path:
 def noted(server: Server, name: str) -> dict[str, float]:
     """The digests whose pulls are noted, and when."""
     folder = repository_of(server, name) / "_cargohold/pulled"
-    found = folder.iterdir() if folder.exists() else ()
+    found = folder.glob("sha256-*") if folder.exists() else ()
     return {each.name.replace("-", ":", 1): each.stat().st_mtime for each in found}
 
 
@@ -99,6 +99,7 @@ def test_what_is_pulled_is_kept(start: Start) -> None:
         written = json.loads(record.read_text())
         written["since"]["ci/**"] -= 8 * DAY
         record.write_text(json.dumps(written))
+        set_back(repository_of(server, "ci/app") / "_cargohold/pulled/since", 8 * DAY)
         assert retention(server, PULLED, "--dry-run") == [("ci/app:unused", False), ("ci/app:used", True)]
         assert retention(server, PULLED) == [("ci/app:unused", False), ("ci/app:used", True)]
         assert pull_digest(wire, "ci/app", "unused") is None
@@ -112,6 +113,7 @@ def test_a_server_that_was_off(start: Start) -> None:
     with Wire(server.url) as wire:
         push(wire, "ci/app", "one", FIRST)
         assert pull_digest(wire, "ci/app", "one") == digest_of(FIRST)
+    assert retention(server, PULLED) == [("ci/app:one", True)]
     assert server.stop() == 0
     record = server.storage / "cargohold/pulls"
     written = json.loads(record.read_text())

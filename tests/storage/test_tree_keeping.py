@@ -14,6 +14,8 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.keeping import FileKeeper
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.pace import Pace
+from cargohold.storage.filesystem.tree import exists, read_file
+from cargohold.storage.layout import flat
 from cargohold.storage.protocols import StoreError, Unreadable
 from cargohold.storage.trash import DELETED, Why
 from cargohold.types.names import RepositoryName, Tag
@@ -328,3 +330,29 @@ async def test_what_is_leased_meanwhile_stays(store: FilesystemStore) -> None:
     assert applied(keeper) == {NEW: True, OLD: False}
     assert await document(store, ONE, FIRST.digest) is not None
     assert trashed(store) == [(FIRST.digest, (OLD,), False, Why.RETENTION)]
+
+
+async def test_pulls_count_from_the_first_look(store: FilesystemStore) -> None:
+    """Where pulls are to be kept, the first run begins the record of a repository; a dry run begins nothing."""
+    rules = Rules([Rule("library/**", pulled_within=60)])
+    store.record_pulls(rules.recorded)
+    set_since(store.layout.pulls, "library/**", HOUR)
+    await pushed(store, FIRST, OLD)
+    begun = f"{store.layout.pulled(ONE)}/since"
+    assert applied(Keeping(store), rules, is_dry=True) == {OLD: True}
+    assert not exists(begun)
+    assert applied(Keeping(store), rules) == {OLD: True}
+    assert exists(begun)
+    set_back(begun, HOUR / 2)
+    assert applied(Keeping(store), rules, is_dry=True) == {OLD: False}
+    await store.note_pull(ONE, FIRST.digest)
+    assert applied(Keeping(store), rules) == {OLD: True}
+    set_back(f"{store.layout.pulled(ONE)}/{flat(FIRST.digest)}", 120)
+    assert applied(Keeping(store), rules) == {OLD: False}
+
+
+def set_since(path: str, pattern: str, ago: float) -> None:
+    """Let the record of a pattern have begun so long ago."""
+    written = json.loads(read_file(path))
+    written["since"][pattern] -= ago
+    put(path, json.dumps(written).encode())

@@ -167,3 +167,26 @@ async def test_a_disk_that_cannot_be_written(store: FilePulls, monkeypatch: pyte
     for pull in (store.note_pull(ONE, FIRST), store.note_pull(ONE, SECOND), store.go_on_recording(["a"])):
         with pytest.raises(Unavailable, match="Read-only"):
             await pull
+
+
+async def test_the_record_of_a_repository(store: FilePulls, second: FilePulls) -> None:
+    """A repository's record begins when that is first said, no earlier than all others, and anew where it is lost."""
+    await store.go_on_recording(["ci/**"])
+    whole = store.recording()
+    assert store.recording(ONE) == Recording()
+    await store.note_pull(ONE, FIRST)
+    assert store.recording(ONE) == Recording()
+    store.begin_record(ONE)
+    begun = store.recording(ONE).since["ci/**"]
+    assert begun == pytest.approx(time.time(), abs=60)
+    set_back(f"{store.layout.pulled(ONE)}/since", DAY)
+    second.begin_record(ONE)
+    assert second.recording(ONE) == store.recording() == whole
+    assert store.recording(OTHER) == Recording()
+    store.forget_pulls(ONE)
+    assert store.recording(ONE) == whole
+    remove(store.layout.pulled(ONE))
+    await store.note_pull(ONE, FIRST)
+    assert store.recording(ONE) == Recording()
+    store.begin_record(ONE)
+    assert store.recording(ONE).since["ci/**"] >= begun - 1

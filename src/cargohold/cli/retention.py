@@ -65,6 +65,8 @@ def retention(*, chosen: Callable[[str], int], is_dry: bool, as_json: bool, sett
     """
     if not settings.retention:
         raise Refused("there are no rules: write them in the setting retention")
+    if settings.read_only and not is_dry:
+        raise Refused("the setting read_only is on: nothing is removed; a --dry-run can be made")
     with registry_storage(settings):
         recording, outcome = _applied(settings, chosen, is_dry=is_dry)
     if as_json:

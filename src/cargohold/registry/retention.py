@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from cargohold.registry.gc import unneeded
-from cargohold.storage.keeping import TagState
+from cargohold.storage.keeping import Recording, TagState
 from cargohold.storage.protocols import Changed, NotFound, StoreError
 from cargohold.types.mentions import pack, unpack
 from cargohold.types.names import RepositoryName
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from cargohold.storage.collecting import Held
-    from cargohold.storage.keeping import Keeper, Recording
+    from cargohold.storage.keeping import Keeper
 
     Keeps = Callable[[int, TagState], bool]
 
@@ -151,29 +151,26 @@ def apply(  # noqa: PLR0913 - what it is done to, by what, and when
     """What becomes of each tag that a rule decides on, in the `chosen` repositories; unless it `is_dry`, it is done.
 
     A manifest goes with its last tag, if its rule says so, nothing else needs it, and nobody has leased it for `age`
-    seconds; if it does not go now, it is for the collector. `failed` is called with each repository in which not all
-    could be done. Raises StoreError where nothing can.
+    seconds; if it does not go now, it is for the collector. The first time that a repository is looked at its record of
+    pulls begins, if there is to be one: before that everything counts as pulled. `failed` is called with each
+    repository in which not all could be done. Raises StoreError where nothing can.
     """
-    recording = keeper.recording()
     for repository in keeper.repositories():
         if chosen(repository) and rules.deciding(repository) is not None:
             try:
-                yield from apply_to(keeper, rules, repository, recording, now=now, age=age, is_dry=is_dry)
+                yield from apply_to(keeper, rules, repository, now=now, age=age, is_dry=is_dry)
             except StoreError as error:
                 failed(repository, error)
 
 
 def apply_to(  # noqa: PLR0913 - as above
-    keeper: Keeper,
-    rules: Rules,
-    repository: RepositoryName,
-    recording: Recording,
-    *,
-    now: float,
-    age: float,
-    is_dry: bool,
+    keeper: Keeper, rules: Rules, repository: RepositoryName, *, now: float, age: float, is_dry: bool
 ) -> list[Decision]:
     """As `apply`, in one repository. Raises StoreError; what was removed until then is."""
+    is_recorded = rules.pause(repository) is not None
+    if is_recorded and not is_dry:
+        keeper.begin_record(repository)
+    recording = keeper.recording(repository) if is_recorded else Recording()
     decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
     if is_dry or all(decision.kept for decision in decisions):
         return decisions

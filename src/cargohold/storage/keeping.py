@@ -105,8 +105,12 @@ class Keeper(Protocol):
         """Every repository, in no order."""
         ...
 
-    def recording(self) -> Recording:
-        """When pulls were recorded."""
+    def recording(self, repository: RepositoryName | None = None) -> Recording:
+        """When pulls were recorded at all; in a repository, which has a record of its own that may have been lost."""
+        ...
+
+    def begin_record(self, repository: RepositoryName) -> None:
+        """Say that the repository has a record from now on, unless it has one already."""
         ...
 
     def tag_states(self, repository: RepositoryName) -> list[TagState]:

@@ -41,9 +41,13 @@ class FileKeeper:
                 if not is_linked:
                     yield name
 
-    def recording(self) -> Recording:
+    def recording(self, repository: RepositoryName | None = None) -> Recording:
         """When pulls were recorded."""
-        return self._store.recording()
+        return self._store.recording(repository)
+
+    def begin_record(self, repository: RepositoryName) -> None:
+        """Say that the repository has a record from now on, unless it has one already."""
+        self._store.begin_record(repository)
 
     def tag_states(self, repository: RepositoryName) -> list[TagState]:
         """Its tags, in no order."""

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
+_BEGUN: Final = "since"
+"""The name of the file beside them whose time is since when the record of a repository is there."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,7 +36,9 @@ class FilePulls(Tree):
         await self.in_metadata(self._note_pull, repository, digest)
 
     def _note_pull(self, repository: RepositoryName, digest: Digest) -> None:
-        path = self._pulled(repository, digest)
+        self._touch(self._pulled(repository, digest))
+
+    def _touch(self, path: str) -> None:
         try:
             self.disk.renew(path)
         except FileNotFoundError:
@@ -74,10 +79,27 @@ class FilePulls(Tree):
             change.place()
             change.settle()
 
-    def recording(self) -> Recording:
+    def recording(self, repository: RepositoryName | None = None) -> Recording:
         """See `keeping.Keeper`."""
         with told():
-            return self._recording()
+            found = self._recording()
+            if repository is None:
+                return found
+            try:
+                begun = os.stat(self._begun(repository)).st_mtime
+            except (FileNotFoundError, NotADirectoryError):
+                return Recording()
+            started = {pattern: max(since, begun) for pattern, since in found.since.items()}
+            return msgspec.structs.replace(found, since=started)
+
+    def begin_record(self, repository: RepositoryName) -> None:
+        """See `keeping.Keeper`."""
+        with told():
+            if not exists(self._begun(repository)):
+                self._touch(self._begun(repository))
+
+    def _begun(self, repository: RepositoryName) -> str:
+        return f"{self.layout.pulled(repository)}/{_BEGUN}"
 
     def _recording(self) -> Recording:
         """Where it is lost or spoiled, the record begins anew: then everything counts as pulled."""

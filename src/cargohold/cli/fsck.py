@@ -96,7 +96,7 @@ def _matching(
 )
 @click.option(
     "--rate",
-    type=_Value("size", size(1024, 2**50), "/s"),
+    type=_Value("size", size(1, 2**50), "/s"),
     metavar="BYTES",
     help="Verify so many bytes a second at most, such as 50MB.",
 )

@@ -24,7 +24,7 @@ from cargohold.storage.filesystem.checking.repair import Repair
 from cargohold.storage.filesystem.checking.threads import looked_at
 from cargohold.storage.filesystem.checking.verified import Progress, Verified
 from cargohold.storage.filesystem.pace import ClosingError
-from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
+from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Conflict
@@ -140,14 +140,15 @@ class Check:
             yield finding
 
     def _passes(self, advance: Callable[[int], None]) -> Iterator[Finding]:
-        before, is_changed = self._store.noted.read(), False
+        before = self._store.noted.read() if exists(self._layout.totals) else None
+        is_changed = False
         is_of_all = self._wanted.matches is None
         for finding in self._parts(advance, is_of_all=is_of_all):
             is_changed |= finding.outcome in REPAIRED
             yield finding
         if is_changed and before is not None:
             self._own.recount()
-        elif is_of_all and self.is_whole:
+        elif is_of_all and self.is_whole and before is not None:
             yield from self._own.totals(before, self.looked.bytes, self.looked.repositories)
 
     def _parts(self, advance: Callable[[int], None], *, is_of_all: bool) -> Iterator[Finding]:

@@ -75,13 +75,13 @@ class OwnCheck:
             finding = self._finding(Kind.LEFTOVER, path, Remedy.REMOVE)
             yield from self._judged(Suspect(finding, (), lambda: os.path.lexists(path)))
 
-    def totals(self, before: Totals | None, content: int, repositories: int) -> Iterator[Finding]:
+    def totals(self, before: Totals, content: int, repositories: int) -> Iterator[Finding]:
         """Whether what was found is what is noted; not to be told where that has changed since `before`."""
         now = self._store.noted.read()
-        if now is not None and (now.content, now.repositories) != (content, repositories):
-            time.sleep(_NOTED_AFTER)
-            now = self._store.noted.read()
-        if now is None or now != before or (now.content, now.repositories) == (content, repositories):
+        if now is None or (now.content, now.repositories) == (content, repositories):
+            return
+        time.sleep(_NOTED_AFTER)
+        if self._store.noted.read() != before or now != before:
             return
         finding = self._finding(Kind.WRONG_TOTALS, self._layout.totals, Remedy.RECOUNT)
         noted = f"{now.content} bytes and {now.repositories} repositories are noted"

@@ -71,9 +71,9 @@ class Repair:
             with self.held(*suspect.names):
                 if not suspect.again():
                     return None
-                if not self._mends:
-                    return self._foretold(suspect)
-                return self._mended(suspect)
+                if self._mends:
+                    return self._mended(suspect)
+            return self._foretold(suspect)
         except Busy as error:
             return _ended(finding, Outcome.FAILED, str(error))
         except OSError as error:
@@ -93,9 +93,10 @@ class Repair:
         return _ended(finding, Outcome.RESTORED, "a copy with the right bytes took its place", finding.place)
 
     def _foretold(self, suspect: Suspect) -> Finding:
-        finding = suspect.finding
-        if suspect.missing is not None and any(self._copies(suspect.missing)):
-            finding = msgspec.structs.replace(finding, remedy=Remedy.RESTORE)
+        """A finding that is not mended, with what repair would do."""
+        finding, missing = suspect.finding, suspect.missing
+        if missing is not None and any(self._reader.matches(copy, missing) for copy in self._copies(missing)):
+            return msgspec.structs.replace(finding, remedy=Remedy.RESTORE)
         return finding
 
     def _mended(self, suspect: Suspect) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,13 @@ from cargohold.registry.blobs import Blobs
 from cargohold.registry.moving.exporting import Export
 from cargohold.registry.moving.importing import Import
 from cargohold.registry.uploads import Uploads
+from cargohold.storage.archive.docker import open_images
+from cargohold.storage.archive.reading import DirectoryArchive, TarArchive
+from cargohold.storage.archive.scratch import open_spool
+from cargohold.storage.durable import write_all
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.revisions import revisions
+from cargohold.storage.filesystem.tree import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +27,8 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.storage.archive.images import Images
     from cargohold.storage.archive.writing import Target
+
+_PIECE = 1 << 20
 
 
 @contextmanager
@@ -45,6 +54,26 @@ def importing(settings: Settings, images: Images, *, on_step: Callable[[int], No
             allow_sparse=settings.manifests.allow_sparse,
             on_step=on_step,
         )
+
+
+@contextmanager
+def images_in(place: str, descriptor: int, folder: str) -> Iterator[Images]:
+    """The images of a directory or a tar; `descriptor` is an open one of what is at the place.
+
+    What comes from a pipe is kept in a file without a name, on the disk of `folder`, since in many archives that comes
+    last which tells what all of it is. Raises ArchiveInvalid, OSError, and StoreError where there is no room for that.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        yield open_images(DirectoryArchive(place))
+    elif stat.S_ISREG(mode):
+        yield open_images(TarArchive(descriptor))
+    else:
+        with open_spool(folder) as spool:
+            while piece := os.read(descriptor, _PIECE):
+                with told():
+                    write_all(spool, piece)
+            yield open_images(TarArchive(spool))
 
 
 @contextmanager

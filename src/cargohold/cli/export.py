@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cargohold.config import Settings
-    from cargohold.registry.moving.exporting import Export, Exported
+    from cargohold.registry.moving.exporting import Exported
     from cargohold.registry.moving.selection import Selection
-    from cargohold.storage.archive.writing import Target
 
 _MIB = 1 << 20
 
@@ -105,21 +104,28 @@ def _summary(done: Exported) -> str:
     kept = f"; {done.kept} more that the layout had were kept" if done.kept else ""
     pruned = f"; {written_size(done.pruned_bytes)} of others were removed" if done.pruned else ""
     return (
-        f"{done.images} images with {done.tags} tags exported, of {done.repositories} repositories;"
+        f"{counted(done.images, 'image')} with {counted(done.tags, 'tag')} exported;"
         f" {written_size(done.written_bytes)} of them are new{kept}{pruned}"
     )
 
 
+def counted(count: int, what: str) -> str:
+    """So many of them, in words."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _into_tar(settings: Settings, selection: Selection, place: str, *, plain: bool, quiet: bool) -> Exported:
-    from cargohold.storage.archive.writing import TarTarget  # noqa: PLC0415 - --help need not wait for it
+    from cargohold.app.moving import exporting  # noqa: PLC0415 - see `_into_directory`
+    from cargohold.storage.archive.writing import TarTarget  # noqa: PLC0415
 
     name = "standard output" if place == "-" else place
     with (
         told_of(name),
         _tar(place) as write,
+        steps("exporting, MiB", quiet=quiet) as on_step,
         registry_storage(settings),
         told_of(name),
-        _export(settings, TarTarget(write), plain=plain, quiet=quiet) as export,
+        exporting(settings, TarTarget(write), plain=plain, on_step=on_step) as export,
     ):
         asyncio.run(export.run(selection))
         export.finish()
@@ -136,15 +142,18 @@ def _into_directory(  # noqa: PLR0913 - the options
     plain: bool,
     quiet: bool,
 ) -> Exported:
-    from cargohold.storage.archive.writing import DirectoryTarget  # noqa: PLC0415 - --help need not wait for it
+    # --help need not wait for them; and they are here before root acts for who may not read them.
+    from cargohold.app.moving import exporting  # noqa: PLC0415
+    from cargohold.storage.archive.writing import DirectoryTarget  # noqa: PLC0415
 
     with told_of(place):
         _make(place, settings)
     with (
+        steps("exporting, MiB", quiet=quiet) as on_step,
         registry_storage(settings),
         told_of(place),
         closing(DirectoryTarget(place, link=not copy)) as target,
-        _export(settings, target, plain=plain, quiet=quiet) as export,
+        exporting(settings, target, plain=plain, on_step=on_step) as export,
     ):
         asyncio.run(export.run(selection))
         is_pruned = prune and not export.done.problems
@@ -154,17 +163,6 @@ def _into_directory(  # noqa: PLR0913 - the options
         elif prune:
             export.done.problems.append("nothing is removed where not all could be exported")
         return export.done
-
-
-@contextmanager
-def _export(settings: Settings, target: Target, *, plain: bool, quiet: bool) -> Iterator[Export]:
-    from cargohold.app.moving import exporting  # noqa: PLC0415 - it brings the server in
-
-    with (
-        steps("exporting, MiB", quiet=quiet) as on_step,
-        exporting(settings, target, plain=plain, on_step=on_step) as export,
-    ):
-        yield export
 
 
 @contextmanager

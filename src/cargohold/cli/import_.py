@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from cargohold.cli.export import steps, told_of
+from cargohold.cli.export import counted, steps, told_of
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import in_json, print_line
 from cargohold.cli.refusal import Refused
@@ -26,11 +25,8 @@ if TYPE_CHECKING:
     from cargohold.config import Settings
     from cargohold.registry.moving.importing import Imported
     from cargohold.registry.moving.names import Place
-    from cargohold.storage.archive.images import Images
-    from cargohold.storage.layout import Layout
 
 _STDIN = 0
-_PIECE = 1 << 20
 
 
 def _target(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Place | None:
@@ -89,21 +85,25 @@ def import_(  # noqa: PLR0913 - the options
 
 
 def _summary(done: Imported, *, is_dry: bool) -> str:
-    would = "would be " if is_dry else ""
-    return f"{done.images} images with {done.tags} tags {would}imported, {written_size(done.written_bytes)} of them new"
+    would, are = ("would be ", "would be") if is_dry else ("", "are")
+    return (
+        f"{counted(done.images, 'image')} with {counted(done.tags, 'tag')} {would}imported;"
+        f" {written_size(done.written_bytes)} of them {are} new"
+    )
 
 
 def _imported(settings: Settings, place: str, target: Place | None, *, is_dry: bool, quiet: bool) -> Imported:
-    from cargohold.app.moving import importing  # noqa: PLC0415 - it brings the server in
+    # --help need not wait for them; and they are here before root acts for who may not read them.
+    from cargohold.app.moving import images_in, importing  # noqa: PLC0415
 
     name = "standard input" if place == "-" else place
     with ExitStack() as opened:
         opened.enter_context(told_of(name))
         descriptor = _STDIN if place == "-" else opened.enter_context(_opened(place))
+        on_step = opened.enter_context(steps("importing, MiB", quiet=quiet))
         layout = opened.enter_context(registry_storage(settings))
         opened.enter_context(told_of(name))
-        images = _images(place, descriptor, layout, opened)
-        on_step = opened.enter_context(steps("importing, MiB", quiet=quiet))
+        images = opened.enter_context(images_in(place, descriptor, layout.new))
         one = opened.enter_context(importing(settings, images, on_step=on_step))
         one.plan(target)
         asyncio.run(one.run(dry=is_dry))
@@ -118,31 +118,3 @@ def _opened(place: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _images(place: str, descriptor: int, layout: Layout, opened: ExitStack) -> Images:
-    from cargohold.storage.archive.docker import open_images  # noqa: PLC0415 - --help need not wait for them
-    from cargohold.storage.archive.reading import DirectoryArchive, TarArchive  # noqa: PLC0415
-
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
-        return open_images(DirectoryArchive(place))
-    if not stat.S_ISREG(mode):
-        descriptor = _spooled(descriptor, layout, opened)
-    return open_images(TarArchive(descriptor))
-
-
-def _spooled(source: int, layout: Layout, opened: ExitStack) -> int:
-    """All of a stream, in a file without a name beside the storage: what it is called comes last in many archives."""
-    from cargohold.storage.archive.scratch import open_spool  # noqa: PLC0415 - see `_images`
-    from cargohold.storage.durable import write_all  # noqa: PLC0415
-
-    try:
-        spool = opened.enter_context(open_spool(layout.new))
-        while piece := os.read(source, _PIECE):
-            write_all(spool, piece)
-    except OSError as error:
-        raise Refused(
-            f"what comes on standard input cannot be kept in {layout.new}: {error.strerror}"
-        ) from None
-    return spool

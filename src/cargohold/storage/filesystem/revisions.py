@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cargohold.storage.filesystem.collection.links import digests_in
 from cargohold.storage.filesystem.tree import exists, told
-from cargohold.types.digest import Algorithm, Digest
-from cargohold.types.errors import DigestInvalid
+from cargohold.types.digest import Algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.storage.layout import Layout
+    from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 
@@ -21,12 +20,6 @@ def revisions(layout: Layout, repository: RepositoryName) -> Iterator[Digest]:
     """The digests of the manifests that the repository holds, in no order. Raises Unavailable."""
     with told():
         for algorithm in Algorithm:
-            with (
-                suppress(FileNotFoundError, NotADirectoryError),
-                os.scandir(f"{layout.revisions(repository)}/{algorithm.value}") as entries,
-            ):
-                for entry in entries:
-                    with suppress(DigestInvalid):
-                        digest = Digest(f"{algorithm.value}:{entry.name}")
-                        if exists(f"{entry.path}/link"):
-                            yield digest
+            for path, digest in digests_in(f"{layout.revisions(repository)}/{algorithm.value}", algorithm):
+                if exists(f"{path}/link"):
+                    yield digest

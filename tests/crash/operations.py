@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cargohold.registry.restoring import Unrestorable
+from cargohold.registry.trash import Trash
 from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.tree import exists
 from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.names import Tag, UploadId
 from tests.crash.calls import die_at
+from tests.storage.collecting import HOUR, collect, everywhere, make_old
 from tests.storage.contract.base import (
     LATEST,
     ONE,
@@ -31,19 +36,22 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 CONTENT, KNOWN = b"content" * 1000, b"known"
-SUBJECT, FIRST = sample("subject"), sample("first")
+SUBJECT, FIRST, DELETED = sample("subject"), sample("first"), sample("deleted")
 SECOND = sample("second", subject=SUBJECT.digest)
-TAGS = LATEST, Tag("also"), Tag("new")
+TAGS = LATEST, Tag("also"), Tag("new"), Tag("deleted")
 
 
 async def prepare(root: str) -> None:
-    """Two blobs, two manifests with two tags, and an upload session."""
+    """Two blobs, two manifests with two tags, one that was deleted with a tag, and an upload session; all is old."""
     store = FilesystemStore(root)
     store.prepare()
     await push(store, ONE, KNOWN)
     await commit(store, ONE, SUBJECT)
     await commit(store, ONE, FIRST, *TAGS[:2])
+    await commit(store, ONE, DELETED, TAGS[3])
+    await store.delete_manifest(ONE, DELETED.digest)
     await started(store, ONE, CONTENT)
+    make_old(store)
     store.close()
 
 
@@ -83,7 +91,7 @@ async def push_first_manifest(store: FilesystemStore) -> None:
 
 
 async def move_tags(store: FilesystemStore) -> None:
-    await commit(store, ONE, SECOND, *TAGS)
+    await commit(store, ONE, SECOND, *TAGS[:3])
 
 
 async def delete_manifest(store: FilesystemStore) -> None:
@@ -94,6 +102,16 @@ async def delete_manifest(store: FilesystemStore) -> None:
 async def delete_tag(store: FilesystemStore) -> None:
     with suppress(NotFound):
         await store.delete_tag(ONE, LATEST)
+
+
+async def restore(store: FilesystemStore) -> None:
+    with suppress(Unrestorable):
+        await Trash(store, keep=math.inf, allow_sparse=True).restore(ONE, DELETED.digest)
+
+
+async def collect_garbage(store: FilesystemStore) -> None:
+    report = collect(store, age=HOUR, untagged=everywhere)
+    assert (report.ended, report.skipped) == (True, {})
 
 
 OPERATIONS: dict[str, Callable[[FilesystemStore], Awaitable[None]]] = {
@@ -109,6 +127,8 @@ OPERATIONS: dict[str, Callable[[FilesystemStore], Awaitable[None]]] = {
         move_tags,
         delete_manifest,
         delete_tag,
+        restore,
+        collect_garbage,
     )
 }
 
@@ -120,12 +140,18 @@ async def look(root: str) -> dict[str, object]:
     for name in (ONE, OTHER):
         for content in (CONTENT, KNOWN):
             seen[f"{name} blob {content[:8]!r}"] = await blob(store, name, Digest.of(content))
-        for each in (SUBJECT, FIRST, SECOND):
+        for each in (SUBJECT, FIRST, SECOND, DELETED):
             seen[f"{name} manifest {each.digest}"] = await document(store, name, each.digest)
         for tag in TAGS:
             seen[f"{name} tag {tag}"] = await target(store, name, tag)
             seen[f"{name} lists {tag}"] = tag in (await tags_of(store, name) or [])
         seen[f"{name} referrers"] = str(await store.list_referrers(name, SUBJECT.digest))
+    for each in (SUBJECT, FIRST, DELETED):
+        records = [record for record in (await store.read_trash(ONE)).records if record.digest == each.digest]
+        seen[f"deleted {each.digest}"] = len(records) > 0
+        seen[f"deleted tags of {each.digest}"] = {tag for record in records for tag in record.tags}
+    for content in (CONTENT, KNOWN):
+        seen[f"content {content[:8]!r}"] = exists(store.layout.data(Digest.of(content)))
     seen["catalog"] = str(await store.list_repositories("", 10))
     sessions = os.listdir(store.layout.uploads(ONE))
     seen["sessions"] = str([held for each in sessions if (held := await size(store, ONE, UploadId(each)))])

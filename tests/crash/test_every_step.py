@@ -13,6 +13,7 @@ import pytest
 from tests.crash.operations import OPERATIONS, look, prepare, run, run_killed
 from tests.e2e.dangling import faults
 from tests.e2e.medium import folder_in_memory
+from tests.storage.contract.base import ONE
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
     from pathlib import Path
 
-LEAST_STEPS, MOST_STEPS = 3, 100
+LEAST_STEPS = 3
+STEPS = (*range(1, 100), *range(100, 5_000, 397))
+"""Nothing but a collector has so many; it notes how far it has come in most of those that are left out."""
 TIMEOUT = 60.0
 
 
@@ -64,7 +67,9 @@ def test_killed_at_every_step(
     asyncio.run(run(str(after), name))
     seen_before, seen_after = asyncio.run(look(str(before))), asyncio.run(look(str(after)))
     assert seen_before != seen_after
-    for step in range(1, MOST_STEPS):
+    # What a collector wrote down, and was killed before it removed it, can be restored, and so stays for that long.
+    kept = {key for key in seen_before if name == "collect_garbage" and key.startswith(f"{ONE} ")}
+    for step in STEPS:
         shutil.copytree(before, root)
         if not is_killed(processes, root, name, step):
             assert step > LEAST_STEPS
@@ -74,8 +79,11 @@ def test_killed_at_every_step(
         seen = asyncio.run(look(str(root)))
         assert {key for key in seen if seen[key] not in (seen_before[key], seen_after[key])} == set(), step
         asyncio.run(run(str(root), name))
-        assert asyncio.run(look(str(root))) == seen_after, step
+        seen = asyncio.run(look(str(root)))
+        assert {key: seen[key] for key in seen if key not in kept and seen[key] != seen_after[key]} == {}, (
+            step
+        )
         assert faults(root) == [], step
         shutil.rmtree(root)
     else:
-        raise AssertionError(f"more than {MOST_STEPS} steps")
+        raise AssertionError(f"more than {STEPS[-1]} steps")

@@ -157,6 +157,16 @@ def test_manifest_without_what_was_deleted_for_itself(registry: Registry) -> Non
     assert registry.records() == 0
 
 
+@pytest.mark.parametrize("by_tag", [False, True])
+def test_what_no_rule_keeps(registry: Registry, by_tag: bool) -> None:
+    """Tags that rules took one by one, and then their manifest, come back together."""
+    one = registry.push(ONE, "a", "b")
+    for reference in ("a", "b", one):
+        registry.delete(reference, why=Why.RETENTION)
+    assert registry.restore("a" if by_tag else one).tags == {Tag("a"): one, Tag("b"): one}
+    assert registry.records() == 0
+
+
 def test_tag_by_digest(registry: Registry) -> None:
     """Where tags alone were deleted, the digest stands for all of them."""
     one = registry.push(ONE, "a", "b", "c")
@@ -336,7 +346,9 @@ def test_too_late(registry: Registry) -> None:
     registry.delete(one)
     assert registry.listed(keep=0.0) == []
     for reference in ("a", one):
-        with pytest.raises(Unrestorable, match=r"^team/app[:@].+ was deleted, and can no longer be restored$"):
+        with pytest.raises(
+            Unrestorable, match=r"^team/app[:@].+ was deleted, and can no longer be restored$"
+        ):
             registry.restore(reference, keep=0.0)
     assert registry.run(registry.trash().empty(bool)) == 1
     assert registry.listed() == []

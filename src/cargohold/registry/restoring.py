@@ -139,7 +139,7 @@ class Restoring:
 
     async def _commit(self, digest: Digest, manifest: Manifest, done: Restored) -> None:
         records = self._asked.get(digest) or [
-            record for record in self._records if record.whole and record.digest == digest
+            record for record in self._records if record.digest == digest and went_with_it(record)
         ]
         is_here = not await self._store.missing_manifests(self._repository, [digest])
         wanted, here, taken = await self._sorted(digest, {tag for record in records for tag in record.tags})
@@ -184,6 +184,11 @@ class Restoring:
             else:
                 taken[tag] = found
         return wanted, here, taken
+
+
+def went_with_it(record: Record) -> bool:
+    """Whether a deletion took a manifest, or tags of it for the same reason; not a tag that somebody did not want."""
+    return record.cause.why is not Why.TAG_DELETED
 
 
 async def target(store: Store, repository: RepositoryName, tag: Tag) -> Digest | None:

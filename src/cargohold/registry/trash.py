@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cargohold.registry.restoring import Restoring, Unrestorable, target
+from cargohold.registry.restoring import Restoring, Unrestorable, target, went_with_it
 from cargohold.storage.trash import Record
 from cargohold.types.names import RepositoryName, Tag
 
@@ -124,18 +124,18 @@ class Trash:
     ) -> list[Record]:
         """The deletions that are to be undone, all of one digest; of a tag, that which was the last.
 
-        A tag that was deleted by itself is not what went with its manifest, unless there is nothing else.
+        A tag that somebody deleted by itself is none of what went with its manifest, unless there is nothing else.
         """
         found = [record for record in records if _is_of(record, reference)]
         if not isinstance(reference, Tag):
-            return [record for record in found if record.whole] or found
+            return [record for record in found if went_with_it(record)] or found
         if not found:
             return []
         last = found[-1]
         if not await self._store.missing_manifests(repository, [last.digest]):
             return [last]
-        whole = [record for record in records if record.whole and record.digest == last.digest]
-        return [*(record for record in whole if record is not last), last]
+        others = [record for record in records if record.digest == last.digest and record is not last]
+        return [*filter(went_with_it, others), last]
 
     def _fixed(self, repository: RepositoryName, *, overwrite: bool) -> Callable[[Tag], bool] | None:
         if not overwrite:

@@ -65,13 +65,13 @@ class Registry:
         return digest
 
     def delete(
-        self, reference: str, repository: RepositoryName = APP, why: Why = Why.DELETED, by: str = ""
+        self, reference: str, repository: RepositoryName = APP, why: Why | None = None, by: str = ""
     ) -> None:
-        found, cause = parse_reference(reference), Cause(why, by)
+        found = parse_reference(reference)
         if isinstance(found, Tag):
-            self.run(self.store.delete_tag(repository, found, cause))
+            self.run(self.store.delete_tag(repository, found, Cause(why or Why.TAG_DELETED, by)))
         else:
-            self.run(self.store.delete_manifest(repository, found, cause))
+            self.run(self.store.delete_manifest(repository, found, Cause(why or Why.DELETED, by)))
 
     def restore(
         self, reference: str, *, overwrite: bool = False, keep: float = DAY, **terms: object

@@ -80,6 +80,7 @@ CLAIMED: dict[str, dict[str, str]] = {
     },
     "systemd.md": {"*": "deploy/test_systemd.py::test_what_is_typed"},
     "tokens.md": {"cargohold token": "cli/test_token_page.py::test_commands"},
+    "trash.md": {"*": "docs/test_trash_page.py::test_what_is_typed"},
     "users.md": {
         "cargohold ": "cli/test_users_page.py::test_commands",
         "chmod 700": "cli/test_users_page.py::test_a_volume_that_was_opened_to_a_group",

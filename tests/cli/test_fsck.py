@@ -17,13 +17,14 @@ from cargohold.cli.main import main
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.types.digest import Digest
 from tests.cli.test_command import SCRIPT, run
-from tests.storage.checking import FIRST, SECOND, TWO, Place, write
+from tests.storage.checking import FIRST, SECOND, TWO, A, Place, write
 from tests.storage.contract.base import ONE
 
 if TYPE_CHECKING:
     from click.testing import Result
 
 BIT_ROT = Digest.of(FIRST)
+HURT = "the manifest names a blob whose bytes are wrong; repair, and then push the image again"
 
 
 @pytest.fixture
@@ -57,11 +58,14 @@ def test_bit_rot(place: Place) -> None:
     assert fsck(place).exit_code == 0
     result = fsck(place, "--quiet", "--verify-content")
     assert result.exit_code == 1
-    first, *rest = result.stdout.splitlines()
-    assert first == (
-        f"lost     {BIT_ROT}: its bytes are not those of its digest; repair moves it to the quarantine"
-    )
-    assert rest[1:] == ["verified 8 blobs (2.0 KiB): all content", "lost 1, damaged 0, harmless 0"]
+    *lines, looked, verified, counts = result.stdout.splitlines()
+    assert sorted(lines) == [
+        f"lost     library/one:a@{A.digest} {BIT_ROT}: {HURT}",
+        f"lost     {BIT_ROT}: its bytes are not those of its digest; repair moves it to the quarantine",
+        f"lost     team/two:a@{A.digest} {BIT_ROT}: {HURT}",
+    ]
+    assert looked.startswith("looked at 2 repositories")
+    assert (verified, counts) == ("verified 8 blobs (2.0 KiB): all content", "lost 3, damaged 0, harmless 0")
 
 
 def test_repair(place: Place) -> None:

@@ -104,13 +104,20 @@ LOST = {Kind.MISSING_BLOB: 2}
 
 DAMAGES = {
     "other bytes of the same length": Damage(
-        lambda place: write(place.data(FIRST), b"tsrif"), {Kind.WRONG_CONTENT: 1}, LOST, verify=True
+        lambda place: write(place.data(FIRST), b"tsrif"),
+        {Kind.WRONG_CONTENT: 1, Kind.DAMAGED_BLOB: 2},
+        LOST,
+        verify=True,
     ),
     "a blob that is too short": Damage(
-        lambda place: write(place.data(FIRST), b"fir"), {Kind.WRONG_CONTENT: 1, Kind.WRONG_SIZE: 2}, LOST
+        lambda place: write(place.data(FIRST), b"fir"),
+        {Kind.WRONG_CONTENT: 1, Kind.DAMAGED_BLOB: 2},
+        LOST,
     ),
     "an empty blob": Damage(
-        lambda place: write(place.data(FIRST), b""), {Kind.WRONG_CONTENT: 1, Kind.WRONG_SIZE: 2}, LOST
+        lambda place: write(place.data(FIRST), b""),
+        {Kind.WRONG_CONTENT: 1, Kind.DAMAGED_BLOB: 2},
+        LOST,
     ),
     "other bytes of a manifest": Damage(
         lambda place: write(place.data(A), b"x" * len(A.manifest.content)),

@@ -290,7 +290,30 @@ def test_a_tree_that_cannot_be_written_to(place: Place, tmp_path: Path) -> None:
         store = FilesystemStore(str(view))
         found = list(Check(store, Wanted(verify=True)).run())
         store.close()
-    assert [each.kind for each in found] == [Kind.WRONG_CONTENT]
+    assert {each.kind for each in found} == {Kind.WRONG_CONTENT, Kind.DAMAGED_BLOB}
+
+
+def test_a_manifest_that_names_another_size(place: Place) -> None:
+    """Where the bytes of a blob are those of its digest, they stay: it is the manifest that cannot be used."""
+    content = A.manifest.content.replace(b'"size": 5', b'"size": 6')
+    image = Sample(Digest.of(content), parse_manifest(content, A.manifest.media_type))
+    with place.opened() as store:
+        asyncio.run(commit(store, ONE, image))
+    for repair in (False, True):
+        (found,) = place.check(repair=repair)
+        assert (found.kind, found.manifest, found.digest) == (Kind.WRONG_SIZE, image.digest, Digest.of(FIRST))
+        assert found.note == "it has 5 bytes, the manifest says 6"
+    assert place.blob(FIRST) == FIRST
+
+
+def test_which_images_are_hurt(place: Place) -> None:
+    """Before and after the repair each image is told, by its tag, that has lost a layer to wrong bytes."""
+    write(place.data(FIRST), b"tsrif")
+    for repair, kind in ((False, Kind.DAMAGED_BLOB), (True, Kind.MISSING_BLOB)):
+        found = [each for each in place.check(verify=True, repair=repair) if each.kind is kind]
+        assert {(each.repository, each.tag, each.manifest) for each in found} == {
+            (repository, "a", A.digest) for repository in (ONE, TWO)
+        }
 
 
 def test_a_signature_is_listed_again(place: Place) -> None:

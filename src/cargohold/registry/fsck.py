@@ -38,6 +38,7 @@ MEANINGS: Final = {
     Kind.LOST_MANIFEST: Meaning(Severity.LOST, "the content of the manifest is missing"),
     Kind.ODD_MANIFEST: Meaning(Severity.HARMLESS, "is as it was pushed, but no manifest of a known form"),
     Kind.MISSING_BLOB: Meaning(Severity.LOST, "the manifest names a blob whose content is missing"),
+    Kind.DAMAGED_BLOB: Meaning(Severity.LOST, "the manifest names a blob whose bytes are wrong"),
     Kind.MISSING_MANIFEST: Meaning(
         Severity.DAMAGED, "the index names a manifest that is not in the repository"
     ),
@@ -77,6 +78,7 @@ _DID: Final = {
 _BY_HAND: Final = {
     Kind.UNREADABLE: "look after the disk and the permissions",
     Kind.MISSING_BLOB: "push the image again",
+    Kind.DAMAGED_BLOB: "repair, and then push the image again",
     Kind.MISSING_MANIFEST: "push it again, or delete the index",
     Kind.WRONG_SIZE: "build and push the image again",
 }

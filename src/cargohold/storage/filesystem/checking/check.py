@@ -24,7 +24,7 @@ from cargohold.storage.filesystem.checking.repair import Repair
 from cargohold.storage.filesystem.checking.threads import looked_at
 from cargohold.storage.filesystem.checking.verified import Progress, Verified
 from cargohold.storage.filesystem.pace import ClosingError
-from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names
+from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Conflict
@@ -140,7 +140,8 @@ class Check:
             yield finding
 
     def _passes(self, advance: Callable[[int], None]) -> Iterator[Finding]:
-        before = self._store.noted.read() if exists(self._layout.totals) else None
+        can_be_read = os.access(self._layout.totals, os.R_OK | os.W_OK, effective_ids=True)
+        before = self._store.noted.read() if can_be_read else None
         is_changed = False
         is_of_all = self._wanted.matches is None
         for finding in self._parts(advance, is_of_all=is_of_all):

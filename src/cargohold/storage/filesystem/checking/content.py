@@ -77,6 +77,13 @@ class ContentCheck:
         except OSError as error:
             yield self.unreadable(data, digest, error)
 
+    def is_known_as_wrong(self, digest: Digest) -> bool:
+        """Whether the bytes of a blob were read, and are still those that were found wrong."""
+        try:
+            return self._reader.is_wrong(self._layout.data(digest), digest)
+        except OSError:
+            return False
+
     def unreadable(self, path: str, digest: Digest, error: OSError) -> Finding:
         """What the system cannot or may not read is left where it is: it may be well on another day."""
         return Finding(

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     LOST_MANIFEST = "lost-manifest"
     ODD_MANIFEST = "odd-manifest"
     MISSING_BLOB = "missing-blob"
+    DAMAGED_BLOB = "damaged-blob"
     MISSING_MANIFEST = "missing-manifest"
     UNLINKED_BLOB = "unlinked-blob"
     SPARSE = "sparse"
@@ -75,7 +76,8 @@ REPAIRED = frozenset(
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One thing that is wrong.
 
-    `path` is where it is, below the root; `digest` the content that it is about, `manifest` the one that names it.
+    `path` is where it is, below the root; `digest` the content that it is about, `manifest` the one that names it;
+    `tag` is the tag, or of a manifest some that point to it.
     `outcome` is FOUND where nothing was to be repaired; `place` is where it is now, below the root; `note` says more.
     """
 

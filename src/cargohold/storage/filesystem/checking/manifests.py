@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import nullcontext
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Looked, Outcome, Remedy, Suspect
-from cargohold.storage.filesystem.checking.folders import digests
+from cargohold.storage.filesystem.checking.folders import digests, names
 from cargohold.storage.filesystem.checking.references import References, references
 from cargohold.storage.filesystem.tree import exists, is_link, read_link, size_of
 from cargohold.storage.layout import flat
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _LARGE: Final = 128 << 10
 _LARGEST: Final = 64 << 20
+_FEW_TAGS: Final = 3
 
 
 class ManifestCheck:
@@ -64,10 +66,10 @@ class ManifestCheck:
                     yield from self._sized(repository, digest, each)
 
     def _sized(self, repository: RepositoryName, manifest: Digest, named: Named) -> Iterator[Finding]:
-        """The bytes are right, if they are still there: it is the manifest that is wrong."""
+        """Where the bytes are right, it is the manifest that is wrong."""
         link, data = f"{self._layout.revision(repository, manifest)}/link", self._layout.data(named.digest)
         found = size_of(data)
-        if found in (None, named.size):
+        if found in (None, named.size) or self._content.is_known_as_wrong(named.digest):
             return
         finding = Finding(
             kind=Kind.WRONG_SIZE,
@@ -135,8 +137,36 @@ class ManifestCheck:
                 yield finding
                 if finding.outcome is Outcome.RESTORED:
                     holder = digest
+        elif self._content.is_known_as_wrong(holder):
+            yield from self._damaged(repository, manifest, holder)
         if holder is not None and not exists(layer):
             yield from self._unlinked(repository, manifest, digest, holder)
+
+    def _damaged(self, repository: RepositoryName, manifest: Digest, digest: Digest) -> Iterator[Finding]:
+        """What the wrong bytes of a blob mean to an image, as long as they have not been taken out."""
+        revision, data = f"{self._layout.revision(repository, manifest)}/link", self._layout.data(digest)
+        finding = Finding(
+            kind=Kind.DAMAGED_BLOB,
+            path=os.path.relpath(data, self._layout.root),
+            remedy=Remedy.NOTHING,
+            repository=repository,
+            tag=self._tags(repository, manifest),
+            manifest=manifest,
+            digest=digest,
+        )
+
+        def again() -> bool:
+            return exists(revision) and exists(data)
+
+        yield from self._judged(Suspect(finding, (repository, digest), again))
+
+    def _tags(self, repository: RepositoryName, manifest: Digest) -> str:
+        """Some of the tags of a manifest, by which its users know it."""
+        current = (
+            (name, read_link(f"{self._layout.tags(repository)}/{name}/current/link"))
+            for name in names(self._layout.tags(repository))
+        )
+        return ",".join(sorted(islice((name for name, digest in current if digest == manifest), _FEW_TAGS)))
 
     def _holder(self, layer: str, digest: Digest) -> Digest | None:
         """Where the content of a blob lies, whether it is linked or not."""
@@ -175,6 +205,7 @@ class ManifestCheck:
             path=os.path.relpath(data, self._layout.root),
             remedy=Remedy.NOTHING,
             repository=repository,
+            tag="" if is_sparse else self._tags(repository, manifest),
             manifest=manifest,
             digest=digest,
         )

@@ -49,6 +49,11 @@ class Reader:
         self._rate = rate
         self._lock = threading.Lock()
         self._judged: OrderedDict[tuple[Digest, int, int, int], bool] = OrderedDict()
+        self._wrong: set[str] = set()
+
+    def is_wrong(self, path: str, digest: Digest) -> bool:
+        """Whether a file that was read has other bytes than those of the digest. Raises OSError, and ClosingError."""
+        return path in self._wrong and not self.matches(path, digest)
 
     def matches(self, path: str, digest: Digest) -> bool:
         """Whether the bytes of a file are those of the digest. Raises OSError, and ClosingError."""
@@ -83,6 +88,8 @@ class Reader:
             self._judged[digest, *_identity(status)] = is_right
             if len(self._judged) > _REMEMBERED:
                 self._judged.popitem(last=False)
+            if not is_right and len(self._wrong) < _REMEMBERED:
+                self._wrong.add(path)
         return is_right
 
 

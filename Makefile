@@ -9,7 +9,7 @@ JOBS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 COVERED := --cov --cov-report=term
 
-.PHONY: help serve test test-slow soak check format lint types imports unit conformance bench docs image binary lock clean
+.PHONY: help serve test test-slow crash soak check format lint types imports unit conformance bench docs image binary lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: $(VENV)/dev.stamp ## set up and run the tests, those with real clients too
 
 test-slow: $(VENV)/dev.stamp ## the tests that write gigabytes or take minutes
 	@$(PYTEST) -m 'slow and not soak'
+
+crash: $(VENV)/dev.stamp ## thousands of kills, of calls that fail, and of power cuts; some twenty minutes
+	@$(BIN)/pytest tests/crash
 
 soak: $(VENV)/dev.stamp ## pushes, pulls, deletions, collections and kills at once for SECONDS (an hour)
 	@$(BIN)/python -m tests.soak $(or $(SECONDS),3600)

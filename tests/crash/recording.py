@@ -63,7 +63,11 @@ class Told(NamedTuple):
     changes: Mapping[Any, Any]
 
 
-Event = Moved | Written | Resized | Synced | Asked | Told
+class Began(NamedTuple):
+    """From here on it is worth while to cut the power."""
+
+
+Event = Began | Moved | Written | Resized | Synced | Asked | Told
 
 
 class Recorder:
@@ -89,7 +93,7 @@ class Recorder:
         self._opened: dict[int, tuple[int, str, os.stat_result]] = {}
         self._nodes = self._syncs = 0
 
-    def note(self, event: Asked | Told) -> None:
+    def note(self, event: Asked | Told | Began) -> None:
         """Write down what happens outside."""
         with self._lock:
             self.events.append(event)

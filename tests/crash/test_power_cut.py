@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -15,18 +16,23 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.session import FileSession
 from tests.crash import power
 from tests.crash.calls import surrounded
-from tests.crash.clients import Known, Session, found, resume, work
+from tests.crash.clients import Known, found, resume, work
+from tests.crash.collecting import found_whole, work_and_collect
 from tests.crash.power import Order, leave
-from tests.crash.recording import Recorder
+from tests.crash.recording import Began, Recorder
 from tests.e2e.dangling import faults
 from tests.e2e.medium import folder_in_memory
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from cargohold.types.digest import Digest
+    from tests.crash.clients import Key, Session
     from tests.crash.recording import Event
+
+    Find = Callable[[FilesystemStore, Key], Awaitable[Digest | None]]
+    Record = Callable[[Path, int, Recorder], "Work"]
 
 WRONG = "other bytes than its digest's"
 SEEDS, CUTS = 8, 40
@@ -46,6 +52,7 @@ class Work(NamedTuple):
     events: list[Event]
     folders: set[int]
     sessions: list[Session]
+    find: Find = found
 
 
 @pytest.fixture
@@ -63,15 +70,23 @@ def record(root: Path, seed: int, recorder: Recorder) -> Work:
     return Work(recorder.events, recorder.folders, sessions)
 
 
-async def check(root: Path, known: Known, sessions: list[Session], order: Order) -> None:
+def record_collection(root: Path, seed: int, recorder: Recorder) -> Work:
+    root.mkdir()
+    with surrounded(recorder.around):
+        asyncio.run(work_and_collect(str(root), recorder, seed))
+    shutil.rmtree(root)
+    return Work(recorder.events, recorder.folders, [], found_whole)
+
+
+async def check(root: Path, work: Work, known: Known, order: Order) -> None:
     """Hold what is left against what is known."""
     store = FilesystemStore(str(root))
     store.prepare()
     try:
-        there = {key: await found(store, key) for key in known.keys}
+        there = {key: await work.find(store, key) for key in known.keys}
         assert {key: value for key, value in there.items() if value not in known.allowed(key)} == {}
         assert [each for each in faults(root) if not may_be_left(each, known, order)] == []
-        for session in sessions:
+        for session in work.sessions:
             await resume(store, session)
         assert [each for each in faults(root) if WRONG in each] == []
     finally:
@@ -87,17 +102,29 @@ def may_be_left(fault: str, known: Known, order: Order) -> bool:
 def cut(work: Work, seed: int, number: int, folder: Path) -> None:
     """Cut the power once, in one of the ways, and see what is left."""
     dice = random.Random(f"{seed} {number}")
-    moment, order = dice.randrange(len(work.events)), dice.choice(list(Order))
+    first = next((index for index, event in enumerate(work.events) if isinstance(event, Began)), 0)
+    moment, order = dice.randint(first, len(work.events)), dice.choice(list(Order))
     events, root = work.events[:moment], folder / "left"
     leave(events, work.folders, dice, order, root)
     try:
-        asyncio.run(check(root, Known.after(events), work.sessions, order))
+        asyncio.run(check(root, work, Known.after(events), order))
     except AssertionError as error:
         error.add_note(f"seed {seed}, cut {number}, after {moment} events, order {order.value}")
         error.add_note("\n".join(f"{index} {event!r:.200}" for index, event in enumerate(events)))
         raise
     finally:
         shutil.rmtree(root)
+
+
+def cut_often(
+    folder: Path, tally: Counter[str], seeds: int, record: Record, **options: Callable[..., bool]
+) -> None:
+    root = folder / "whole"
+    for seed in range(seeds):
+        done = record(root, seed, Recorder(str(root), **options))
+        for number in range(CUTS):
+            cut(done, seed, number, folder)
+            tally["power cuts"] += 1
 
 
 @pytest.mark.parametrize("seeds", [SEEDS, MANY])
@@ -108,30 +135,19 @@ def test_power_cut(folder: Path, tally: Counter[str], seeds: int) -> None:
     elsewhere only what was not acknowledged does. A session that has lost bytes goes on where it ends, and is never
     taken for what it was to become.
     """
-    for seed in range(seeds):
-        done = record(folder / "whole", seed, Recorder(str(folder / "whole")))
-        for number in range(CUTS):
-            cut(done, seed, number, folder)
-            tally["power cuts"] += 1
+    cut_often(folder, tally, seeds, record)
+
+
+@pytest.mark.parametrize("seeds", [SEEDS // 4, MANY])
+def test_power_cut_while_collecting(folder: Path, tally: Counter[str], seeds: int) -> None:
+    """An image that was acknowledged is whole, though what others left of the same layers is just being collected."""
+    cut_often(folder, tally, seeds, record_collection)
 
 
 @pytest.mark.parametrize("seeds", [SEEDS // 2, MANY])
 def test_power_cut_after_a_sync_that_failed(folder: Path, tally: Counter[str], seeds: int) -> None:
     """What the system could not write, and then forgot, is not acknowledged because a second sync succeeds."""
-    for seed in range(seeds):
-        recorder = Recorder(str(folder / "whole"), fails=lambda number: number % 5 == 0)
-        done = record(folder / "whole", seed, recorder)
-        for number in range(CUTS):
-            cut(done, seed, number, folder)
-            tally["power cuts"] += 1
-
-
-def find_loss(folder: Path, **options: Callable[..., bool]) -> None:
-    """Cut the power until something is lost, which is an AssertionError."""
-    for seed in range(SEEDS):
-        done = record(folder / "whole", seed, Recorder(str(folder / "whole"), **options))
-        for number in range(CUTS):
-            cut(done, seed, number, folder)
+    cut_often(folder, tally, seeds, record, fails=lambda number: number % 5 == 0)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +166,13 @@ def test_a_sync_left_out_is_found(folder: Path, name: str, paths: re.Pattern[str
     """Were one of the syncs not made, a power cut would show it."""
     assert name in disk.CALLS
     with pytest.raises(AssertionError):
-        find_loss(folder, omits=lambda call, path: call == name and bool(paths.search(path)))
+        cut_often(
+            folder,
+            Counter(),
+            SEEDS,
+            record,
+            omits=lambda call, path: call == name and bool(paths.search(path)),
+        )
 
 
 def test_a_second_sync_that_is_believed_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +183,7 @@ def test_a_second_sync_that_is_believed_is_found(folder: Path, monkeypatch: pyte
 
     monkeypatch.setattr(FileSession, "sync", sync)
     with pytest.raises(AssertionError):
-        find_loss(folder, fails=lambda number: number % 5 == 0)
+        cut_often(folder, Counter(), SEEDS, record, fails=lambda number: number % 5 == 0)
 
 
 def test_a_hash_of_lost_bytes_that_is_believed_is_found(
@@ -170,4 +192,4 @@ def test_a_hash_of_lost_bytes_that_is_believed_is_found(
     """Were a hash used that was kept before the power cut, it would show: the bytes are not all there any more."""
     monkeypatch.setattr(power, "NEXT_BOOT", power.THIS_BOOT)
     with pytest.raises(AssertionError):
-        find_loss(folder)
+        cut_often(folder, Counter(), SEEDS, record)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.test_command import SCRIPT, run
+from tests.e2e.dangling import faults
+from tests.e2e.medium import folder_in_memory
 from tests.e2e.pushing import (
     EMPTY,
     digest_of,
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from tests.e2e.server import Server
 
 DAY = 86_400
+RUNS = 3
+MOST_PUSHES = 5_000
+NEWEST = [{"repository": "ci/**", "newest": 2}]
 PULLED = [{"repository": "ci/**", "pulled_within": "7d"}]
 FIRST, SECOND = make_manifest("first"), make_manifest("second")
 
@@ -159,3 +165,37 @@ def test_by_the_schedule(start: Start) -> None:
         assert pull_digest(wire, "prod/app", "old") == digest_of(FIRST)
     records = list((repository_of(server, "ci/app") / "_cargohold/trash").iterdir())
     assert [json.loads(each.read_text())["why"] for each in records] == ["retention"]
+
+
+def test_beside_pushes(start: Start, tmp_path: Path) -> None:
+    """While rules are applied again and again what was just pushed is there; at the end the newest are, and whole."""
+    with folder_in_memory(tmp_path) as folder:
+        server = start({"workers": 2, "gc.grace": "1s"}, storage=folder / "data")
+        pushed = push_while_applying(server)
+        kept = [(f"ci/app:{tag}", True) for tag in pushed[::-1]]
+        assert retention(server, NEWEST)[:2] == kept
+        assert retention(server, NEWEST) == kept
+        assert faults(server.storage) == []
+        assert server.stop() == 0
+
+
+def push_while_applying(server: Server) -> list[str]:
+    """Push two tags again and again, the same image now and then; the last two."""
+    runs = 0
+    with one_to_each(server) as wires, ThreadPoolExecutor(1) as runner:
+        push_blob(wires[0], "ci/app", EMPTY)
+        running = runner.submit(retention, server, NEWEST)
+        for number in range(MOST_PUSHES):
+            tags, content = [f"a{number}", f"b{number}"], make_manifest(str(number // 2))
+            for tag, wire in zip(tags, wires, strict=True):
+                assert put_manifest(wire, "ci/app", tag, content).status == 201
+            # Each of the two newest tags, by the other worker.
+            for tag, wire in zip(tags, reversed(wires), strict=True):
+                assert pull_digest(wire, "ci/app", tag) == digest_of(content)
+            if running.done():
+                running.result()
+                runs += 1
+                if runs == RUNS:
+                    return tags
+                running = runner.submit(retention, server, NEWEST)
+        raise AssertionError(f"{runs} runs within {MOST_PUSHES} pushes")

@@ -7,7 +7,7 @@ import pytest
 from cargohold.storage.memory import MemoryStore
 from cargohold.types.quotas import Quota, Quotas
 from tests.registry.documents import image, sha256
-from tests.routes.caller import Pieces, Registry, Reply
+from tests.routes.caller import Pieces, Registry, Reply, answered, request
 
 LIMIT = 10_000
 TOGETHER = Quota("team/**", LIMIT)
@@ -51,6 +51,10 @@ def test_an_announced_body(method: str) -> None:
     target = f"{location}?digest={sha256(content)}" if method == "PUT" else location
     reply = registry.ask(method, target, body=content[4_000:])
     assert "6,001 more do not fit" in assert_denied(reply, 4_000, 6_001)
+    body = Pieces([content[4_000:]])
+    asked = request(method, target, body=body)
+    asked.length = 6_001
+    assert (answered(registry.handle, asked).status, body.received) == (403, 0)
     assert registry.ask("GET", location)["range"] == "0-3999"
     content = bytes(LIMIT)
     reply = registry.ask("PUT", f"{location}?digest={sha256(content)}", body=content[4_000:])

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.storage.durable import Change
 from cargohold.storage.filesystem import FilesystemStore, ledger, sizes
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.ledger import Ledger
 from cargohold.storage.filesystem.sizes import Sizes
 from cargohold.storage.filesystem.tree import read_file
 from cargohold.storage.layout import Layout
+from cargohold.storage.lists import Proof, stamp
 from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Conflict, NotFound, OverQuota, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName, UploadId
 from cargohold.types.quotas import Quota, Quotas
 
-from .contract.base import ONE, OTHER, push, sample
+from .contract.base import ONE, OTHER, commit, push, sample
 from .foreign import Foreign, put
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 LIMIT = 1_000
 TOGETHER = Quota("library/**", LIMIT)
 EACH = Quota("library/*", LIMIT, each=True)
-FIRST = sample("first")
+APART = RepositoryName("elsewhere")
+FIRST, SECOND = sample("first"), sample("second")
 
 pytestmark = pytest.mark.usefixtures("loop")
 
@@ -59,6 +62,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> float:
 
 def ledgers(store: FilesystemStore) -> list[str]:
     return [f"{store.layout.quotas}/{name}" for name in os.listdir(store.layout.quotas)]
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is looked at was changed long ago."""
+    monkeypatch.setattr(sizes, "stamp", lambda: stamp() + 10_000_000_000)
 
 
 def used(store: FilesystemStore) -> int:
@@ -159,6 +168,7 @@ async def test_what_another_server_stores(store: FilesystemStore, foreign: Forei
     await push(store, ONE, b"2" * room)
 
 
+@pytest.mark.usefixtures("later")
 async def test_links_that_come_and_go(
     store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +186,42 @@ async def test_links_that_come_and_go(
     assert found.of(ONE) == size
 
 
+def test_a_folder_that_has_just_changed(store: FilesystemStore, foreign: Foreign) -> None:
+    """What was found in a folder that may change again unseen, in the same moment, is found again the next time."""
+    found, size = Sizes(store.layout), len(FIRST.manifest.content)
+    foreign.push(ONE, FIRST)
+    assert found.of(ONE) == size
+    foreign.push(ONE, SECOND)
+    # As if both changes had come within one step of the clock by which the file system stamps them.
+    for folder, known in list(found._sums.items()):
+        found._sums[folder] = known._replace(proof=Proof.of(folder))
+    assert found.of(ONE) == size + len(SECOND.manifest.content)
+
+
+async def test_whoever_stores_keeps_others_from_counting(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While links and bytes are moved into place nobody looks for them, whatever is being stored."""
+    digest = await push(store, APART, b"mounted")
+    await push(store, ONE, b"1")
+    (path,) = ledgers(store)
+    placed, tries = Change.place, []
+
+    def place(change: Change) -> None:
+        with Ledger(path) as counting:
+            tries.append(counting.share())
+        with Ledger(path) as counting, pytest.raises(Busy), counting.alone(0.0):
+            raise AssertionError("it was counted")
+        placed(change)
+
+    monkeypatch.setattr(Change, "place", place)
+    await push(store, ONE, b"pushed")
+    await store.mount_blob(digest, APART, ONE)
+    await commit(store, ONE, FIRST)
+    assert tries == [True] * 3
+
+
+@pytest.mark.usefixtures("later")
 def test_what_counts(tmp_path: Path) -> None:
     """Blobs, manifests and sessions count with the bytes that they have; what names nothing does not."""
     layout = Layout(str(tmp_path))

@@ -128,7 +128,7 @@ def test_patterns(place: Place) -> None:
     assert fsck(place, "library/*").exit_code == 0
     result = fsck(place, "library/*", "team/**")
     assert result.exit_code == 1
-    assert result.stdout.startswith("damaged  team/two@sha256:")
+    assert result.stdout.startswith("damaged  team/two:a@sha256:")
     assert in_json(place, "team/*")["looked"]["repositories"] == 1
 
 

@@ -31,6 +31,11 @@ CLAIMED: dict[str, dict[str, str]] = {
     "commands.md": {"*": "cli/test_commands_page.py::test_what_is_typed"},
     "ci.md": {"curl ": "e2e/test_ci_page.py::test_exchange_gives_a_token"},
     "gc.md": {"*": "docs/test_gc_page.py::test_what_is_typed"},
+    "fsck.md": {
+        "cargohold fsck --verify-content": "docs/test_fsck_page.py::test_what_is_printed",
+        "cargohold fsck --quiet": "docs/test_fsck_page.py::test_from_cron",
+        "cp -a": "docs/test_fsck_page.py::test_putting_back",
+    },
     "install.md": {
         "python3 -m venv ~/": "e2e/test_readme.py::test_installed",
         "python3 -m venv /opt/": "e2e/test_readme.py::test_installed",

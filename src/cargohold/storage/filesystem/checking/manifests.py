@@ -186,6 +186,7 @@ class ManifestCheck:
             path=os.path.relpath(layer, self._layout.root),
             remedy=Remedy.NOTHING if self._sparse else Remedy.WRITE,
             repository=repository,
+            tag="" if self._sparse else self._tags(repository, manifest),
             manifest=manifest,
             digest=digest,
         )
@@ -230,6 +231,7 @@ class ManifestCheck:
             path=os.path.relpath(links[0], self._layout.root),
             remedy=Remedy.NOTHING,
             repository=repository,
+            tag="" if self._sparse else self._tags(repository, manifest),
             manifest=manifest,
             digest=digest,
         )

@@ -230,7 +230,8 @@ class UploadStore(Protocol):
     ) -> None:
         """Make the session's bytes a blob of the repository, leased as by `lease_blob`, and end the session.
 
-        Raises NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch.
+        Raises NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch; Unavailable,
+        after which the session is there, unless bytes that it seems to hold may be lost.
         """
         ...
 

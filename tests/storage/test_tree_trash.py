@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,18 +12,19 @@ import pytest
 from cargohold.storage import disk
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.leases import Terms
-from cargohold.storage.protocols import NotFound, Unavailable
-from cargohold.storage.trash import DELETED, new_record
+from cargohold.storage.protocols import Full, NotFound, Unavailable
+from cargohold.storage.trash import DELETED, Cause, Trashed, Why, new_record
 from cargohold.types.names import Tag
 
 from .contract.base import LATEST, ONE, OTHER, commit, document, sample, tags_of
 from .foreign import Foreign, put
+from .places import fill, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cargohold.storage.trash import Cause, Record
+    from cargohold.storage.trash import Record
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
@@ -30,7 +32,6 @@ pytestmark = pytest.mark.usefixtures("loop")
 
 FIRST, SECOND = sample("first"), sample("second")
 GRACE, KEEP = 100.0, 1000.0
-NAME = "20260131T120000.123456789Z-0123456"
 
 
 @pytest.fixture
@@ -190,18 +191,60 @@ async def test_damaged_manifest(store: FilesystemStore) -> None:
 async def test_what_is_no_record(store: FilesystemStore) -> None:
     """A record that cannot be read is told, with the reason, and stays; the records beside it are read."""
     record = old(store, 1)
-    for number, content in enumerate((b"", b"\0" * 100, b"[" * 1_000_000, b'"' + b"x" * (17 << 20) + b'"')):
-        put(trash(store, f"{NAME}{number}"), content)
-    os.mkdir(trash(store, f"{NAME}4"))
-    os.mkfifo(trash(store, f"{NAME}5"))
-    os.symlink(trash(store, f"{NAME}6"), trash(store, f"{NAME}6"))
+    names = [f"{record.name[:-1]}{number}" for number in range(10) if str(number) != record.name[-1]]
+    paths = [trash(store, name) for name in names[:7]]
+    contents = b"", b"\0" * 100, b"[" * 1_000_000, b'"' + b"x" * (17 << 20) + b'"'
+    for path, content in zip(paths, contents, strict=False):
+        put(path, content)
+    os.mkdir(paths[4])
+    os.mkfifo(paths[5])
+    os.symlink(paths[6], paths[6])
     put(trash(store, "rubbish"), b"")
     found = await store.read_trash(ONE)
     assert found.records == [record]
-    assert list(found.unreadable) == [trash(store, f"{NAME}{number}") for number in range(7)]
-    assert found.unreadable[trash(store, f"{NAME}3")] == "it is larger than 16 MiB"
+    assert list(found.unreadable) == paths
+    assert found.unreadable[paths[3]] == "it is larger than 16 MiB"
     assert "rubbish" in os.listdir(trash(store))
     assert len(os.listdir(trash(store))) == 9
+
+
+async def test_unreadable_record_that_is_over(store: FilesystemStore) -> None:
+    """A record that cannot be read is told for as long as it might be undone, and no longer."""
+    for age in (KEEP - 5, KEEP + 5):
+        put(trash(store, old(store, age).name), b"rubbish")
+    found = await store.read_trash(ONE)
+    assert (found.records, len(found.unreadable)) == ([], 1)
+    await store.end_records(ONE, time.time())
+    assert await store.read_trash(ONE) == Trashed([], {})
+
+
+async def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """On a full disk what clients delete is deleted, though it cannot be restored, which is logged; they make room.
+
+    What goes by itself stays until there is room for its record.
+    """
+    with (
+        small_disk(tmp_path / "disk", 1_024) as place,
+        closing(FilesystemStore(str(place / "data"))) as store,
+    ):
+        store.prepare()
+        await commit(store, ONE, FIRST, LATEST, Tag("v1"))
+        await commit(store, ONE, SECOND)
+        fill(place)
+        await store.delete_tag(ONE, LATEST)
+        fill(place)
+        assert await store.delete_manifest(ONE, FIRST.digest) == ["v1"]
+        filler = fill(place)
+        with pytest.raises(Full):
+            await store.delete_manifest(ONE, SECOND.digest, Cause(Why.UNTAGGED))
+        assert await document(store, ONE, FIRST.digest) is None
+        assert await document(store, ONE, SECOND.digest) == SECOND.manifest.content
+        assert await store.read_trash(ONE) == Trashed([], {})
+        told = f"no room to write down that {FIRST.digest} is deleted in {ONE}: it cannot be restored"
+        assert caplog.messages == [told, told]
+        filler.unlink()
+        await store.delete_manifest(ONE, SECOND.digest, Cause(Why.UNTAGGED))
+        assert len((await store.read_trash(ONE)).records) == 1
 
 
 async def test_no_folder_of_trash(store: FilesystemStore) -> None:

@@ -6,6 +6,7 @@ without the other. A record whose deletion did not come about, after a kill in b
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.trash import FileTrash
-from cargohold.storage.filesystem.tree import exists, read_link
+from cargohold.storage.filesystem.tree import exists, read_link, store_error
 from cargohold.storage.locks import MOMENT
-from cargohold.storage.protocols import NotFound, StoreError
+from cargohold.storage.protocols import Full, NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
-from cargohold.storage.trash import DELETED, TAG_DELETED, new_record
+from cargohold.storage.trash import DELETED, TAG_DELETED, Why, new_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName, Tag
 
 _FEW: Final = 32
+_WANTED: Final = frozenset({Why.DELETED, Why.TAG_DELETED})
+
+_log = logging.getLogger(__name__)
 
 
 class FileDeletion(FileManifests, FileTrash):
@@ -46,8 +50,16 @@ class FileDeletion(FileManifests, FileTrash):
     def _announce(
         self, repository: RepositoryName, digest: Digest, tags: list[Tag], cause: Cause, *, whole: bool
     ) -> Record:
+        """Write it down; on a disk that is full, what somebody wants deleted goes without: he may be making room."""
         record = new_record(digest, tags, cause, whole=whole, content=self._content_of(digest))
-        self.keep_record(repository, record)
+        try:
+            self.keep_record(repository, record)
+        except OSError as error:
+            if cause.why not in _WANTED or not isinstance(store_error(error), Full):
+                raise
+            _log.warning(
+                "no room to write down that %s is deleted in %s: it cannot be restored", digest, repository
+            )
         return record
 
     def _content_of(self, digest: Digest) -> bytes | None:

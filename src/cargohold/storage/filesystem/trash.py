@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -54,20 +55,18 @@ class FileTrash(Tree):
     def records(self, repository: RepositoryName, unreadable: Callable[[str, str], None]) -> Iterator[Record]:
         """What was deleted in a repository, the oldest first, as long as it is written down; some may be over.
 
-        `unreadable` is called with the path of each record that cannot be read, and the reason; it stays where it is.
-        What is not named as a record is none, and passed over.
+        `unreadable` is called with the path of each record that cannot be read and is not over, and the reason: it
+        stays where it is. What is not named as a record is none, and passed over.
         """
-        folder = self.layout.trash(repository)
+        folder, now = self.layout.trash(repository), time.time()
         for name in sorted(filter(is_name, folder_names(folder))):
-            path = f"{folder}/{name}"
             try:
-                yield parse_record(name, read_whole(path)[0])
+                yield parse_record(name, read_whole(f"{folder}/{name}")[0])
             except FileNotFoundError:
                 continue
-            except OSError as error:
-                unreadable(path, str(error.strerror))
-            except ValueError as error:
-                unreadable(path, str(error))
+            except (OSError, ValueError) as error:
+                if self._over(time_of(name), ended=is_ended(name)) >= now:
+                    unreadable(f"{folder}/{name}", str(getattr(error, "strerror", error)))
 
     async def drop_records(self, repository: RepositoryName, names: Iterable[str]) -> None:
         await self.in_metadata(self._drop_records, repository, list(names))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ UNPRIVILEGED: Final = (
     if os.geteuid() == 0
     else ()
 )
+COLLECTOR: Final = "collector"
 _SERVING = re.compile(r"serving on (https?://(127\.0\.0\.1:\d+)[^,\s]*)")
 
 
@@ -85,9 +87,20 @@ class Server:
 
     def workers(self) -> list[int]:
         """The process ids of the workers, or of the one process that serves."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in children] or [pid]
+        found = self._children()
+        return [pid for pid, name in found.items() if name != COLLECTOR] or [self.process.pid]
+
+    def collectors(self) -> list[int]:
+        """The process id of the garbage collector, if it is at work."""
+        return [pid for pid, name in self._children().items() if name == COLLECTOR]
+
+    def _children(self) -> dict[int, str]:
+        """Their names, by their ids."""
+        pid, found = self.process.pid, {}
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):  # ended since they were listed
+                found[int(child)] = Path(f"/proc/{child}/comm").read_text().rstrip()
+        return found
 
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
@@ -98,7 +111,7 @@ class Server:
     def kill(self) -> None:
         """SIGKILL to every process of it, as an out-of-memory killer does."""
         if self.process.poll() is None:
-            doomed = {self.process.pid, *self.workers()}
+            doomed = {self.process.pid, *self._children()}
             for pid in doomed:
                 os.kill(pid, signal.SIGKILL)
         self._wait()

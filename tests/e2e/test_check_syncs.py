@@ -144,7 +144,8 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> list[Operation]:
     folder = tmp_path_factory.mktemp("traced")
     server = Server(folder / "data", {"workers": 1, "manifests.allow_tag_deletion": True})
     try:
-        tracer = Tracer(server.process.pid, folder / "trace")
+        (worker,) = server.workers()
+        tracer = Tracer(worker, folder / "trace")
         with Wire(server.url) as wire:
             client = Client(wire)
             operate_on_blobs(client)

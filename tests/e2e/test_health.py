@@ -146,7 +146,8 @@ def test_a_disk_that_hangs(tmp_path: Path, start: Start) -> None:
 
 def waiting_threads(server: Server) -> list[int]:
     """The threads of the server that wait for a disk."""
-    folder = f"/proc/{server.process.pid}/task"
+    (worker,) = server.workers()
+    folder = f"/proc/{worker}/task"
     return [int(thread) for thread in os.listdir(folder) if state(f"{folder}/{thread}/stat") == "D"]
 
 

@@ -50,19 +50,9 @@ def runs(server: Server) -> int:
     return server.log.count(DONE)
 
 
-def collectors(server: Server) -> list[int]:
-    """The collector's process, if it is there."""
-    found = []
-    for pid in server.workers():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if Path(f"/proc/{pid}/comm").read_text() == "collector\n":
-                found.append(pid)
-    return found
-
-
 def collecting(server: Server) -> int:
     """The collector's process in the midst of a run: it has the lock."""
-    return until(lambda: next((pid for pid in collectors(server) if has_open(pid, "/locks/gc")), 0))
+    return until(lambda: next((pid for pid in server.collectors() if has_open(pid, "/locks/gc")), 0))
 
 
 def has_open(pid: int, end: str) -> bool:
@@ -134,7 +124,7 @@ def test_a_collector_that_is_killed(start: Start) -> None:
     server = start({**SLOWLY, "workers": 2})
     with Wire(server.url) as wire:
         image = push(wire)
-    workers = server.workers()[:2]
+    workers = server.workers()
     killed: list[int] = []
     with Pulling(server, image) as pulling:
         for _ in range(5):
@@ -144,7 +134,7 @@ def test_a_collector_that_is_killed(start: Start) -> None:
             until(lambda: f"the collector (process {killed[-1]}) ended with signal 9" in server.log)
         before = pulling.pulled
         until(lambda: pulling.pulled > before)
-    assert server.workers()[:2] == workers
+    assert server.workers() == workers
     until(lambda: not has(server, STRAY), 60)
     assert server.stop() == 0
     assert server.log.count('"level":"ERROR"') == 5
@@ -187,7 +177,7 @@ def test_none(start: Start, settings: dict[str, object]) -> None:
     server = start(settings, storage=before.storage)
     end = time.monotonic() + 2.5
     while time.monotonic() < end:
-        assert not collectors(server)
+        assert not server.collectors()
         time.sleep(0.02)
     assert not list(metrics(server).names_and_labels("registry_gc_"))
     assert not (server.storage / "cargohold/gc").exists()

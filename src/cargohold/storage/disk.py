@@ -5,8 +5,9 @@ power cut. They are therefore called as what they are, attributes of this module
 imported by their names. Each raises OSError as the system does, and none of them is durable but for the two syncs.
 
 Apart are files whose writers the disk does not order, so that no sync and no failure here would say anything of
-them: locks (empty), the tables in shared memory (`counters`, `generation`, `totals`), which count anew when they are
-lost or spoiled, the database, whose syncs are SQLite's, and the keys of tokens, which are made anew.
+them: locks (empty), the tables in shared memory (`counters`, `generation`, `totals`) and the ledgers of quotas, which
+are counted anew when they are lost or spoiled, the database, whose syncs are SQLite's, and the keys of tokens, which
+are made anew.
 """
 
 from __future__ import annotations

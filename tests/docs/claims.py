@@ -73,6 +73,15 @@ CLAIMED: dict[str, dict[str, str]] = {
         "skopeo ": "docs/test_migrate_page.py::test_copied_with_skopeo",
         "regctl ": "docs/test_migrate_page.py::test_copied_with_what_refers_to_it",
     },
+    "move.md": {
+        "cargohold export --to": "docs/test_move_page.py::test_all_and_some",
+        "cargohold export team/app:v1": "docs/test_move_page.py::test_all_and_some",
+        "skopeo copy oci:": "docs/test_move_page.py::test_names",
+        "cargohold export team/app --plain-tags": "docs/test_move_page.py::test_names",
+        "docker save": "docs/test_move_page.py::test_what_docker_saves",
+        "skopeo copy docker:": "docs/test_move_page.py::test_archives",
+        "cargohold export 'team/**' --to -": "docs/test_move_page.py::test_through_a_pipe",
+    },
     "proxies.md": {"curl ": "docs/test_proxies_page.py::test_where_clients_are_sent"},
     "retention.md": {"*": "docs/test_retention_page.py::test_what_is_typed"},
     "settings.md": {

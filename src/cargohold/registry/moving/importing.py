@@ -174,13 +174,16 @@ class Import:
             if self._images.size(named.digest) is None:
                 lacking += await self._absent(image.repository, [named])
                 continue
-            below, blobs = self._split(self._read(named)[1])
+            content, outline = self._read(named)
+            below, blobs = self._split(outline)
             waiting += below
             absent = await self._absent(image.repository, blobs)
             found = {blob.digest: self._size_of(blob) for blob in blobs}
             lacking += [digest for digest in absent if found[digest] is None]
             if count:
                 new += [(each, found[each] or 0) for each in absent]
+                if await self._store.missing_manifests(image.repository, [named.digest]):
+                    new.append((named.digest, len(content)))
         if lacking and not self._allow_sparse:
             told = ", ".join(lacking[:_FEW]) + (
                 f" and {len(lacking) - _FEW} more" if len(lacking) > _FEW else ""
@@ -193,13 +196,11 @@ class Import:
             self._count(image.repository, new)
 
     def _count(self, repository: RepositoryName, new: Sequence[tuple[Digest, int]]) -> None:
-        """Note what a dry run would write, each piece of content once."""
+        """Note what a dry run would write."""
         for (digest,) in self._notes.execute("SELECT digest FROM checked").fetchall():
             self.done.manifests += self._mark_done(repository, Digest(digest))
         for digest, size in new:
-            if self._notes.execute("INSERT OR IGNORE INTO held VALUES (?, '')", (digest,)).rowcount:
-                self.done.written += 1
-                self.done.written_bytes += size
+            self._note_written(digest, size, repository)
 
     async def _absent(self, repository: RepositoryName, named: Sequence[Named]) -> list[Digest]:
         """Those that the repository does not hold, neither as a manifest nor as a blob, and needs."""
@@ -295,9 +296,13 @@ class Import:
         row = self._notes.execute("SELECT repository FROM held WHERE digest = ?", (digest,)).fetchone()
         if row is None or not await self._blobs.mount(digest, RepositoryName(row[0]), repository, None):
             await self._uploads.receive(repository, digest, self._body(digest))
+            self._note_written(digest, size, repository)
+
+    def _note_written(self, digest: Digest, size: int, repository: RepositoryName) -> None:
+        """Count content, once for all repositories, and note one that has it."""
+        if self._notes.execute("INSERT OR IGNORE INTO held VALUES (?, ?)", (digest, repository)).rowcount:
             self.done.written += 1
             self.done.written_bytes += size
-        self._notes.execute("INSERT OR REPLACE INTO held VALUES (?, ?)", (digest, repository))
 
     async def _body(self, digest: Digest) -> AsyncIterator[bytes]:
         for piece in self._images.pieces(digest):
@@ -308,7 +313,8 @@ class Import:
         self, image: _Image, named: Named, content: bytes, outline: Outline, tags: tuple[Tag, ...]
     ) -> None:
         moved = [tag for tag in tags if not await self._points_to(image.repository, tag, named.digest)]
-        if not moved and not await self._store.missing_manifests(image.repository, [named.digest]):
+        is_new = bool(await self._store.missing_manifests(image.repository, [named.digest]))
+        if not moved and not is_new:
             return
         try:
             await self._commit(image, named, content, outline, moved)
@@ -320,6 +326,8 @@ class Import:
                     await self._commit(image, named, content, outline, [tag])
                 except Denied as error:
                     self._tell(f"{Place(image.repository, tag)}: {_said(error)}")
+        if is_new:
+            self._note_written(named.digest, len(content), image.repository)
 
     async def _commit(
         self, image: _Image, named: Named, content: bytes, outline: Outline, tags: Sequence[Tag]

@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from cargohold.storage.filesystem.checking.content import FOLDERS, ContentCheck
-from cargohold.storage.filesystem.checking.findings import REPAIRED, Finding, Kind, Looked, Remedy
+from cargohold.storage.filesystem.checking.findings import REPAIRED, Finding, Kind, Looked
+from cargohold.storage.filesystem.checking.folders import readable
 from cargohold.storage.filesystem.checking.links import LinkCheck
 from cargohold.storage.filesystem.checking.manifests import ManifestCheck
 from cargohold.storage.filesystem.checking.own import OwnCheck
@@ -171,12 +172,7 @@ class Check:
 
         def work(thing: T) -> Iterator[Finding | Looked]:
             looked = Looked()
-            try:
-                yield from look(thing, looked)
-            except OSError as error:
-                path = os.path.relpath(error.filename or self._layout.root, self._layout.root)
-                note = error.strerror or str(error)
-                yield Finding(kind=Kind.UNREADABLE, path=path, remedy=Remedy.NOTHING, note=note)
+            yield from readable(self._layout, look(thing, looked), self._layout.root)
             yield looked
 
         for found in looked_at(self._wanted.jobs, work, things, self._closing):
@@ -200,14 +196,22 @@ class Check:
                 yield from self._content.check(digest, looked, verify=self._wanted.verify)
 
     def _repository(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
-        yield from self._links.revisions(repository)
-        for digest in self._manifests.revisions(repository):
-            yield from self._manifests.check(repository, digest, looked)
-        yield from self._links.layers(repository)
-        yield from self._links.tags(repository, looked)
-        yield from self._links.uploads(repository)
-        yield from self._own.mark(repository)
+        """Each part by itself: what cannot be read of one does not keep the others from being looked at."""
+        for part in (
+            self._links.revisions(repository),
+            self._named(repository, looked),
+            self._links.layers(repository),
+            self._links.tags(repository, looked),
+            self._links.uploads(repository),
+            self._own.mark(repository),
+        ):
+            yield from readable(self._layout, part, self._layout.repository(repository))
         looked.repositories += self._store.has_manifest(repository)
+
+    def _named(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
+        for digest in self._manifests.revisions(repository):
+            part = self._manifests.check(repository, digest, looked)
+            yield from readable(self._layout, part, self._layout.revision(repository, digest))
 
     def _all_content(self, advance: Callable[[int], None]) -> Iterator[Finding]:
         if not self._wanted.verify:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.storage import disk
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Looked, Outcome, Remedy, Suspect
+from cargohold.storage.filesystem.checking.folders import unreadable
 from cargohold.storage.filesystem.tree import exists, folder_names, size_of
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import DigestInvalid
@@ -64,7 +65,7 @@ class ContentCheck:
         except FileNotFoundError:
             return  # collected meanwhile
         except OSError as error:
-            yield self.unreadable(data, digest, error)
+            yield unreadable(self._layout, error, data, digest)
 
     def is_right(self, digest: Digest) -> Iterator[Finding]:
         """The finding where the bytes of a blob are not those of its digest; read at most once."""
@@ -75,7 +76,7 @@ class ContentCheck:
         except FileNotFoundError:
             return
         except OSError as error:
-            yield self.unreadable(data, digest, error)
+            yield unreadable(self._layout, error, data, digest)
 
     def is_known_as_wrong(self, digest: Digest) -> bool:
         """Whether the bytes of a blob were read, and are still those that were found wrong."""
@@ -83,16 +84,6 @@ class ContentCheck:
             return self._reader.is_wrong(self._layout.data(digest), digest)
         except OSError:
             return False
-
-    def unreadable(self, path: str, digest: Digest, error: OSError) -> Finding:
-        """What the system cannot or may not read is left where it is: it may be well on another day."""
-        return Finding(
-            kind=Kind.UNREADABLE,
-            path=os.path.relpath(path, self._layout.root),
-            remedy=Remedy.NOTHING,
-            digest=digest,
-            note=error.strerror or str(error),
-        )
 
     def _without(self, digest: Digest) -> Iterator[Finding]:
         folder = self._layout.blob(digest)

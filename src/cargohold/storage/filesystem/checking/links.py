@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage import disk
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Looked, Remedy, Suspect
-from cargohold.storage.filesystem.checking.folders import digests, names
+from cargohold.storage.filesystem.checking.folders import digests, names, readable
 from cargohold.storage.filesystem.checking.manifests import holds_manifest
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import exists, folder_names, is_link, read_link
@@ -45,9 +45,12 @@ class LinkCheck:
     def revisions(self, repository: RepositoryName) -> Iterator[Finding]:
         """The links of manifests."""
         for entry in _entries(self._layout.revisions(repository)):
-            if is_link(entry.link):
-                yield from self._lost(repository, entry)
-                yield from self._spoiled(repository, entry)
+            yield from readable(self._layout, self._revision(repository, entry), entry.folder)
+
+    def _revision(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:
+        if is_link(entry.link):
+            yield from self._lost(repository, entry)
+            yield from self._spoiled(repository, entry)
 
     def _lost(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:
         data = self._layout.data(entry.digest)
@@ -96,9 +99,12 @@ class LinkCheck:
     def layers(self, repository: RepositoryName) -> Iterator[Finding]:
         """The links of blobs."""
         for entry in _entries(f"{self._layout.repository(repository)}/_layers"):
-            if is_link(entry.link):
-                yield from self._dangling(repository, entry)
-                yield from self._spoiled(repository, entry)
+            yield from readable(self._layout, self._layer(repository, entry), entry.folder)
+
+    def _layer(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:
+        if is_link(entry.link):
+            yield from self._dangling(repository, entry)
+            yield from self._spoiled(repository, entry)
 
     def _dangling(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:
         def is_so() -> bool:
@@ -123,8 +129,11 @@ class LinkCheck:
         """The links of tags."""
         for name in names(self._layout.tags(repository)):
             with suppress(TagInvalid):
+                tag = Tag(name)
                 looked.tags += 1
-                yield from self._tag(repository, Tag(name))
+                yield from readable(
+                    self._layout, self._tag(repository, tag), self._layout.tag(repository, tag)
+                )
 
     def _tag(self, repository: RepositoryName, tag: Tag) -> Iterator[Finding]:
         current = self._layout.tag_current(repository, tag)
@@ -220,7 +229,9 @@ class LinkCheck:
         """Upload sessions that are half made or half ended, and that nobody goes on with."""
         for name in names(self._layout.uploads(repository)):
             with suppress(BlobUploadUnknown):
-                yield from self._upload(repository, UploadId(name))
+                upload = UploadId(name)
+                folder = self._layout.upload(repository, upload)
+                yield from readable(self._layout, self._upload(repository, upload), folder)
 
     def _upload(self, repository: RepositoryName, upload: UploadId) -> Iterator[Finding]:
         folder = self._layout.upload(repository, upload)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Looked, Outcome, Remedy, Suspect
-from cargohold.storage.filesystem.checking.folders import digests, names
+from cargohold.storage.filesystem.checking.folders import digests, names, unreadable
 from cargohold.storage.filesystem.checking.references import References, references
 from cargohold.storage.filesystem.tree import exists, is_link, read_link, size_of
 from cargohold.storage.layout import flat
@@ -53,7 +53,7 @@ class ManifestCheck:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                yield self._content.unreadable(self._layout.data(digest), digest, error)
+                yield unreadable(self._layout, error, self._layout.data(digest), digest)
                 continue
             if Digest.of(content, digest.algorithm) != digest:
                 yield from self._content.is_right(digest)

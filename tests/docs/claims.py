@@ -110,6 +110,7 @@ OTHERS: dict[str, str] = {
     "monitoring.md: scrape_configs:": "deploy/test_prometheus.py::test_the_page_shows_the_configuration",
     "proxies.md: entryPoints:": "docs/test_proxies_page.py::test_push_and_pull",
     "proxies.md: http:": "docs/test_proxies_page.py::test_push_and_pull",
+    "quotas.md: {": "docs/test_quotas_page.py::test_answer",
 }
 """Blocks of YAML and JSON that are no settings of ours, by page and first line, and the test that reads each."""
 

@@ -186,7 +186,7 @@ def push_while_applying(server: Server) -> list[str]:
         push_blob(wires[0], "ci/app", EMPTY)
         running = runner.submit(retention, server, NEWEST)
         for number in range(MOST_PUSHES):
-            tags, content = [f"a{number}", f"b{number}"], make_manifest(str(number // 2))
+            tags, content = [f"{number:04}-a", f"{number:04}-b"], make_manifest(str(number // 2))
             for tag, wire in zip(tags, wires, strict=True):
                 assert put_manifest(wire, "ci/app", tag, content).status == 201
             # Each of the two newest tags, by the other worker.

@@ -29,14 +29,14 @@ def planned(rule: Rule, *states: TagState, recording: Recording = ALWAYS) -> dic
 
 
 def test_the_newest() -> None:
-    """`newest` keeps so many tags, by the time of their push; of those pushed at once, the last of the alphabet go."""
+    """`newest` keeps so many tags, by the time of their push; of those pushed at once, the first of the alphabet go."""
     rule = Rule("ci/**", newest=2)
     assert planned(rule, state("a", 3), state("b", 1), state("c", 2)) == {
         "b": ("newest",),
         "c": ("newest",),
         "a": (),
     }
-    assert planned(rule, state("c", 1), state("b", 1), state("a", 1))["c"] == ()
+    assert planned(rule, state("a", 1), state("b", 1), state("c", 1))["a"] == ()
     assert planned(rule, state("a")) == {"a": ("newest",)}
     assert planned(rule) == {}
 
@@ -68,7 +68,7 @@ def test_pulled_within() -> None:
         state("never", 9 * DAY),
         state("pushed", DAY),
     )
-    assert [tag for tag, by in found.items() if not by] == ["never", "old"]
+    assert {tag for tag, by in found.items() if not by} == {"never", "old"}
     short = Rule("ci/**", pulled_within=100)
     assert planned(short, state("a", 200, 110), state("b", 200, 111)) == {"a": ("pulled_within",), "b": ()}
 

@@ -109,7 +109,9 @@ class Rules:
             return []
         criteria = self._criteria(place, recording, now)
         decisions = []
-        for rank, state in enumerate(sorted(states, key=lambda state: (-state.pushed, state.tag))):
+        for rank, state in enumerate(
+            sorted(states, key=lambda state: (state.pushed, state.tag), reverse=True)
+        ):
             by = tuple(criterion for criterion, keeps in criteria if keeps(rank, state))
             decisions.append(Decision(repository, state, place, by, kept=bool(by)))
         return decisions

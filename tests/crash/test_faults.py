@@ -193,8 +193,8 @@ def test_calls_fail_at_random_under_load(
                 pusher.look(wire, at_all=True)
     finally:
         server.kill()
-    assert sum(pusher.refused for pusher in pushers) > 10 * rounds
-    assert sum(pusher.acknowledged for pusher in pushers) > 10 * rounds
+    assert sum(pusher.refused for pusher in pushers) > rounds
+    assert sum(pusher.acknowledged for pusher in pushers) > rounds
     assert faults(folder / "data") == []
     assert left_after_an_hour(folder / "data", monkeypatch) == []
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.durable import Change, Disk, remove, remove_folder, write_all
+from cargohold.storage import disk as calls
+from cargohold.storage.durable import (
+    Change,
+    Disk,
+    remove,
+    remove_folder,
+    replace_unsynced,
+    write_all,
+    write_unsynced,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,6 +244,34 @@ def test_remove(tmp_path: Path) -> None:
         remove(str(path))
     assert os.listdir(tmp_path) == ["kept"]
     assert os.listdir(kept) == ["file"]
+
+
+def test_replace_unsynced(tmp_path: Path) -> None:
+    """It takes the place of what is there, makes the folders above, and leaves nothing beside it."""
+    target = tmp_path / "a/b/file"
+    for content in (b"one", b"two"):
+        replace_unsynced(str(target), content)
+        assert target.read_bytes() == content
+    assert os.listdir(target.parent) == ["file"]
+
+
+@pytest.mark.parametrize("call", ["write", "rename"])
+def test_failure_of_what_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """It is told, what was there stays as it is, and nothing is left beside it."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(calls, call, fail)
+    with pytest.raises(OSError, match="No space"):
+        replace_unsynced(str(target), b"new")
+    if call == "write":
+        with pytest.raises(OSError, match="No space"):
+            write_unsynced(str(tmp_path / "other"), b"new")
+    assert os.listdir(tmp_path) == ["file"]
+    assert target.read_bytes() == b"old"
 
 
 def _change(disk: Disk, top: Path, name: str) -> Change:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cargohold.config.kinds import (
@@ -20,6 +20,7 @@ from cargohold.config.kinds import (
     Misfit,
     choice,
     duration,
+    fraction,
     misfits_of,
     size,
     whole,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 PORT = whole(0, 65535)
 SIZE = size(1, 2**50)
+PART = fraction()
 DURATION = duration(0.01, 10**8)
 LEVEL = choice("info", "error")
 
@@ -201,6 +203,22 @@ def test_size_units(count: int, unit: tuple[str, int]) -> None:
     name, factor = unit
     for written in (f"{count}{name}", f"{count} {name.lower()}", f"{count}{name.upper()}"):
         assert size(0, 2**40).read(written) == count * factor
+
+
+@given(st.floats(0, 1))
+@example(1e-18)
+def test_fraction_round_trip(number: float) -> None:
+    """What is written of a part of a whole is read as the same, in digits alone."""
+    part = PART.read(number)
+    written = PART.write(part)
+    assert PART.read(written) == part
+    assert set(written) <= set("0123456789.")
+
+
+@pytest.mark.parametrize("written", ["0", "0.2", "0.1", "1"])
+def test_fractions_are_written_as_people_do(written: str) -> None:
+    """No digits are added to what was given."""
+    assert PART.write(PART.read(written)) == written
 
 
 @given(st.integers(10, 10**11))

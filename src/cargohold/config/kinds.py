@@ -233,7 +233,8 @@ def fraction(least: float = 0) -> Kind:
 
 def _write_fraction(part: float) -> str:
     """In digits alone: with an exponent it would not be read back."""
-    return f"{part:.18f}".rstrip("0").rstrip(".")
+    written = repr(part)
+    return f"{part:.18f}".rstrip("0") if "e" in written else written.removesuffix(".0")
 
 
 def choice(*words: str) -> Kind:

@@ -28,7 +28,7 @@ PAGE = "gc.md"
 def test_what_is_typed(tmp_path: Path) -> None:
     """Each command prints what stands below it, on a registry with a layer of a push that was given up long ago."""
     (tmp_path / "registry.yaml").write_text("storage: {path: data}\n")
-    with Session(tmp_path) as session:
+    with Session(tmp_path, {"TERM": "dumb"}) as session:  # for the bar of a run that takes its time
         session.serve("cargohold serve --config registry.yaml")
         with Peer(f"http://127.0.0.1:{session.port}") as peer:
             peer.push("team/web", "1.0", text="web")

@@ -11,26 +11,26 @@ import pytest
 
 from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Algorithm, Digest
-from cargohold.types.names import Tag
-from tests.collection.images import image, index, is_taken, is_whole, open_store, push_image
+from cargohold.types.names import RepositoryName, Tag
+from tests.collection.images import CONFIG, image, index, is_taken, is_whole, open_store, push_image
 from tests.collection.meeting import Meeting, moments
 from tests.e2e.dangling import faults
 from tests.e2e.medium import folder_in_memory
 from tests.storage.collecting import collect, everywhere, make_old
-from tests.storage.contract.base import LATEST, ONE, OTHER, push, target
+from tests.storage.contract.base import LATEST, ONE, OTHER, document, push, target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from cargohold.storage.filesystem import FilesystemStore
-    from cargohold.types.names import RepositoryName
     from tests.storage.contract.base import Sample
 
 LAYER, KEPT_LAYER = b"layer", b"kept"
 SHA512 = Algorithm.SHA512
 KEPT = Tag("kept")
 PUSHED = image(LAYER)
+REFERRER = image(KEPT_LAYER, subject=PUSHED)
 LEAST_MOMENTS = 2
 
 
@@ -38,12 +38,15 @@ LEAST_MOMENTS = 2
 class Scene:
     """What has long been in the tree, what is asked for (whether it is there, or was done), and what relies on that.
 
-    The manifest that relies on it goes to `LATEST` when it was told that it can.
+    The manifest that relies on it goes to `LATEST` when it was told that it can; before that, what `stays` must be whole.
+    The order in which repositories were made is that in which they are looked at, or the reverse.
     """
 
     prepare: Callable[[FilesystemStore], Coroutine[None, None, object]]
     ask: Callable[[FilesystemStore], Coroutine[None, None, bool]]
     relies: Sample = PUSHED
+    made_first: RepositoryName = ONE
+    stays: Sample | None = None
 
 
 def pushes(of: Sample) -> Callable[[FilesystemStore], Coroutine[None, None, bool]]:
@@ -115,6 +118,17 @@ async def untagged_index(store: FilesystemStore) -> None:
     assert await is_taken(store, ONE, index(PUSHED))
 
 
+async def untagged_subject(store: FilesystemStore) -> None:
+    await push_image(store, ONE, LAYER)
+    assert await is_taken(store, ONE, REFERRER)
+
+
+async def tags_subject(store: FilesystemStore) -> bool:
+    """Whether that was done while the referrer was there: it may have gone before."""
+    is_done = await is_taken(store, ONE, PUSHED, LATEST)
+    return is_done and await document(store, ONE, REFERRER.digest) is not None
+
+
 async def moved(store: FilesystemStore) -> None:
     await push_image(store, ONE, LAYER)
     await push_image(store, ONE, b"before", LATEST)
@@ -127,6 +141,7 @@ SCENES = {
     ),
     "a blob is mounted that its source does not use": Scene(other_holds, mounts),
     "a blob is mounted that its source uses": Scene(other_uses, mounts),
+    "a blob is mounted from a repository that was made earlier": Scene(other_holds, mounts, made_first=OTHER),
     "a blob is mounted from anywhere": Scene(other_holds, lambda store: mounts_from(store, None)),
     "a blob is uploaded that is linked": Scene(held_by(), uploads),
     "a blob is uploaded that is linked elsewhere": Scene(other_holds, uploads),
@@ -134,15 +149,17 @@ SCENES = {
     "a blob is uploaded by SHA-512": Scene(
         held_by(SHA512), lambda store: uploads(store, SHA512), image(LAYER, SHA512)
     ),
-    "a manifest is asked for": Scene(untagged, checks_manifest, index(PUSHED)),
-    "an index is asked for": Scene(untagged_index, checks_index, index(PUSHED)),
+    "a manifest is asked for": Scene(untagged, checks_manifest, index(PUSHED), stays=PUSHED),
+    "an index is asked for": Scene(untagged_index, checks_index, index(PUSHED), stays=index(PUSHED)),
     "a manifest is pushed": Scene(held_by(), pushes(PUSHED)),
     "a manifest is tagged": Scene(untagged, pushes(PUSHED)),
     "a tag is moved": Scene(moved, pushes(PUSHED)),
     "an index is pushed": Scene(untagged, pushes(index(PUSHED)), index(PUSHED)),
-    "a referrer is pushed": Scene(
-        untagged, pushes(image(KEPT_LAYER, subject=PUSHED)), image(KEPT_LAYER, subject=PUSHED)
+    "a manifest is tagged that has a referrer": Scene(untagged_subject, tags_subject, stays=REFERRER),
+    "an index of an index is pushed": Scene(
+        untagged_index, pushes(index(index(PUSHED))), index(index(PUSHED))
     ),
+    "a referrer is pushed": Scene(untagged, pushes(REFERRER), REFERRER),
 }
 
 
@@ -156,6 +173,7 @@ async def make_tree(root: Path, scene: Scene) -> None:
     """Beside what the scene is about there is an image that stays."""
     store = open_store(root)
     store.prepare()
+    await push(store, scene.made_first, CONFIG)
     await push_image(store, ONE, KEPT_LAYER, KEPT)
     await scene.prepare(store)
     make_old(store)
@@ -169,6 +187,7 @@ async def require(root: Path, scene: Scene, *, told: bool) -> None:
         if await target(store, ONE, LATEST) == of.digest or of == image(KEPT_LAYER):
             assert await is_whole(store, ONE, of)
     if told:
+        assert scene.stays is None or await is_whole(store, ONE, scene.stays)
         assert await is_taken(store, ONE, scene.relies, LATEST)
     for _ in range(2):
         make_old(store)
@@ -178,6 +197,7 @@ async def require(root: Path, scene: Scene, *, told: bool) -> None:
         if told:
             assert await target(store, ONE, LATEST) == scene.relies.digest
             assert await is_whole(store, ONE, scene.relies)
+            assert scene.stays is None or await is_whole(store, ONE, scene.stays)
     store.close()
 
 

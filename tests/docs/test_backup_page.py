@@ -22,6 +22,7 @@ from tests.e2e.clients.absence import require, require_root
 from tests.e2e.clients.guarded import PASSWORDS, make_htpasswd
 from tests.e2e.dangling import faults
 from tests.e2e.pushing import EMPTY, digest_of
+from tests.http.serving import until
 from tests.interop.peer import Peer
 
 if TYPE_CHECKING:
@@ -132,6 +133,38 @@ def test_restored_from_a_copy_under_load(
     asked = f"{restored.url}/v2/before/tags/list"
     assert httpx2.get(asked, auth=("robot", kept), timeout=30).status_code == 200
     assert httpx2.get(asked, auth=("robot", lost), timeout=30).status_code == 401
+
+
+SLOW_RSYNC = '#!/bin/sh\nsleep 1\nexec {rsync} "$@"\n'
+COLLECTING = {
+    "gc.schedule": "1s",
+    "gc.grace": "5s",
+    "gc.untagged": "true",
+    "trash.keep": "0s",
+    "gc.share": "1",
+}
+
+
+def test_the_collector_waits_for_a_copy(start: Start, session: Session, tmp_path: Path) -> None:
+    """What a tag led to when it was copied is in the copy, though the collector would take it as the tag moves."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/rsync").write_text(SLOW_RSYNC.format(rsync=require("rsync")))
+    (tmp_path / "slow/rsync").chmod(0o755)
+    session.environment["PATH"] = f"{tmp_path}/slow:{session.environment['PATH']}"
+    copies = tmp_path / "backup"
+    tag = "docker/registry/v2/repositories/app/_manifests/tags/latest/current/link"
+    with Peer(start(COLLECTING, storage=tmp_path / "registry").url) as peer:
+        old = peer.push("app", "latest", text="old")
+        time.sleep(8)  # until nobody has asked for it in a while, and the collector would take it
+        copying = threading.Thread(target=session.type, args=(COPY,))
+        copying.start()
+        until(lambda: bool(list(copies.glob(f"*/{tag}"))), seconds=60)
+        peer.push("app", "latest", text="new")
+        copying.join(120)
+        assert not copying.is_alive()
+        until(lambda: peer.manifest("app", digest_of(old)) is None, seconds=60)
+    assert faults(copies / "last") == []
+    assert (copies / "last" / tag).read_text() == digest_of(old)
 
 
 def test_a_copy_that_is_looked_into(start: Start, session: Session, tmp_path: Path) -> None:

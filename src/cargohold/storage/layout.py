@@ -60,6 +60,7 @@ class Layout:
         "blobs",
         "catalog",
         "catalog_list",
+        "collector_lock",
         "counters",
         "gc",
         "keys",
@@ -85,6 +86,7 @@ class Layout:
         self.catalog = f"{self.own}/catalog"
         self.catalog_list = f"{self.own}/catalog.list"
         self.locks = f"{self.own}/locks"
+        self.collector_lock = f"{self.locks}/gc"
         self.counters = f"{self.own}/counters"
         self.keys = f"{self.own}/keys"
         self.new = f"{self.own}/new"

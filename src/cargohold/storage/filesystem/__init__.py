@@ -15,6 +15,7 @@ from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.tree import UNWRITABLE, told
 from cargohold.storage.filesystem.trial import FileTrial
 from cargohold.storage.filesystem.uploads import FileUploads
+from cargohold.storage.locks import open_lock
 from cargohold.storage.protocols import Conflict
 
 
@@ -60,6 +61,8 @@ class FilesystemStore(
         layout = self.layout
         for folder in (layout.blobs, layout.repositories, layout.catalog, layout.locks, layout.new):
             self.disk.make_folders(folder)
+        # Whoever copies the tree holds it, and may not make it: it would be of another user.
+        os.close(open_lock(layout.collector_lock))
         with Change(self.disk, layout.new) as change:
             # A file is written so that whoever starts the server is told here if that cannot be done.
             change.file(f"{layout.own}/prepared", b"")

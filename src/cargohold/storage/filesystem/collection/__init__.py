@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.collection import content, manifests
 from cargohold.storage.filesystem.collection.content import ContentSweep
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from cargohold.storage.trash import Cause
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
-
-LOCK: Final = "gc"
-"""The file that the collector's lock is held on."""
 
 
 class FileCollection:
@@ -112,7 +109,7 @@ class FileCollection:
 @contextmanager
 def alone(store: FilesystemStore) -> Iterator[bool]:
     """Hold the collector's lock; gives whether it was to be had."""
-    descriptor = open_lock(f"{store.layout.locks}/{LOCK}")
+    descriptor = open_lock(store.layout.collector_lock)
     try:
         yield try_lock(descriptor)
     finally:

@@ -38,8 +38,8 @@ LEAST_MOMENTS = 2
 class Scene:
     """What has long been in the tree, what is asked for (whether it is there, or was done), and what relies on that.
 
-    The manifest that relies on it goes to `LATEST` when it was told that it can; before that, what `stays` must be whole.
-    The order in which repositories were made is that in which they are looked at, or the reverse.
+    The manifest that relies on it goes to `LATEST` when it was told that it can; before that what `stays` must be
+    whole. The order in which repositories were made is that in which they are looked at, or the reverse.
     """
 
     prepare: Callable[[FilesystemStore], Coroutine[None, None, object]]

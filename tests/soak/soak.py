@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CROWD = (Pusher,) * 4 + (Puller,) * 2 + (Deleter,) * 2 + (Mounter,) * 2
-_WORKERS = 2
 _KILLS_BETWEEN = 10.0, 20.0
 _COLLECTIONS_BETWEEN = 0.5, 3.0
 _GONE_SECONDS = 30.0
@@ -49,7 +48,7 @@ class Soak:
         self.world = World(seed, grace)
         self._dice = random.Random(f"{seed} soak")
         self._settings = {
-            "workers": _WORKERS,
+            "workers": 2,
             "gc.schedule": "1s",
             "gc.grace": f"{grace}s",
             "gc.untagged": "true",
@@ -114,7 +113,7 @@ class Soak:
         assert server is not None
         self.world.dying()
         server.process.send_signal(signal.SIGSTOP)
-        doomed = server.workers()
+        doomed = server.workers() + server.collectors()
         server.kill()
         _await_end(doomed)
         self.world.dead()
@@ -170,7 +169,7 @@ class Soak:
             if server is None or dice.random() > 0.1:
                 continue
             with suppress(FileNotFoundError, ProcessLookupError):
-                for pid in _collectors(server):
+                for pid in server.collectors():
                     os.kill(pid, signal.SIGKILL)
                     self.world.counts["collectors of the server killed"] += 1
 
@@ -204,11 +203,6 @@ class Soak:
             self.world.fail(
                 f"what is wrong: {wrong[:_TOLD]}; what is left, {len(left)} files: {left[:_TOLD]}"
             )
-
-
-def _collectors(server: Server) -> list[int]:
-    """The server's children that are none of its workers, which it forks first."""
-    return server.workers()[_WORKERS:]
 
 
 def _await_end(pids: list[int]) -> None:

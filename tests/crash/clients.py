@@ -177,6 +177,15 @@ class Known:
         return {self.told.get(key)} | self.asked.get(key, set())
 
     @property
+    def deleted(self) -> list[Key]:
+        """The manifests that are surely deleted."""
+        return [
+            key
+            for key, value in self.told.items()
+            if key.kind == "manifest" and value is None and key not in self.asked
+        ]
+
+    @property
     def keys(self) -> set[Key]:
         return {*self.told, *self.asked}
 
@@ -223,3 +232,10 @@ async def found(store: Store, key: Key) -> Digest | None:
         raise AssertionError(key) from damaged
     assert Digest.of(content) == digest, key
     return digest
+
+
+async def is_in_trash(store: Store, key: Key) -> bool:
+    """Whether it is written down that a manifest was deleted, and its content is there to restore it."""
+    records = (await store.read_trash(key.repository)).records
+    content = await store.read_deleted(key.repository, Digest(key.name))
+    return Digest.of(content) == key.name and any(record.digest == key.name for record in records)

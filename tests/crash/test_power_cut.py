@@ -16,7 +16,7 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.session import FileSession
 from tests.crash import power
 from tests.crash.calls import surrounded
-from tests.crash.clients import Known, found, resume, work
+from tests.crash.clients import Known, found, is_in_trash, resume, work
 from tests.crash.collecting import found_whole, work_and_collect
 from tests.crash.power import Order, leave
 from tests.crash.recording import Began, Recorder
@@ -43,6 +43,7 @@ OF_A_REVISION = re.compile(r"/revisions/\w+(/\w+)?$")
 OF_A_TAG = re.compile(r"/tags(/[^/]+(/current)?)?$")
 OF_REPOSITORIES = re.compile(r"/repositories(/\w+)?$")
 OF_A_SESSION = re.compile(r"/_uploads/")
+OF_THE_TRASH = re.compile(r"/_cargohold(/trash)?$")
 STAGED = re.compile(r"/cargohold/new/")
 
 
@@ -53,6 +54,7 @@ class Work(NamedTuple):
     folders: set[int]
     sessions: list[Session]
     find: Find = found
+    keeps_trash: bool = True
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def record_collection(root: Path, seed: int, recorder: Recorder) -> Work:
     with surrounded(recorder.around):
         asyncio.run(work_and_collect(str(root), recorder, seed))
     shutil.rmtree(root)
-    return Work(recorder.events, recorder.folders, [], found_whole)
+    return Work(recorder.events, recorder.folders, [], found_whole, keeps_trash=False)
 
 
 async def check(root: Path, work: Work, known: Known, order: Order) -> None:
@@ -86,6 +88,8 @@ async def check(root: Path, work: Work, known: Known, order: Order) -> None:
         there = {key: await work.find(store, key) for key in known.keys}
         assert {key: value for key, value in there.items() if value not in known.allowed(key)} == {}
         assert [each for each in faults(root) if not may_be_left(each, known, order)] == []
+        if work.keeps_trash:
+            assert [key for key in known.deleted if not await is_in_trash(store, key)] == []
         for session in work.sessions:
             await resume(store, session)
         assert [each for each in faults(root) if WRONG in each] == []
@@ -131,9 +135,9 @@ def cut_often(
 def test_power_cut(folder: Path, tally: Counter[str], seeds: int) -> None:
     """All that was acknowledged is there, whatever of the rest was written down, and in whatever order.
 
-    Every blob and manifest is what its digest says. Where names are kept in their order nothing points to nothing;
-    elsewhere only what was not acknowledged does. A session that has lost bytes goes on where it ends, and is never
-    taken for what it was to become.
+    Every blob and manifest is what its digest says, and what was deleted can be restored. Where names are kept in
+    their order nothing points to nothing; elsewhere only what was not acknowledged does. A session that has lost bytes
+    goes on where it ends, and is never taken for what it was to become.
     """
     cut_often(folder, tally, seeds, record)
 
@@ -160,6 +164,7 @@ def test_power_cut_after_a_sync_that_failed(folder: Path, tally: Counter[str], s
         ("sync_folder", OF_A_REVISION),
         ("sync_folder", OF_A_TAG),
         ("sync_folder", OF_REPOSITORIES),
+        ("sync_folder", OF_THE_TRASH),
     ],
 )
 def test_a_sync_left_out_is_found(folder: Path, name: str, paths: re.Pattern[str]) -> None:

@@ -1,18 +1,22 @@
-"""A repair that is killed at any step has lost nothing, and the next one ends what it began."""
+"""A repair that is killed at any step, or whose disk fails, has lost nothing; the next one ends what it began."""
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import shutil
 import signal
 from collections import Counter
+from contextlib import suppress
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cargohold.storage.layout import flat
 from cargohold.types.digest import Digest
+from tests.crash.calls import surrounded
 from tests.crash.repairing import repair, repair_killed
 from tests.e2e.medium import folder_in_memory
 from tests.storage.checking import FIRST, SECOND, TWO, A, Place, write
@@ -20,7 +24,7 @@ from tests.storage.contract.base import ONE
 from tests.storage.foreign import put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 LEAST_STEPS, MOST_STEPS = 20, 1_000
@@ -98,6 +102,45 @@ def test_killed_at_every_step(tmp_path: Path, stride: int) -> None:
             shutil.rmtree(root)
         else:
             raise AssertionError(f"more than {MOST_STEPS} steps")
+
+
+@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_call_fails(tmp_path: Path, stride: int) -> None:
+    """A disk that fails at any call loses nothing either; what could not be done is told, and done the next time."""
+    with folder_in_memory(otherwise=tmp_path) as folder:
+        before, after, root = folder / "before", folder / "after", folder / "broken"
+        damage(Place(before))
+        copy(before, after)
+        repair(str(after))
+        kept, repaired = contents(before), shape(after)
+        for step in range(1, MOST_STEPS, stride):
+            copy(before, root)
+            if not fails(root, step):
+                assert step > LEAST_STEPS
+                break
+            assert set(kept - contents(root)) <= {b""}, step
+            repair(str(root))
+            assert shape(root) == repaired, step
+            shutil.rmtree(root)
+        else:
+            raise AssertionError(f"more than {MOST_STEPS} calls")
+
+
+def fails(root: Path, step: int) -> bool:
+    """Repair on a disk whose n-th call fails; whether it came to that."""
+    steps = itertools.count(1)
+    failed = False
+
+    def around(_name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        nonlocal failed
+        if next(steps) == step:
+            failed = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call(*arguments, **named)
+
+    with surrounded(around), suppress(OSError):
+        repair(str(root))
+    return failed
 
 
 def copy(source: Path, target: Path) -> None:

@@ -193,7 +193,7 @@ class Check:
         yield from self._manifests.contents(repository)
         if self._wanted.matches is not None:
             for digest in self._links.blobs(repository):
-                yield from self._content.check(digest, looked, verify=self._wanted.verify)
+                yield from self._content.check(digest, looked, verify=self._wanted.verify, once=True)
 
     def _repository(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
         """Each part by itself: what cannot be read of one does not keep the others from being looked at."""

@@ -43,9 +43,12 @@ class ContentCheck:
         return found
 
     def check(
-        self, digest: Digest, looked: Looked, *, verify: bool, until: float = math.inf
+        self, digest: Digest, looked: Looked, *, verify: bool, once: bool = False, until: float = math.inf
     ) -> Iterator[Finding]:
-        """What is wrong with a blob; with `verify`, its bytes are read. Raises ClosingError, at `until` too."""
+        """What is wrong with a blob; with `verify`, its bytes are read, or `once` those that many name.
+
+        Raises ClosingError, at `until` too.
+        """
         data = self._layout.data(digest)
         try:
             size = size_of(data)
@@ -57,7 +60,8 @@ class ContentCheck:
             if size == 0 and digest != _NOTHING[digest.algorithm]:
                 yield from self._wrong(digest, Kind.EMPTY_CONTENT)
             elif verify:
-                is_right = self._reader.reads(data, digest, until)
+                read = self._reader
+                is_right = read.matches(data, digest) if once else read.reads(data, digest, until)
                 looked.verified += 1
                 looked.verified_bytes += size
                 if not is_right:

@@ -56,23 +56,26 @@ class Reader:
         return path in self._wrong and not self.matches(path, digest)
 
     def matches(self, path: str, digest: Digest) -> bool:
-        """Whether the bytes of a file are those of the digest. Raises OSError, and ClosingError."""
+        """As `reads`, but once: what was found of a file is remembered, as long as it does not change."""
         key = (digest, *_identity(os.stat(path)))
         with self._lock:
             found = self._judged.get(key)
-        return self.reads(path, digest) if found is None else found
+        if found is None:
+            found = self.reads(path, digest)
+            with self._lock:
+                self._judged[key] = found
+                if len(self._judged) > _REMEMBERED:
+                    self._judged.popitem(last=False)
+        return found
 
     def reads(self, path: str, digest: Digest, until: float = math.inf) -> bool:
-        """The same, of what is on the disk now and not of what is remembered.
-
-        Raises ClosingError at `until` (monotonic seconds) too.
+        """Whether the bytes of a file are those of the digest. Raises OSError, and ClosingError, at `until` too.
 
         The bytes are dropped from the system's cache, as far as they are not being written, before they are read, for
         a disk that has lost them would not be found out, and afterwards, for what is pulled often should stay there.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            status = os.fstat(descriptor)
             _forget(descriptor)
             hasher = Hasher(digest.algorithm)
             while piece := os.pread(descriptor, _PIECE, hasher.length):
@@ -84,12 +87,10 @@ class Reader:
         finally:
             os.close(descriptor)
         is_right = hasher.digest() == digest
-        with self._lock:
-            self._judged[digest, *_identity(status)] = is_right
-            if len(self._judged) > _REMEMBERED:
-                self._judged.popitem(last=False)
-            if not is_right and len(self._wrong) < _REMEMBERED:
-                self._wrong.add(path)
+        if not is_right:
+            with self._lock:
+                if len(self._wrong) < _REMEMBERED:
+                    self._wrong.add(path)
         return is_right
 
 

@@ -286,3 +286,30 @@ async def test_what_cannot_be_counted(store: FilesystemStore) -> None:
     os.symlink("x" * 4_000, folder)
     with pytest.raises(Unavailable):
         await store.create_upload(ONE, Algorithm.SHA256)
+
+
+async def test_what_is_not_counted_in_time(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no count is ever good, or the server stops, nothing is stored, and it is Unavailable."""
+    monkeypatch.setattr(ledger, "_TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "_SHARE", 0)
+    with pytest.raises(Unavailable, match="could not be counted in time"):
+        await store.create_upload(ONE, Algorithm.SHA256)
+    put(f"{store.layout.uploads(ONE)}/{UploadId.new()}/data", b"")
+    store.closing = True
+    with pytest.raises(Unavailable, match="stopping"):
+        await store.create_upload(ONE, Algorithm.SHA256)
+
+
+@pytest.mark.usefixtures("later")
+def test_more_folders_than_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many folders there are, only so many are remembered, and all are counted."""
+    monkeypatch.setattr(sizes, "_MOST_IN_MEMORY", 3)
+    layout, digest = Layout(str(tmp_path)), Digest.of(b"12345")
+    put(layout.data(digest), b"12345")
+    names = [RepositoryName(f"library/{number}") for number in range(10)]
+    for name in names:
+        put(f"{layout.layer(name, digest)}/link", digest.encode())
+    found = Sizes(layout)
+    for _ in range(2):
+        assert sum(map(found.of, names)) == 50
+        assert len(found._sums) <= 3

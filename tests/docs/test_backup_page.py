@@ -34,6 +34,14 @@ if TYPE_CHECKING:
 
 COPY, CHECK, RESTORE, LOOK = blocks_of("backup.md", "sh")
 BEFORE = 20
+SLOW_RSYNC = '#!/bin/sh\nsleep 1\nexec {rsync} "$@"\n'
+COLLECTING = {
+    "gc.schedule": "1s",
+    "gc.grace": "5s",
+    "gc.untagged": "true",
+    "trash.keep": "0s",
+    "gc.share": "1",
+}
 OTHER = 65532  # a user that is not root
 
 
@@ -62,8 +70,8 @@ def ann(server: Server) -> Peer:
 
 
 @contextmanager
-def pushing_on(server: Server) -> Iterator[None]:
-    """Images are pushed one after the other meanwhile, and a tag of each repository is moved to the newest."""
+def at_work(server: Server, doomed: list[bytes]) -> Iterator[None]:
+    """Meanwhile images are pushed, a tag of each repository is moved to the newest, and others are deleted."""
     ended, pushed = threading.Event(), 0
 
     def push() -> None:
@@ -74,6 +82,9 @@ def pushing_on(server: Server) -> Iterator[None]:
                     return
                 repository = ("before", "during")[number % 2]
                 peer.push(repository, f"w{number}", "latest", text=f"{repository} {number}")
+                peer.push(repository, "moving", text=f"{repository} moving {number}")
+                if doomed:
+                    peer.delete_manifest("deleted", doomed.pop())
                 pushed += 1
 
     pusher = threading.Thread(target=push)
@@ -94,11 +105,11 @@ def robot(server: Server, name: str) -> str:
 
 
 def check_whole(server: Server) -> None:
-    """What was pushed before the copy is served, and so is what any tag leads to."""
+    """What was pushed before the copy is served, and so is what any tag leads to, but where images were deleted."""
     with ann(server) as peer:
-        assert {"before"} <= set(peer.catalog()) <= {"before", "during"}
+        assert {"before"} <= set(peer.catalog()) <= {"before", "during", "deleted"}
         assert {"latest", *(f"v{number}" for number in range(BEFORE))} <= set(peer.tags("before") or [])
-        for repository in peer.catalog():
+        for repository in {"before", "during"} & {*peer.catalog()}:
             for tag in peer.tags(repository) or []:
                 content = peer.manifest(repository, tag)
                 assert content is not None
@@ -110,14 +121,16 @@ def check_whole(server: Server) -> None:
 def test_restored_from_a_copy_under_load(
     start: Start, session: Session, login: dict[str, object], tmp_path: Path
 ) -> None:
-    """A copy made during pushes holds every image from before, and logins, when it takes the place of the tree."""
-    server = start(login, storage=tmp_path / "registry")
+    """A copy made during pushes, deletions and collections holds every image from before, and logins."""
+    collecting = {**COLLECTING, "gc.grace": "10s"}
+    server = start(login | collecting, storage=tmp_path / "registry")
     with ann(server) as peer:
+        doomed = [peer.push("deleted", f"d{number}", text=f"deleted {number}") for number in range(50)]
         for number in range(BEFORE):
             peer.push("before", f"v{number}", "latest", text=f"before {number}")
     kept = robot(server, "kept")
     keys = httpx2.get(f"{server.url}/auth/keys", timeout=30).json()
-    with pushing_on(server):
+    with at_work(server, doomed):
         session.type(COPY)
         time.sleep(1)  # copies are named by the second
         session.type(COPY)
@@ -126,23 +139,13 @@ def test_restored_from_a_copy_under_load(
     lost = robot(server, "lost")
     assert server.stop() == 0
     session.type(RESTORE)
-    assert faults(tmp_path / "registry") == []
+    assert [fault for fault in faults(tmp_path / "registry") if "/deleted/" not in fault] == []
     restored = start(login, storage=tmp_path / "registry")
     check_whole(restored)
     assert httpx2.get(f"{restored.url}/auth/keys", timeout=30).json() == keys
     asked = f"{restored.url}/v2/before/tags/list"
     assert httpx2.get(asked, auth=("robot", kept), timeout=30).status_code == 200
     assert httpx2.get(asked, auth=("robot", lost), timeout=30).status_code == 401
-
-
-SLOW_RSYNC = '#!/bin/sh\nsleep 1\nexec {rsync} "$@"\n'
-COLLECTING = {
-    "gc.schedule": "1s",
-    "gc.grace": "5s",
-    "gc.untagged": "true",
-    "trash.keep": "0s",
-    "gc.share": "1",
-}
 
 
 def test_the_collector_waits_for_a_copy(start: Start, session: Session, tmp_path: Path) -> None:

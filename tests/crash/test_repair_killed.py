@@ -1,10 +1,12 @@
-"""A repair that is killed at any step, or whose disk fails, has lost nothing; the next one ends what it began."""
+"""A repair that is broken off at any step has lost nothing, and the next one ends what it began."""
 
 from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
+import random
 import shutil
 import signal
 from collections import Counter
@@ -14,9 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cargohold.storage import disk
+from cargohold.storage.durable import make_folders, remove, write_all
 from cargohold.storage.layout import flat
 from cargohold.types.digest import Digest
 from tests.crash.calls import surrounded
+from tests.crash.power import Order, leave
+from tests.crash.recording import Recorder
 from tests.crash.repairing import repair, repair_killed
 from tests.e2e.medium import folder_in_memory
 from tests.storage.checking import FIRST, SECOND, TWO, A, Place, write
@@ -141,6 +147,59 @@ def fails(root: Path, step: int) -> bool:
     with surrounded(around), suppress(OSError):
         repair(str(root))
     return failed
+
+
+def damage_on_record(place: Place) -> None:
+    """As `damage`, by calls that a log is kept of, and synced."""
+    swept = f"{place.layout.swept}/{flat(Digest.of(SECOND))}"
+    make_folders(place.layout.swept)
+    disk.rename(os.path.dirname(place.data(SECOND)), swept)
+    gone = [os.path.dirname(path) for path in (place.data(A), place.layer(b"signature", TWO))]
+    for folder in gone:
+        remove(folder)
+    for path, content in ((place.data(FIRST), b"tsrif"), (place.layer(SECOND), b"")):
+        descriptor = disk.open_file(path, is_new=False)
+        disk.truncate(descriptor, 0)
+        write_all(descriptor, content)
+        disk.sync_file(descriptor)
+        os.close(descriptor)
+    changed = (swept, os.path.dirname(place.data(SECOND)), *gone)
+    for folder in {place.layout.own, *map(os.path.dirname, changed)}:
+        disk.sync_folder(folder)
+    place.age()
+
+
+@pytest.mark.parametrize("cuts", [150, pytest.param(3_000, marks=pytest.mark.slow)])
+def test_power_cuts(tmp_path: Path, cuts: int) -> None:
+    """At any moment of a repair the power may go: what was in the tree is there, or in the quarantine with the reason.
+
+    Whatever of the names was written down, and in whatever order.
+    """
+    with folder_in_memory(otherwise=tmp_path) as folder:
+        root, left, dice = folder / "root", folder / "left", random.Random(0)
+        root.mkdir()
+        recorder = Recorder(str(root))
+        with surrounded(recorder.around):
+            damage_on_record(Place(root))
+            kept, began = contents(root), len(recorder.events)
+            repair(str(root))
+        for number in range(cuts):
+            moment, order = dice.randint(began, len(recorder.events)), dice.choice(list(Order))
+            leave(recorder.events[:moment], recorder.folders, dice, order, left)
+            assert set(kept - contents(left)) <= {b""}, (number, moment, order)
+            assert unexplained(left) == [], (number, moment, order)
+            shutil.rmtree(left)
+
+
+def unexplained(root: Path) -> list[str]:
+    """What lies in a quarantine and is not in its list."""
+    found = []
+    for taken in (root / "cargohold").glob("quarantine/*"):
+        lines = (taken / "list.jsonl").read_text().splitlines() if (taken / "list.jsonl").exists() else []
+        places = [json.loads(line)["path"] for line in lines if line.endswith("}")]
+        files = (str(path.relative_to(taken)) for path in (taken / "docker").rglob("*") if path.is_file())
+        found += [path for path in files if not any(path.startswith(f"{place}/") for place in places)]
+    return found
 
 
 def copy(source: Path, target: Path) -> None:

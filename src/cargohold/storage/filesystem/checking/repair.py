@@ -162,11 +162,16 @@ class Repair:
         self._tell(_ended(finding, Outcome.QUARANTINED, place=self._relative(target)))
         size = size_of(f"{path}/data") if finding.repository == "" else None
         store = self._store
-        store.disk.make_folders(os.path.dirname(target))
+        self._make_durable(os.path.dirname(target))
         store.disk.rename(path, target)
         if size is not None:
             store.noted.add(content_shard(Digest(finding.digest)), Sums(content=-size))
         store.disk.settle((os.path.dirname(path), os.path.dirname(target)))
+
+    def _make_durable(self, folder: str) -> None:
+        """Before anything is moved into it: a power cut that undid the folder alone would take that with it."""
+        self._store.disk.make_folders(folder)
+        self._store.disk.settle((folder,))
 
     def _tell(self, finding: Finding) -> None:
         """Write down durably why something is taken out."""
@@ -198,6 +203,7 @@ class Repair:
                 with self.held(digest), Change(self._store.disk, self._layout.new) as change:
                     if exists(target):
                         return False
+                    self._make_durable(os.path.dirname(target))
                     change.move(copy, target)
                     change.rely_on(copy)
                     with self._store.storing(digest, os.stat(copy).st_size):

@@ -191,7 +191,9 @@ def test_another_is_collecting(store: FilesystemStore) -> None:
         for words in ((), ("--dry-run",), ("--json",)):
             result = gc(store, *words)
             assert (result.exit_code, result.stdout) == (3, "")
-            assert result.stderr == "cargohold: another process is collecting garbage in this storage\n"
+            assert result.stderr == (
+                "cargohold: another process is collecting garbage in this storage, or copies it: try again later\n"
+            )
     assert has(store, GONE)
 
 
@@ -215,7 +217,8 @@ def test_a_registry_that_only_reads(store: FilesystemStore) -> None:
 
 def test_a_disk_in_the_way(store: FilesystemStore) -> None:
     """An error of the disk ends it with 1 and one line; the run counts as failed."""
-    os.makedirs(f"{store.layout.locks}/gc")
+    os.unlink(store.layout.collector_lock)
+    os.mkdir(store.layout.collector_lock)
     result = gc(store)
     assert result.exit_code == 1
     assert result.stdout == ""

@@ -98,7 +98,7 @@ def run(  # noqa: PLR0913 - as above
         _note(file, "failed", freed=freed)
         raise
     if report is None:
-        _log.info("another process is collecting garbage: this one leaves it to that")
+        _log.info("no garbage is collected now: another process does that, or copies the storage")
         return None
     outcome: Outcome = "partial" if report.skipped else "complete"
     _note(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SOON_SECONDS: Final = 300.0
 """After the start of a server, until it makes up for what was missed."""
+_AGAIN_SECONDS: Final = 600.0
+"""While another holds the collector's lock: a run whose end counts for all, or a copy that is made of the tree."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +74,12 @@ def _look(
             return
         look_at(schedule.after(time.time()))
         report = run(settings, store, is_closing=is_closing)
-        due, swept = schedule.after(time.time()), report is not None and report.blobs > 0
-        look_at(min(due, time.time() + REMOVED_AFTER) if swept else due)
+        due, now = schedule.after(time.time()), time.time()
+        if report is None:
+            due = min(due, now + _AGAIN_SECONDS)
+        elif report.blobs:
+            due = min(due, now + REMOVED_AFTER)
+        look_at(due)
     except StoreError as error:
         _log.error("garbage cannot be collected: %s", error)
     finally:

@@ -57,7 +57,8 @@ def _age(_context: click.Context, _parameter: click.Parameter, text: str | None)
         "cargohold gc --min-age 2h --full-speed --json --storage-path /srv/registry",
         codes=(
             "0, 1 where a repository was skipped or the storage is in the way, 2 where the command or the settings"
-            " cannot be used, 3 where another process is collecting, 4 where it was broken off by a signal"
+            " cannot be used, 3 where another process is collecting or copies the storage, 4 where it was broken off by a"
+            " signal"
         ),
     )
 )
@@ -110,7 +111,10 @@ def gc(  # noqa: PLR0913 - the options
             waits = report is not None and report.ended and report.blobs and not no_wait
             freed = _removed(settings, store, is_closing) if waits else 0
     if report is None:
-        click.echo("cargohold: another process is collecting garbage in this storage", err=True)
+        click.echo(
+            "cargohold: another process is collecting garbage in this storage, or copies it: try again later",
+            err=True,
+        )
         context.exit(ANOTHER)
     if as_json:
         print_line(in_json(_record(report, freed)))

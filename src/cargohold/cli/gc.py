@@ -57,8 +57,8 @@ def _age(_context: click.Context, _parameter: click.Parameter, text: str | None)
         "cargohold gc --min-age 2h --full-speed --json --storage-path /srv/registry",
         codes=(
             "0, 1 where a repository was skipped or the storage is in the way, 2 where the command or the settings"
-            " cannot be used, 3 where another process is collecting or copies the storage, 4 where it was broken off by a"
-            " signal"
+            " cannot be used, 3 where another process is collecting or copies the storage, 4 where it was broken off by"
+            " a signal"
         ),
     )
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -119,6 +120,27 @@ def test_reports(server: Server, start: Start, tmp_path: Path) -> None:
         assert peer.catalog() == []
     done = json.loads(import_(target, str(tmp_path / "images"), "--json").stdout)
     assert done == dry
+
+
+def test_tags_that_stay_and_quotas(server: Server, start: Start, tmp_path: Path) -> None:
+    """What the settings refuse to clients is refused to an import, which says why; the rest is imported."""
+    export(server, "--to", str(tmp_path / "images"))
+    target = start()
+    with Peer(target.url) as peer:
+        old = peer.push("team/app", "v1", text="old")
+        fixed = '[{"repository": "team/**", "tags": ["v*"]}]'
+        full = '[{"repository": "other", "bytes": "1KB"}]'
+        settings = ("--set", f"tags.immutable={fixed}", "--set", f"quotas={full}")
+        ran = import_(target, str(tmp_path / "images"), *settings)
+        assert ran.returncode == 1
+        lines = sorted(ran.stderr.splitlines())
+        assert len(lines) == 2
+        assert re.match(r"cargohold: other:v1: .* may hold 1,000 bytes", lines[0])
+        assert lines[1].startswith("cargohold: team/app:v1: the tag v1 is immutable here")
+        assert peer.manifest("team/app", "v1") == old
+        assert peer.tags("team/app") == ["latest", "v1"]
+        assert peer.tags("team/web") == ["v1"]
+        assert peer.tags("other") is None
 
 
 def test_what_is_done_again(server: Server, tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +142,24 @@ def test_gone_on_with(place: Place) -> None:
         in fsck(place, "--verify-content", "--time-limit", "1s", "--rate", "1KB").stdout
     )
     assert in_json(place, "--verify-content", "--resume")["whole"] is True
+
+
+def test_interrupted(place: Place) -> None:
+    """Ctrl-C ends it with 2, not as if something were wrong; what it has verified is kept."""
+    process = subprocess.Popen(
+        [SCRIPT, "fsck", "--verify-content", "--rate", "1", "--storage-path", place.root],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not os.path.exists(place.root / "cargohold/fsck/verified.json"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (2, "")
+    assert stderr == "cargohold: the check was broken off\n"
 
 
 @pytest.mark.parametrize(

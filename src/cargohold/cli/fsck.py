@@ -168,11 +168,12 @@ def _checked(settings: Settings, wanted: Wanted) -> Iterator[Check]:
     """A check of the storage, or of a tree that only another server has used; done as its owner. Raises CannotRun."""
     from cargohold.storage.filesystem import FilesystemStore  # noqa: PLC0415 - --help need not wait for it
     from cargohold.storage.filesystem.checking.check import Check  # noqa: PLC0415
+    from cargohold.storage.filesystem.leases import Terms  # noqa: PLC0415
 
     layout = Layout(os.path.abspath(settings.storage.path))
     if not os.path.isdir(layout.registry):
         raise CannotRun(f"no registry has its data in {layout.root}: name the directory with --storage-path")
-    store = FilesystemStore(layout.root)
+    store = FilesystemStore(layout.root, Terms(grace=settings.gc.grace, keep=settings.trash.keep))
     try:
         with acting_for_owner(layout.registry):
             yield Check(store, wanted)

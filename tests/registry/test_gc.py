@@ -22,10 +22,10 @@ def held(
     manifests: dict[bytes, Known],
     *,
     tagged: tuple[bytes, ...] = (),
-    trashed: tuple[bytes, ...] = (),
+    trashed: dict[bytes, Known] | None = None,
     gone: tuple[bytes, ...] = (),
 ) -> Held:
-    return Held(manifests, {*tagged}, {*trashed}, {*gone}, 1)
+    return Held(manifests, {*tagged}, trashed or {}, {*gone}, 1)
 
 
 def test_untagged_manifests_stay_by_default() -> None:
@@ -61,7 +61,10 @@ def test_a_tagged_referrer_keeps_its_subject() -> None:
 
 def test_what_is_leased_or_can_be_restored_stays() -> None:
     """With all that it refers to."""
-    found = held({A: known(B, leased=NOW), B: known(), D: known(subject=C), E: known()}, trashed=(C,))
+    found = held(
+        {A: known(B, leased=NOW), B: known(), D: known(subject=C), E: known(), F: known()},
+        trashed={C: known(F)},
+    )
     assert unneeded(found, before=NOW, untagged=True) == {E: Why.UNTAGGED}
 
 
@@ -101,21 +104,21 @@ MANIFESTS = st.dictionaries(
 )
 
 
-@given(MANIFESTS, SOME, SOME, SOME, st.booleans())
+@given(MANIFESTS, SOME, MANIFESTS, SOME, st.booleans())
 def test_nothing_that_stays_needs_what_goes(
     manifests: dict[bytes, Known],
     tagged: list[bytes],
-    trashed: list[bytes],
+    trashed: dict[bytes, Known],
     gone: list[bytes],
     untagged: bool,
 ) -> None:
     """Whatever refers to what: no tag, lease or record leads to what goes, and nothing that stays does."""
-    found = held(manifests, tagged=tuple(tagged), trashed=tuple(trashed), gone=tuple(gone))
+    found = held(manifests, tagged=tuple(tagged), trashed=trashed, gone=tuple(gone))
     doomed = unneeded(found, before=NOW, untagged=untagged)
     stay = manifests.keys() - doomed
     assert not doomed.keys() & {*tagged, *trashed}
-    for digest in stay:
-        assert not doomed.keys() & {*manifests[digest].mentions}
+    for each in (*(manifests[digest] for digest in stay), *trashed.values()):
+        assert not doomed.keys() & {*each.mentions}
     for digest, each in manifests.items():
         if digest in doomed:
             assert each.leased < NOW

@@ -71,7 +71,7 @@ def unneeded(held: Held, *, before: float, untagged: bool) -> dict[bytes, Why]:
     if not untagged and not followers:
         return {}
     roots = {digest for digest, known in held.manifests.items() if known.leased >= before}
-    roots |= held.tagged | held.trashed
+    roots |= held.tagged | held.trashed.keys()
     if not untagged:
         roots |= held.manifests.keys() - followers
     doomed = held.manifests.keys() - _reached(held, roots)
@@ -120,7 +120,7 @@ def _reached(held: Held, roots: Iterable[bytes]) -> set[bytes]:
             continue
         needed.add(digest)
         todo += by_subject.get(digest, ())
-        known = held.manifests.get(digest)
+        known = held.manifests.get(digest) or held.trashed.get(digest)
         if known is not None:
             todo += known.mentions
     return needed

@@ -50,7 +50,7 @@ class Held(msgspec.Struct, frozen=True):
 
     manifests: dict[bytes, Known]
     tagged: set[bytes]
-    trashed: set[bytes]
+    trashed: dict[bytes, Known]
     gone: set[bytes]
     state: int
 

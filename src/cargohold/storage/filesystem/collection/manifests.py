@@ -59,8 +59,14 @@ def held_by(store: FilesystemStore, repository: RepositoryName, pace: Pace) -> H
         if target is not None:
             tagged.add(pack(target))
         pace.step()
-    trashed, gone = _trash(store, repository)
-    return Held(manifests, tagged, trashed, gone - trashed, state)
+    alive, gone = _trash(store, repository)
+    trashed: dict[bytes, Known] = {}
+    for digest in alive:
+        # What is in the trash is restored with all that it refers to.
+        folder = store.layout.revision(repository, digest)
+        trashed[pack(digest)] = _known(store, folder, digest, names)
+        pace.step()
+    return Held(manifests, tagged, trashed, gone - trashed.keys(), state)
 
 
 def state_of(store: FilesystemStore, repository: RepositoryName) -> int:
@@ -115,13 +121,17 @@ def _known(store: FilesystemStore, path: str, digest: Digest, names: set[bytes])
     )
 
 
-def _trash(store: FilesystemStore, repository: RepositoryName) -> tuple[set[bytes], set[bytes]]:
-    trashed: set[bytes] = set()
+def _trash(store: FilesystemStore, repository: RepositoryName) -> tuple[set[Digest], set[bytes]]:
+    """What can still be restored, or pulled to its end; and what was deleted before that."""
+    alive: set[Digest] = set()
     gone: set[bytes] = set()
     problems: list[str] = []
     now = time.time()
     for record in store.records(repository, noting(problems)):
-        (trashed if store.is_alive(record, now) else gone).add(pack(record.digest))
+        if store.is_alive(record, now):
+            alive.add(record.digest)
+        else:
+            gone.add(pack(record.digest))
     if problems:
         raise Unreadable(f"a record of the trash cannot be read: {problems[0]}")
-    return trashed, gone
+    return alive, gone

@@ -16,6 +16,7 @@ from cargohold.storage.filesystem.tree import read_file
 if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
+_KEPT_AFTER: Final = 16
 _LONGEST: Final = 86400.0
 """Seconds after which a run is begun anew: what has been linked and unlinked since would count as linked."""
 
@@ -62,6 +63,7 @@ class Run:
 
     def save(self) -> None:
         """Put down what was found so far."""
+        self._save_swept()
         if self.linked.save() and self._unsaved and not self._is_dry:
             self._unsaved.clear()
             _keep(f"{self._folder}/done", "\n".join(sorted(self._done)).encode())
@@ -74,8 +76,12 @@ class Run:
     @swept.setter
     def swept(self, parts: int) -> None:
         self._swept = parts
-        if not self._is_dry:
-            _keep(f"{self._folder}/swept", str(parts).encode())
+        if parts % _KEPT_AFTER == 0:
+            self._save_swept()
+
+    def _save_swept(self) -> None:
+        if self._swept and not self._is_dry:
+            _keep(f"{self._folder}/swept", str(self._swept).encode())
 
     def end(self) -> None:
         """All was done, or nothing is to be taken up."""

@@ -23,6 +23,7 @@ Under the root::
     ├── catalog/<name, with ':' for '/'>            a mark for each repository that holds a manifest
     ├── catalog.list                                a long catalog, with the proof of its freshness
     ├── counters                                    what rate limits and failed logins are counted in
+    ├── fsck/verified.json                          which content a verification has read
     ├── gc/                                         what the run of the garbage collector knows so far
     ├── generation                                  64 bits that change with the access tokens
     ├── keys/                                       the keys that tokens are signed with

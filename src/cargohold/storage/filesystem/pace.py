@@ -38,7 +38,10 @@ class Pace:
         self._steps += 1
         if self._steps % _STEPS:
             return
-        if time.thread_time() - self._worked >= _LEAST_SECONDS or time.monotonic() - self._began >= _MOST_SECONDS:
+        if (
+            time.thread_time() - self._worked >= _LEAST_SECONDS
+            or time.monotonic() - self._began >= _MOST_SECONDS
+        ):
             self.rest()
 
     def rest(self, least: float = 0.0) -> None:

@@ -169,6 +169,10 @@ def _into_directory(  # noqa: PLR0913 - the options
 def steps(doing: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show how far something has come; what it gives is called with bytes, and the progress is in MiB."""
     left = 0
+    if os.geteuid() == 0 and not quiet:
+        # When the progress is shown, root acts for somebody who may not be able to read our modules.
+        import rich.progress  # noqa: F401, PLC0415
+
     with progress(doing, quiet=quiet) as advance:
 
         def on_step(size: int) -> None:

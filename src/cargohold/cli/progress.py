@@ -38,9 +38,6 @@ def _ignore(_done: int) -> None:
 
 class _Bar:
     def __init__(self, doing: str, total: int | None) -> None:
-        # Not when it is shown: by then root may act for somebody who cannot read our modules.
-        import rich.progress  # noqa: F401, PLC0415 - what shows none need not wait for it
-
         self._doing, self._total, self._done = doing, total, 0
         self._since = time.monotonic()
         self._shown: Progress | None = None

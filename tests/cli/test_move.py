@@ -263,8 +263,9 @@ def test_root_acts_as_the_owner(server: Server, start: Start, tmp_path: Path) ->
     for folder in (server.storage, target.storage):
         for path in (folder, *folder.rglob("*")):
             os.chown(path, OTHER, OTHER)
-    for folder in (tmp_path, *tmp_path.parents[:2], server.storage.parent, target.storage.parent):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents, server.storage.parent, target.storage.parent):
+        if folder.stat().st_mode & 0o777 == 0o700:
+            folder.chmod(0o755)
     (tmp_path / "closed").mkdir(mode=0o700)
     assert export(server, "--to", str(tmp_path / "images")).returncode == 0
     assert {path.stat().st_uid for path in (tmp_path / "images").rglob("*")} == {OTHER}

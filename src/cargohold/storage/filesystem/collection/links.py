@@ -53,6 +53,7 @@ class LinkSweep:
         self._found = found
         self._age = age
         self._is_dry = is_dry
+        self._holders: set[bytes] = set()
 
     def sweep(self, repository: RepositoryName) -> None:
         """Look at all links of a repository.
@@ -75,7 +76,9 @@ class LinkSweep:
         self._sweep_all(repository, None, 0.0)
 
     def _sweep_all(self, repository: RepositoryName, needed: set[bytes] | None, before: float) -> None:
-        for algorithm in Algorithm:
+        """SHA-256 comes last: a blob that is linked by another digest needs its link by that too, for Distribution."""
+        self._holders.clear()
+        for algorithm in reversed(Algorithm):
             self._sweep_folder(repository, algorithm, needed, before)
 
     def _needed(self, repository: RepositoryName) -> set[bytes]:
@@ -124,7 +127,9 @@ class LinkSweep:
         is_changed = False
         for path, digest in digests_in(folder, algorithm):
             self._pace.step()
-            if needed is None or pack(digest) in needed or leased_at(path, "link") >= before:
+            packed = pack(digest)
+            is_needed = needed is None or packed in needed or packed in self._holders
+            if is_needed or leased_at(path, "link") >= before:
                 self._note(f"{path}/link", digest)
                 continue
             doomed.append((path, digest))
@@ -170,6 +175,7 @@ class LinkSweep:
         if digest.algorithm is not Algorithm.SHA256:
             holder = read_link(link)
             if holder is not None and holder != digest:
+                self._holders.add(pack(holder))
                 self._linked.add(pack(holder))
 
 

@@ -60,10 +60,16 @@ class Pusher:
             try:
                 await self._store.lease_blob(self._repository, Digest.of(content))
             except NotFound:
-                await push(self._store, self._repository, content)
+                await self._push_blob(content)
         async with self._change(text, of, of.digest):
             assert await is_taken(self._store, self._repository, of, Tag(f"v{text}"))
         self._pushed[text] = of
+
+    async def _push_blob(self, content: bytes) -> None:
+        """Nothing is said to stay of a blob alone: what no manifest needs is collected."""
+        digest = Digest.of(content)
+        self._recorder.note(Asked({Key(self._repository, "blob", digest): digest}))
+        await push(self._store, self._repository, content)
 
     async def delete_some(self) -> None:
         for text, of in list(self._pushed.items()):
@@ -72,7 +78,7 @@ class Pusher:
                     await self._store.delete_manifest(self._repository, of.digest)
 
     async def push_some(self) -> None:
-        await push(self._store, self._repository, self._dice.randbytes(100))
+        await self._push_blob(self._dice.randbytes(100))
         for _ in range(IMAGES):
             await self._push()
 

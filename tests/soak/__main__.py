@@ -17,7 +17,7 @@ def main() -> int:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns() % 1_000_000
     folder = Path(tempfile.mkdtemp(prefix="cargohold-soak-"))
     tell(f"seed {seed}, in {folder}")
-    soak = Soak(folder, seed)
+    soak = Soak(folder / "data", folder, seed)
     failures = soak.run(seconds, tell)
     tell(soak.summary())
     if failures:

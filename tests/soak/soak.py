@@ -37,14 +37,14 @@ _TOLD = 20
 
 
 class Soak:
-    """One run, in a `folder` of its own, in which the tree and what is kept of a failure lie.
+    """One run on a tree at `storage`; what is told of a failure is kept in the folder `kept`.
 
     `grace` is in seconds. What everybody's dice show follows from `seed`; in which order things happen does not.
     """
 
-    def __init__(self, folder: Path, seed: int, grace: float = 3.0) -> None:
-        self.folder = folder
-        self.storage = folder / "data"
+    def __init__(self, storage: Path, kept: Path, seed: int, grace: float = 3.0) -> None:
+        self.storage = storage
+        self._kept = kept
         self.world = World(seed, grace)
         self._dice = random.Random(f"{seed} soak")
         self._settings = {
@@ -83,8 +83,8 @@ class Soak:
         if not world.failures:
             self._must_be_empty()
         if world.failures:
-            world.write_events(self.folder / "events")
-            (self.folder / "server.log").write_text("\n".join(self._logs))
+            world.write_events(self._kept / "events")
+            (self._kept / "server.log").write_text("\n".join(self._logs))
         return world.failures
 
     def _reign(self, seconds: float, tell: Callable[[str], None]) -> None:

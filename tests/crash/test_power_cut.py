@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 WRONG = "other bytes than its digest's"
 SEEDS, CUTS = 8, 40
+TOLD = 300
+"""So many of the last events are told when something was lost."""
 MANY = pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(3_600)])
 OF_A_BLOB = re.compile(r"/blobs/\w+/\w\w(/\w+)?$")
 OF_A_LAYER = re.compile(r"/_layers(/\w+(/\w+)?)?$")
@@ -114,7 +116,7 @@ def cut(work: Work, seed: int, number: int, folder: Path) -> None:
         asyncio.run(check(root, work, Known.after(events), order))
     except AssertionError as error:
         error.add_note(f"seed {seed}, cut {number}, after {moment} events, order {order.value}")
-        error.add_note("\n".join(f"{index} {event!r:.200}" for index, event in enumerate(events)))
+        error.add_note("\n".join(f"{event!r:.200}" for event in events[-TOLD:]))
         raise
     finally:
         shutil.rmtree(root)

@@ -18,7 +18,8 @@ from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName, Tag
 
 from .collecting import HOUR, collect, everywhere, make_old
-from .contract.base import LATEST, ONE, OTHER, blob, commit, push, sample
+from .contract.base import LATEST, ONE, OTHER, blob, commit, document, push, sample
+from .foreign import put
 from .places import fill, small_disk
 
 if TYPE_CHECKING:
@@ -246,3 +247,29 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         assert (report.links, report.blobs, report.ended) == (100, 100, True)
         assert contents(store) == {kept, IMAGE.digest}
         store.close()
+
+
+async def test_a_repository_that_was_hidden(store: FilesystemStore) -> None:
+    """Nobody serves it by the name that it has now, and all that it links stays, for when it is shown again."""
+    await push(store, ONE, LAYER)
+    await commit(store, ONE, IMAGE, LATEST)
+    make_old(store)
+    folder = store.layout.repository(ONE)
+    for hidden in ("_hidden", ".hidden", "Hidden"):
+        os.rename(folder, f"{store.layout.repositories}/{hidden}")
+        assert collect(store).blobs == 0
+        os.rename(f"{store.layout.repositories}/{hidden}", folder)
+    assert await blob(store, ONE, Digest.of(LAYER)) == LAYER
+    assert await document(store, ONE, IMAGE.digest) == IMAGE.manifest.content
+
+
+@pytest.mark.parametrize("part", ["_layers", "_manifests/revisions"])
+async def test_links_by_an_unknown_algorithm(store: FilesystemStore, part: str) -> None:
+    """Another registry may link content by more algorithms than we know: its link says where the bytes are."""
+    held = await push(store, ONE, LAYER)
+    put(f"{store.layout.repository(ONE)}/{part}/sha384/{'a' * 96}/link", held.encode())
+    make_old(store)
+    report = collect(store)
+    assert (report.links, report.blobs) == (0, 0)
+    assert list(report.skipped) == ([] if part == "_layers" else [ONE])
+    assert contents(store) == {held}

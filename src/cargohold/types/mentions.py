@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import Final
-
-import msgspec
 
 from cargohold.types.digest import Algorithm, Digest
 
 _DIGEST: Final = re.compile(rb"sha(?:256:([0-9a-f]{64})|512:([0-9a-f]{128}))")
+_ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9A-Fa-f])")
 _LENGTHS: Final = {32: Algorithm.SHA256, 64: Algorithm.SHA512}
 
 
@@ -32,9 +30,8 @@ def mentioned(content: bytes) -> set[bytes]:
     """
     found = _find(content)
     if b"\\" in content:
-        # A character may be written as an escape in JSON: read, and written again, it is not.
-        with suppress(ValueError, RecursionError):
-            found |= _find(msgspec.json.encode(msgspec.json.decode(content)))
+        # A character may be written as an escape in JSON.
+        found |= _find(_ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), content))
     return found
 
 

@@ -61,6 +61,7 @@ class FileCollection:
         In one that a symbolic link leads to nothing is collected: it has two names, and so two locks. All of its links
         are noted here.
         """
+        self._links.keep_nameless()
         for name, is_linked in all_repositories(self._store.layout.repositories):
             self._pace.step()
             if is_linked:
@@ -98,6 +99,8 @@ class FileCollection:
 
     def collect_content(self) -> None:
         """Take away content that no repository links; when `collect_links` has been called for all of them."""
+        # Once more: one may have been hidden since it would have been looked at.
+        self._links.keep_nameless()
         self._content.sweep()
         self._run.end()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.collecting import Collected
 from cargohold.storage.durable import remove
+from cargohold.storage.filesystem.collection.foreign import named_below, nameless_folders, unknown_algorithms
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.tree import exists, read_link, size_of
 from cargohold.storage.locks import Busy
@@ -75,9 +76,20 @@ class LinkSweep:
             self._linked.add(pack(record.digest))
         self._sweep_all(repository, None, 0.0)
 
+    def keep_nameless(self) -> None:
+        """Note all that is named in folders which no repository can have the name of."""
+        for folder in nameless_folders(self._store.layout.repositories):
+            for packed in named_below(folder):
+                self._linked.add(packed)
+                self._pace.step()
+
     def _sweep_all(self, repository: RepositoryName, needed: set[bytes] | None, before: float) -> None:
         """SHA-256 comes last: a blob that is linked by another digest needs its link by that too, for Distribution."""
         self._holders.clear()
+        for folder in unknown_algorithms(self._store.layout.layers(repository)):
+            for packed in named_below(folder):
+                self._holders.add(packed)
+                self._linked.add(packed)
         for algorithm in reversed(Algorithm):
             self._sweep_folder(repository, algorithm, needed, before)
 
@@ -88,10 +100,16 @@ class LinkSweep:
         leases all that it references.
         """
         manifests, problems, now = self._manifests(repository), list[str](), time.time()
+        unknown = unknown_algorithms(self._store.layout.revisions(repository))
         for record in self._store.records(repository, noting(problems)):
             if self._store.is_alive(record, now):
                 self._note(f"{self._store.layout.revision(repository, record.digest)}/link", record.digest)
                 manifests.append(record.digest)
+        for folder in unknown:
+            for packed in named_below(folder):
+                self._linked.add(packed)
+        if unknown:
+            raise Unreadable(f"there are manifests by an algorithm that is not known here: {unknown[0]}")
         if problems:
             raise Unreadable(f"a record of the trash cannot be read: {problems[0]}")
         needed: set[bytes] = set()

@@ -10,7 +10,7 @@ import msgspec
 
 from cargohold.registry.immutable import ImmutableTags
 from cargohold.registry.quotas import within_quotas
-from cargohold.storage.protocols import Incomplete, NotFound, TagFixed
+from cargohold.storage.protocols import Incomplete, NotFound, TagFixed, Unavailable
 from cargohold.storage.trash import Cause, Why
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import (
@@ -37,6 +37,7 @@ _LARGE = 128 << 10
 _LARGE_AT_ONCE = 2
 _TOLD_MISSING = 100
 _KNOWN_TYPES = 16_384
+_LEASE_SECONDS = 0.5
 _NONE = ImmutableTags(())
 
 
@@ -97,12 +98,20 @@ class Manifests:
         return Pulled(digest, media_type, content)
 
     async def check(self, repository: RepositoryName, reference: Reference, accept: Accept) -> Pulled:
-        """As `pull`, for one who may rely on it and push an index: it stays for the grace time. Raises as `pull`."""
+        """As `pull`, for one who may rely on it and push an index: it stays for the grace time. Raises as `pull`.
+
+        What a tag leads to is not collected anyway: who asks for that waits for no lock that another holds too long.
+        """
         pulled = await self.pull(repository, reference, accept)
+        has_tag = isinstance(reference, Tag)
         try:
-            await self._store.lease_manifest(repository, pulled.digest)
+            async with asyncio.timeout(_LEASE_SECONDS if has_tag else None):
+                await self._store.lease_manifest(repository, pulled.digest)
         except NotFound:
             raise ManifestUnknown(detail={"reference": reference}) from None
+        except (TimeoutError, Unavailable):
+            if not has_tag:
+                raise
         return pulled
 
     def _media_type(self, digest: Digest, content: bytes) -> str:

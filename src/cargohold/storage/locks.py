@@ -45,6 +45,14 @@ class StripedLocks:
         self._threads = [threading.Lock() for _ in range(STRIPES)]
         self._descriptors: dict[int, int] = {}
 
+    def prepare(self) -> None:
+        """Make the files, so that none is missing when no room is left for one. Raises OSError."""
+        for stripe in range(STRIPES):
+            os.close(open_lock(self._path(stripe)))
+
+    def _path(self, stripe: int) -> str:
+        return f"{self._folder}/{stripe:02x}"
+
     @contextmanager
     def hold(self, *names: str, seconds: float = MOMENT) -> Iterator[None]:
         """Hold the locks of these names, taken in one order by everyone. Raises Busy when `seconds` have passed."""
@@ -67,7 +75,7 @@ class StripedLocks:
 
     def _descriptor(self, stripe: int) -> int:
         """The stripe's file as it is now: one that was removed and made again is locked by others than the old one."""
-        path, descriptor = f"{self._folder}/{stripe:02x}", self._descriptors.get(stripe)
+        path, descriptor = self._path(stripe), self._descriptors.get(stripe)
         if descriptor is not None and not is_at(path, descriptor):
             os.close(self._descriptors.pop(stripe))
             descriptor = None

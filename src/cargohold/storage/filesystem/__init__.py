@@ -63,6 +63,7 @@ class FilesystemStore(
             self.disk.make_folders(folder)
         # Whoever copies the tree holds it, and may not make it: it would be of another user.
         os.close(open_lock(layout.collector_lock))
+        self.locks.prepare()
         with Change(self.disk, layout.new) as change:
             # A file is written so that whoever starts the server is told here if that cannot be done.
             change.file(f"{layout.own}/prepared", b"")

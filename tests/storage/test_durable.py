@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from cargohold.storage.durable import (
     write_all,
     write_unsynced,
 )
+from tests.e2e.server import UNPRIVILEGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,3 +281,18 @@ def _change(disk: Disk, top: Path, name: str) -> Change:
     change = Change(disk, str(top / "new"))
     change.file(str(top / name), b"bytes")
     return change
+
+
+def test_touch_what_is_anothers(tmp_path: Path) -> None:
+    """Each touch gives a later time, also to a folder of another user that may be written to alone."""
+    code = (
+        "import os, sys; from cargohold.storage.durable import Disk\n"
+        "disk, folder = Disk(sys.argv[1], lambda _: True), sys.argv[1]\n"
+        "for _ in range(20): disk.touch(folder); print(os.stat(folder).st_mtime_ns)\n"
+    )
+    command = [*UNPRIVILEGED, sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    times = [int(line) for line in ended.stdout.split()]
+    assert len(times) == 20
+    assert times == sorted(set(times))

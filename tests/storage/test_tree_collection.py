@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.filesystem.collection import content, empty
+from cargohold.storage.filesystem.collection import content, empty, manifests
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.pace import ClosingError, Pace
 from cargohold.storage.protocols import NotFound
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cargohold.storage.collecting import Collected
+    from cargohold.storage.trash import Cause, Record
 
 pytestmark = pytest.mark.usefixtures("loop")
 
@@ -160,6 +162,30 @@ async def test_referrers_follow_their_subject(store: FilesystemStore) -> None:
     assert [(each.kind, each.digest) for each in found if each.kind == "manifest"] == [
         ("manifest", signature.digest)
     ]
+
+
+async def test_a_repository_whose_lock_is_held(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing goes there, nor into the trash, so the next run takes all."""
+    await commit(store, ONE, IMAGE)
+    make_old(store)
+    monkeypatch.setattr(manifests, "_LOCK_SECONDS", 0.05)
+    other = FilesystemStore(store.layout.root, store.terms)
+    real = store.announce_manifest
+
+    with ExitStack() as held:
+
+        def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
+            held.enter_context(other.locks.hold(ONE))
+            return real(repository, digest, cause)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "announce_manifest", announce)
+            assert list(collect(store, untagged=everywhere).skipped) == [ONE]
+    other.close()
+    assert (await store.read_trash(ONE)).records == []
+    assert collect(store, untagged=everywhere).manifests == 1
 
 
 async def test_a_manifest_that_cannot_be_read(store: FilesystemStore) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage import disk
-from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem import FilesystemStore, tree
 from cargohold.storage.filesystem.leases import Terms
+from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Full, NotFound, Unavailable
 from cargohold.storage.trash import DELETED, Cause, Trashed, Why, new_record
 from cargohold.types.names import Tag
@@ -167,6 +168,23 @@ async def test_tag_changed_before_the_lock(
     assert [(record.digest, record.tags) for record in found] == (
         [(SECOND.digest, (LATEST,))] if is_moved else []
     )
+
+
+@pytest.mark.parametrize("by_tag", [False, True])
+async def test_lock_that_is_not_to_be_had(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch, by_tag: bool
+) -> None:
+    """A deletion that could not be made, since another held the repository's lock, is not in the trash."""
+    await commit(store, ONE, FIRST, LATEST)
+    monkeypatch.setattr(tree, "PATIENCE", 0.05)
+    with (
+        closing(FilesystemStore(store.layout.root, store.terms)) as other,
+        other.locks.hold(ONE),
+        pytest.raises(Busy),
+    ):
+        await (store.delete_tag(ONE, LATEST) if by_tag else store.delete_manifest(ONE, FIRST.digest))
+    assert await store.read_trash(ONE) == Trashed([], {})
+    assert await tags_of(store, ONE) == [LATEST]
 
 
 async def test_nothing_is_written_of_what_is_not_there(store: FilesystemStore) -> None:

@@ -15,7 +15,7 @@ from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.trash import FileTrash
 from cargohold.storage.filesystem.tree import exists, read_link, store_error
-from cargohold.storage.locks import MOMENT
+from cargohold.storage.locks import MOMENT, Busy
 from cargohold.storage.protocols import Full, NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.storage.trash import DELETED, TAG_DELETED, Why, new_record
@@ -40,7 +40,11 @@ class FileDeletion(FileManifests, FileTrash):
         self, repository: RepositoryName, digest: Digest, cause: Cause = DELETED
     ) -> list[Tag]:
         record = await self.in_metadata(self.announce_manifest, repository, digest, cause)
-        return await self.in_turn(repository, self.remove_manifest, repository, record)
+        try:
+            return await self.in_turn(repository, self.remove_manifest, repository, record)
+        except Busy:
+            await self.drop_records(repository, [record.name])
+            raise
 
     def announce_manifest(self, repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
         if not exists(f"{self.layout.revision(repository, digest)}/link"):
@@ -73,17 +77,22 @@ class FileDeletion(FileManifests, FileTrash):
         return [tag for tag in self.tags_of(repository) if self.points_to(repository, tag, digest)]
 
     def remove_manifest(
-        self, repository: RepositoryName, record: Record, require: Callable[[], None] = lambda: None
+        self,
+        repository: RepositoryName,
+        record: Record,
+        require: Callable[[], None] = lambda: None,
+        seconds: float = MOMENT,
     ) -> list[Tag]:
         """Remove the manifest of a record that has been written, if `require`, under the lock, does not raise.
 
-        Tags first: a reader may find the manifest without its tag, but not the tag without its manifest.
+        Tags first: a reader may find the manifest without its tag, but not the tag without its manifest. Waits for the
+        lock for so many seconds. Raises Busy, and NotFound.
         """
         folder = self.layout.revision(repository, record.digest)
         tags: list[Tag] = []
         gone: list[str] = []
         changed = {os.path.dirname(folder)}
-        with self.locks.hold(repository):
+        with self.locks.hold(repository, seconds=seconds):
             require()
             if not exists(f"{folder}/link"):
                 self.drop_record(repository, record.name)
@@ -117,7 +126,12 @@ class FileDeletion(FileManifests, FileTrash):
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
         record = await self.in_metadata(self._announce_tag, repository, tag, cause)
-        await self.in_turn(repository, self.remove_tag, repository, tag, cause, record)
+        try:
+            await self.in_turn(repository, self.remove_tag, repository, tag, cause, record)
+        except Busy:
+            if record is not None:
+                await self.drop_records(repository, [record.name])
+            raise
 
     def _announce_tag(self, repository: RepositoryName, tag: Tag, cause: Cause) -> Record | None:
         """None for a tag that points to nothing: there is nothing to bring back."""

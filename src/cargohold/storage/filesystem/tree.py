@@ -102,7 +102,7 @@ class Tree:
         """Run what takes a lock in the threads for links, again and again while another holds the lock.
 
         The wait is here and not in a thread, so that one lock that is held keeps nobody else waiting. Raises
-        Unavailable after `PATIENCE`. The function must not have done anything when it raises Busy.
+        Busy after `PATIENCE`. The function must not have done anything when it raises Busy.
         """
         return await self._until(time.monotonic() + PATIENCE, function, *args, **kwargs)
 
@@ -115,7 +115,7 @@ class Tree:
             # The wait that can be given up makes a task: it is not made where there is nothing to wait for.
             await (asyncio.wait_for(gate.acquire(), PATIENCE) if gate.locked() else gate.acquire())
         except TimeoutError:
-            raise Unavailable(_TOO_LATE) from None
+            raise Busy(_TOO_LATE) from None
         try:
             return await self._until(deadline, function, *args, **kwargs)
         finally:
@@ -128,7 +128,7 @@ class Tree:
                 return await self.in_metadata(function, *args, **kwargs)
             except Busy:
                 if time.monotonic() >= deadline:
-                    raise Unavailable(_TOO_LATE) from None
+                    raise Busy(_TOO_LATE) from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
 

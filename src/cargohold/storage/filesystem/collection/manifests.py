@@ -10,6 +10,7 @@ from cargohold.storage.collecting import Held, Known
 from cargohold.storage.filesystem.collection.links import digests_in, noting
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.tree import exists, read_link
+from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Changed, Conflict, NotFound, StoreError, Unreadable
 from cargohold.types.digest import Algorithm
 from cargohold.types.mentions import mentioned, pack
@@ -99,8 +100,8 @@ def remove(  # noqa: PLR0913 - what is removed, and on which condition
 
     record = store.announce_manifest(repository, digest, cause)
     try:
-        store.remove_manifest(repository, record, require)
-    except Conflict:
+        store.remove_manifest(repository, record, require, _LOCK_SECONDS)
+    except (Busy, Conflict):
         store.drop_record(repository, record.name)
         raise
 

@@ -263,8 +263,8 @@ def _loosely(decoder: msgspec.json.Decoder[_Decoded], text: bytes | msgspec.Raw)
         return None
 
 
-# RFC 6838, 4.2: what can stand in a header, since it will.
-_MEDIA_TYPE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}")
+# RFC 6838, 4.2: what can stand in a header, since it will; and nothing that a browser would show as a page of ours.
+_MEDIA_TYPE = re.compile(r"(?i:application)/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}")
 
 
 def detect_media_type(content: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cargohold.registry.gc import unneeded
+from cargohold.registry.gc import awaited, unneeded
 from cargohold.storage.collecting import Held, Known
 from cargohold.storage.trash import Why
 
@@ -89,6 +89,26 @@ def test_what_was_deleted_and_stored_again_keeps_its_referrers() -> None:
     """A record of its deletion that is over says nothing of what is there now."""
     found = held({A: known(), B: known(subject=A)}, gone=(A,))
     assert unneeded(found, before=NOW, untagged=False) == {}
+
+
+def test_what_was_deleted_is_known_until_its_referrers_are_gone() -> None:
+    """A referrer that is spared for its lease goes later; one that has a tag, or whose subject is there, stays."""
+    found = held(
+        {
+            B: known(subject=A, leased=NOW),
+            C: known(subject=B),
+            E: known(subject=D),
+            G: known(subject=F),
+            H: known(B, subject=F),
+        },
+        tagged=(G,),
+        gone=(A, D, F),
+    )
+    for untagged in (False, True):
+        doomed = unneeded(found, before=NOW, untagged=untagged)
+        assert doomed.keys() == {E, H}
+        assert awaited(found, doomed, untagged=untagged) == {A}
+    assert awaited(found, unneeded(found, before=NOW + 1, untagged=False), untagged=False) == set()
 
 
 SOME = st.lists(st.sampled_from(NAMES), max_size=3)

@@ -40,6 +40,7 @@ def collect(  # noqa: PLR0913 - what a run can be asked for
     store: FilesystemStore,
     *,
     age: float = HOUR,
+    grace: float | None = None,
     untagged: Callable[[RepositoryName], bool] = never,
     is_dry: bool = False,
     found: Callable[[Collected], None] = lambda _: None,
@@ -52,6 +53,6 @@ def collect(  # noqa: PLR0913 - what a run can be asked for
         report.add(each)
         found(each)
 
-    collection = FileCollection(store, Pace(is_closing, 1.0), tell, age=age, is_dry=is_dry)
+    collection = FileCollection(store, Pace(is_closing, 1.0), tell, age=age, grace=grace, is_dry=is_dry)
     Collector(collection, report, age=age, untagged=untagged, found=tell).run()
     return report

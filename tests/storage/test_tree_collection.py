@@ -17,6 +17,7 @@ from cargohold.storage.filesystem.pace import ClosingError, Pace
 from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName, Tag
+from tests.collection.images import index
 
 from .collecting import HOUR, collect, everywhere, make_old
 from .contract.base import LATEST, ONE, OTHER, blob, commit, document, push, sample
@@ -164,6 +165,51 @@ async def test_referrers_follow_their_subject(store: FilesystemStore) -> None:
     ]
 
 
+async def test_a_referrer_that_is_asked_for(store: FilesystemStore) -> None:
+    """It is spared for its lease when its subject's deletion is over, and follows it after that."""
+    signature = sample("signature", subject=IMAGE.digest)
+    for each in (IMAGE, signature):
+        await commit(store, ONE, each)
+    await store.delete_manifest(ONE, IMAGE.digest)
+    make_trash_old(store, ONE)
+    make_old(store)
+    await store.lease_manifest(ONE, signature.digest)
+    assert collect(store).manifests == 0
+    make_old(store)
+    assert collect(store).manifests == 1
+    make_trash_old(store, ONE)
+    collect(store)
+    assert os.listdir(store.layout.trash(ONE)) == []
+
+
+async def test_a_shorter_grace_time_for_pulls(store: FilesystemStore) -> None:
+    """A run can be told that nobody is pulling any more what was deleted: then what nobody can restore goes."""
+    await push(store, ONE, LAYER)
+    await commit(store, ONE, IMAGE, LATEST)
+    await store.delete_manifest(ONE, IMAGE.digest)
+    (record,) = os.listdir(store.layout.trash(ONE))
+    damage(f"{store.layout.trash(ONE)}/{record.replace('Z-', 'Z-0')[:-1]}")
+    make_old(store)
+    assert list(collect(store).skipped) == [ONE]
+    report = collect(store, grace=0)
+    assert (report.skipped, report.links, report.blobs) == ({}, 1, 2)
+    assert os.listdir(store.layout.trash(ONE)) == []
+
+
+async def test_images_of_an_index_that_was_deleted(store: FilesystemStore) -> None:
+    """They stay with their signatures for as long as the index can be restored, also where untagged ones go."""
+    image, children = sample("child"), index(sample("child"))
+    signature = sample("signature", subject=image.digest)
+    for each in (image, signature, sample("unused")):
+        await commit(store, ONE, each)
+    await commit(store, ONE, children, LATEST)
+    await store.delete_manifest(ONE, children.digest)
+    make_old(store)
+    assert collect(store, untagged=everywhere).manifests == 1
+    for each in (image, signature):
+        await store.read_manifest(ONE, each.digest)
+
+
 async def test_a_repository_whose_lock_is_held(
     store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +272,15 @@ async def test_a_dry_run(store: FilesystemStore) -> None:
     assert (report.blobs, report.is_dry) == (1, True)
     assert await blob(store, ONE, Digest.of(STRAY)) == STRAY
     assert os.listdir(store.layout.gc) == []
+
+
+async def test_a_dry_run_of_untagged_manifests(store: FilesystemStore) -> None:
+    """It leaves all times as they are, by which others know what has changed."""
+    await commit(store, ONE, IMAGE)
+    make_old(store)
+    times = {folder: os.stat(folder).st_mtime_ns for folder, *_ in os.walk(store.layout.registry)}
+    assert collect(store, untagged=everywhere, is_dry=True).manifests == 1
+    assert {folder: os.stat(folder).st_mtime_ns for folder in times} == times
 
 
 async def test_a_run_that_is_broken_off(store: FilesystemStore) -> None:

@@ -54,7 +54,8 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
 
     pace = _Watched(is_closing, settings.gc.share, on_step)
     # A lease may be a step older than it seems (see `filesystem.leases`).
-    age = (settings.gc.grace if min_age is None else min_age) + store.terms.step
+    grace = settings.gc.grace if min_age is None else min_age
+    age = grace + store.terms.step
     with alone(store) as is_alone:
         if not is_alone:
             return None
@@ -62,7 +63,7 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
             if not is_dry:
                 empty(store, pace)
                 report.tags = retain(settings, store, pace, age=age)
-            collection = FileCollection(store, pace, tell, age=age, is_dry=is_dry)
+            collection = FileCollection(store, pace, tell, age=age, grace=grace, is_dry=is_dry)
             Collector(collection, report, age=age, untagged=collects_untagged(settings), found=tell).run()
         except ClosingError:
             pass

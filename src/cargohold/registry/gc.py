@@ -7,6 +7,7 @@ store sees to that.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -66,8 +67,7 @@ def unneeded(held: Held, *, before: float, untagged: bool) -> dict[bytes, Why]:
     collected; otherwise only those that refer to a subject which was deleted and cannot be restored any more, and are
     not needed either. They come in the order in which they are to go.
     """
-    gone = held.gone.difference(held.manifests, held.trashed)
-    followers = _followers(held, gone)
+    followers = _followers(held, _gone(held))
     if not untagged and not followers:
         return {}
     roots = {digest for digest, known in held.manifests.items() if known.leased >= before}
@@ -79,6 +79,32 @@ def unneeded(held: Held, *, before: float, untagged: bool) -> dict[bytes, Why]:
         digest: Why.SUBJECT_DELETED if digest in followers else Why.UNTAGGED
         for digest in _outermost_first(held, doomed)
     }
+
+
+def awaited(held: Held, doomed: Iterable[bytes], *, untagged: bool) -> set[bytes]:
+    """What was deleted and still has to be known: something that refers to it is spared for its lease alone. Pure.
+
+    `doomed` are those that go now.
+    """
+    gone, found = _gone(held), set[bytes]()
+    if gone:
+        for digest in unneeded(held, before=math.inf, untagged=untagged).keys() - doomed:
+            found.update(gone.intersection(_subjects(held, digest)))
+    return found
+
+
+def _gone(held: Held) -> set[bytes]:
+    return held.gone.difference(held.manifests, held.trashed)
+
+
+def _subjects(held: Held, digest: bytes) -> set[bytes]:
+    """What a manifest refers to, and what that does."""
+    found: set[bytes] = set()
+    known = held.manifests.get(digest)
+    while known is not None and known.subject is not None and known.subject not in found:
+        found.add(known.subject)
+        known = held.manifests.get(known.subject)
+    return found
 
 
 def _outermost_first(held: Held, digests: set[bytes]) -> list[bytes]:
@@ -120,9 +146,9 @@ def _reached(held: Held, roots: Iterable[bytes]) -> set[bytes]:
             continue
         needed.add(digest)
         todo += by_subject.get(digest, ())
-        known = held.manifests.get(digest) or held.trashed.get(digest)
-        if known is not None:
-            todo += known.mentions
+        for known in (held.manifests.get(digest), held.trashed.get(digest)):
+            if known is not None:
+                todo += known.mentions
     return needed
 
 
@@ -175,9 +201,9 @@ class Collector:
     def _collect(self, repository: RepositoryName) -> None:
         now = time.time()
         try:
-            self._collect_manifests(repository, now)
+            still = self._collect_manifests(repository, now)
             if not self.report.is_dry:
-                self._collection.purge(repository, now)
+                self._collection.purge(repository, now, still)
         except Unavailable as error:
             self._skip(repository, error)
         try:
@@ -190,19 +216,22 @@ class Collector:
             self.report.skipped[repository] = str(error)
             _log.warning("nothing is collected in %s: %s", repository, error)
 
-    def _collect_manifests(self, repository: RepositoryName, now: float) -> None:
-        """Where somebody stores or tags one meanwhile it is looked at again; where that goes on, by the next run."""
+    def _collect_manifests(self, repository: RepositoryName, now: float) -> set[bytes]:
+        """Where somebody stores or tags one meanwhile it is looked at again; where that goes on, by the next run.
+
+        Gives what is `awaited`.
+        """
         untagged = self._untagged(repository)
         for _ in range(_TRIES):
             if not untagged and not self._collection.has_gone(repository):
-                return
+                return set()
             held = self._collection.manifests(repository)
             doomed = unneeded(held, before=now - self._age, untagged=untagged)
             try:
                 self._remove(repository, held, doomed)
             except Changed:
                 continue
-            return
+            return awaited(held, doomed, untagged=untagged)
         raise Unavailable("manifests are stored or tagged there all the time")
 
     def _remove(self, repository: RepositoryName, held: Held, doomed: dict[bytes, Why]) -> None:

@@ -11,6 +11,7 @@ from cargohold.types.names import RepositoryName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from cargohold.storage.trash import Cause
 
@@ -86,8 +87,11 @@ class Collection(Protocol):
         """
         ...
 
-    def purge(self, repository: RepositoryName, now: float) -> int:
-        """Remove what cannot be restored any more by `now` from the repository's trash; how many deletions."""
+    def purge(self, repository: RepositoryName, now: float, awaited: AbstractSet[bytes]) -> int:
+        """Remove what cannot be restored any more by `now` from the repository's trash; how many deletions.
+
+        Those of the `awaited` manifests (packed digests) stay.
+        """
         ...
 
     def collect_links(self, repository: RepositoryName) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ from cargohold.storage.files import read_whole
 from cargohold.storage.filesystem.tree import Tree, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.trash import Trashed, ended_name, is_ended, is_name, parse_record, time_of, until
+from cargohold.types.mentions import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from cargohold.storage.trash import Record
     from cargohold.types.names import RepositoryName
@@ -52,11 +55,17 @@ class FileTrash(Tree):
         unreadable: dict[str, str] = {}
         return Trashed(list(self.records(repository, unreadable.__setitem__)), unreadable)
 
-    def records(self, repository: RepositoryName, unreadable: Callable[[str, str], None]) -> Iterator[Record]:
+    def records(
+        self,
+        repository: RepositoryName,
+        unreadable: Callable[[str, str], None],
+        *,
+        grace: float | None = None,
+    ) -> Iterator[Record]:
         """What was deleted in a repository, the oldest first, as long as it is written down; some may be over.
 
         `unreadable` is called with the path of each record that cannot be read and is not over, and the reason: it
-        stays where it is. What is not named as a record is none, and passed over.
+        stays where it is. What is not named as a record is none, and passed over. For `grace` see `purge`.
         """
         folder, now = self.layout.trash(repository), time.time()
         for name in sorted(filter(is_name, folder_names(folder))):
@@ -65,7 +74,7 @@ class FileTrash(Tree):
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                if self._over(time_of(name), ended=is_ended(name)) >= now:
+                if self._over(time_of(name), ended=is_ended(name), grace=grace) >= now:
                     unreadable(f"{folder}/{name}", str(getattr(error, "strerror", error)))
 
     async def drop_records(self, repository: RepositoryName, names: Iterable[str]) -> None:
@@ -91,21 +100,38 @@ class FileTrash(Tree):
             self.disk.settle([folder])
         return done
 
-    def purge(self, repository: RepositoryName, now: float) -> int:
+    def purge(
+        self,
+        repository: RepositoryName,
+        now: float,
+        *,
+        grace: float | None = None,
+        awaited: AbstractSet[bytes] = frozenset(),
+    ) -> int:
         """Remove the records that were over by `now`, unreadable ones too; how many. Files of others' names stay.
 
-        A record is over when it cannot be undone any more, and who was pulling has had the grace time to end.
+        A record is over when it cannot be undone any more, and who was pulling has had the grace time to end: that of
+        the terms, or `grace` seconds. Those of the `awaited` manifests (packed digests) stay.
         """
         folder, purged = self.layout.trash(repository), 0
         for name in filter(is_name, folder_names(folder)):
-            if self._over(time_of(name), ended=is_ended(name)) < now:
+            is_over = self._over(time_of(name), ended=is_ended(name), grace=grace) < now
+            if is_over and not (awaited and self._digest_of(f"{folder}/{name}") in awaited):
                 remove(f"{folder}/{name}")
                 purged += 1
         return purged
 
-    def is_alive(self, record: Record, now: float) -> bool:
-        """Whether the manifest of a record, and all that it references, must still be there."""
-        return self._over(record.when, ended=record.ended) >= now
+    def _digest_of(self, path: str) -> bytes | None:
+        """The packed digest of what a record is of; None where it cannot be read."""
+        try:
+            return pack(parse_record(os.path.basename(path), read_whole(path)[0]).digest)
+        except (OSError, ValueError):
+            return None
 
-    def _over(self, when: float, *, ended: bool) -> float:
-        return max(until(when, self.terms.keep, ended=ended), when + self.terms.grace)
+    def is_alive(self, record: Record, now: float, *, grace: float | None = None) -> bool:
+        """Whether the manifest of a record, and all that it references, must still be there."""
+        return self._over(record.when, ended=record.ended, grace=grace) >= now
+
+    def _over(self, when: float, *, ended: bool, grace: float | None) -> float:
+        pulled = self.terms.grace if grace is None else grace
+        return max(until(when, self.terms.keep, ended=ended), when + pulled)

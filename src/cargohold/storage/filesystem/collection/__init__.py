@@ -16,12 +16,14 @@ from cargohold.storage.filesystem.collection import content, manifests
 from cargohold.storage.filesystem.collection.content import ContentSweep
 from cargohold.storage.filesystem.collection.links import LinkSweep
 from cargohold.storage.filesystem.collection.run import Run
+from cargohold.storage.filesystem.tree import told
 from cargohold.storage.filesystem.walk import all_repositories
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from cargohold.storage.collecting import Collected, Held
     from cargohold.storage.filesystem import FilesystemStore
@@ -32,22 +34,29 @@ if TYPE_CHECKING:
 
 
 class FileCollection:
-    """One run; see `storage.collecting.Collection`. For one thread."""
+    """One run; see `storage.collecting.Collection`. For one thread.
 
-    def __init__(
+    `age` is how old a lease must be, and `grace` for how long what was deleted stays for those who are pulling it (that
+    of the store's terms, if None); in seconds. One that `is_dry` changes nothing.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a run is made of
         self,
         store: FilesystemStore,
         pace: Pace,
         found: Callable[[Collected], None],
         *,
         age: float,
+        grace: float | None = None,
         is_dry: bool,
     ) -> None:
         self._store = store
         self._pace = pace
         self._age = age
+        self._grace = grace
+        self._is_dry = is_dry
         self._run = Run(store.layout.gc, age=age, is_dry=is_dry)
-        self._links = LinkSweep(store, self._run.linked, pace, found, age=age, is_dry=is_dry)
+        self._links = LinkSweep(store, self._run.linked, pace, found, age=age, grace=grace, is_dry=is_dry)
         self._content = ContentSweep(store, self._run, pace, found, is_dry=is_dry)
 
     @property
@@ -71,22 +80,31 @@ class FileCollection:
 
     def has_gone(self, repository: RepositoryName) -> bool:
         """Whether something in the repository's trash cannot be restored any more."""
-        return manifests.has_gone(self._store, repository)
+        with told():
+            return manifests.has_gone(self._store, repository, grace=self._grace)
 
     def manifests(self, repository: RepositoryName) -> Held:
         """What the repository holds. Raises Unreadable, and Unavailable."""
-        return manifests.held_by(self._store, repository, self._pace)
+        with told():
+            return manifests.held_by(
+                self._store, repository, self._pace, grace=self._grace, is_dry=self._is_dry
+            )
 
     def remove(self, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int) -> None:
         """Delete a manifest, into the trash.
 
         Raises Changed where any has been stored or tagged since that `state`, or this one leased.
         """
-        manifests.remove(self._store, repository, digest, cause, state=state, age=self._age)
+        with told():
+            manifests.remove(self._store, repository, digest, cause, state=state, age=self._age)
 
-    def purge(self, repository: RepositoryName, now: float) -> int:
-        """Remove what cannot be restored any more from the repository's trash; how many deletions."""
-        return self._store.purge(repository, now)
+    def purge(self, repository: RepositoryName, now: float, awaited: AbstractSet[bytes]) -> int:
+        """Remove what cannot be restored any more from the repository's trash; how many deletions.
+
+        Those of the `awaited` manifests (packed digests) stay.
+        """
+        with told():
+            return self._store.purge(repository, now, grace=self._grace, awaited=awaited)
 
     def collect_links(self, repository: RepositoryName) -> None:
         """Take away its links that nothing needs. Raises Unreadable; then all stay."""

@@ -34,8 +34,8 @@ class LinkSweep:
     """Takes away links that nothing needs; whatever stays is added to `linked`.
 
     Nothing is taken away in a repository of which not every manifest can be read. `age` is how old a lease must be
-    (seconds), when the look at the repository begins. In a dry run nothing is taken away, and nothing of what would
-    be is added.
+    (seconds), when the look at the repository begins; for `grace` see `FileTrash.purge`. In a dry run nothing is taken
+    away, and nothing of what would be is added.
     """
 
     def __init__(  # noqa: PLR0913 - what a run is made of
@@ -46,6 +46,7 @@ class LinkSweep:
         found: Callable[[Collected], None],
         *,
         age: float,
+        grace: float | None = None,
         is_dry: bool,
     ) -> None:
         self._store = store
@@ -53,6 +54,7 @@ class LinkSweep:
         self._pace = pace
         self._found = found
         self._age = age
+        self._grace = grace
         self._is_dry = is_dry
         self._holders: set[bytes] = set()
 
@@ -101,8 +103,8 @@ class LinkSweep:
         """
         manifests, problems, now = self._manifests(repository), list[str](), time.time()
         unknown = unknown_algorithms(self._store.layout.revisions(repository))
-        for record in self._store.records(repository, noting(problems)):
-            if self._store.is_alive(record, now):
+        for record in self._store.records(repository, noting(problems), grace=self._grace):
+            if self._store.is_alive(record, now, grace=self._grace):
                 self._note(f"{self._store.layout.revision(repository, record.digest)}/link", record.digest)
                 manifests.append(record.digest)
         for folder in unknown:

@@ -27,22 +27,25 @@ _LOCK_SECONDS: Final = 1.0
 _MILLISECOND: Final = 1_000_000
 
 
-def has_gone(store: FilesystemStore, repository: RepositoryName) -> bool:
-    """Whether the trash of a repository has something that cannot be restored any more."""
+def has_gone(store: FilesystemStore, repository: RepositoryName, *, grace: float | None = None) -> bool:
+    """Whether the trash of a repository has something that cannot be restored any more; for `grace` see `purge`."""
     now, problems = time.time(), list[str]()
-    return any(not store.is_alive(record, now) for record in store.records(repository, noting(problems)))
+    return any(
+        not store.is_alive(record, now, grace=grace)
+        for record in store.records(repository, noting(problems), grace=grace)
+    )
 
 
-def held_by(store: FilesystemStore, repository: RepositoryName, pace: Pace) -> Held:
-    """What a repository holds now. Raises Unreadable, and Busy."""
-    with store.locks.hold(repository, seconds=_LOCK_SECONDS):
-        # Nothing is half stored while the lock is held: what comes later changes the number.
-        store.note_change(repository)
-        state = state_of(store, repository)
-    if state and state % _MILLISECOND == 0:
-        raise Unreadable(
-            "the file system keeps times without fractions of a millisecond: changes would be missed"
-        )
+def held_by(
+    store: FilesystemStore,
+    repository: RepositoryName,
+    pace: Pace,
+    *,
+    grace: float | None = None,
+    is_dry: bool = False,
+) -> Held:
+    """What a repository holds now; for who changes nothing, if `is_dry`. Raises Unreadable, and Busy."""
+    state = 0 if is_dry else _noted_state(store, repository)
     folders = [
         (path, digest)
         for algorithm in Algorithm
@@ -60,7 +63,7 @@ def held_by(store: FilesystemStore, repository: RepositoryName, pace: Pace) -> H
         if target is not None:
             tagged.add(pack(target))
         pace.step()
-    alive, gone = _trash(store, repository)
+    alive, gone = _trash(store, repository, grace)
     trashed: dict[bytes, Known] = {}
     for digest in alive:
         # What is in the trash is restored with all that it refers to.
@@ -68,6 +71,18 @@ def held_by(store: FilesystemStore, repository: RepositoryName, pace: Pace) -> H
         trashed[pack(digest)] = _known(store, folder, digest, names)
         pace.step()
     return Held(manifests, tagged, trashed, gone - trashed.keys(), state)
+
+
+def _noted_state(store: FilesystemStore, repository: RepositoryName) -> int:
+    with store.locks.hold(repository, seconds=_LOCK_SECONDS):
+        # Nothing is half stored while the lock is held: what comes later changes the number.
+        store.note_change(repository)
+        state = state_of(store, repository)
+    if state and state % _MILLISECOND == 0:
+        raise Unreadable(
+            "the file system keeps times without fractions of a millisecond: changes would be missed"
+        )
+    return state
 
 
 def state_of(store: FilesystemStore, repository: RepositoryName) -> int:
@@ -122,14 +137,16 @@ def _known(store: FilesystemStore, path: str, digest: Digest, names: set[bytes])
     )
 
 
-def _trash(store: FilesystemStore, repository: RepositoryName) -> tuple[set[Digest], set[bytes]]:
+def _trash(
+    store: FilesystemStore, repository: RepositoryName, grace: float | None
+) -> tuple[set[Digest], set[bytes]]:
     """What can still be restored, or pulled to its end; and what was deleted before that."""
     alive: set[Digest] = set()
     gone: set[bytes] = set()
     problems: list[str] = []
     now = time.time()
-    for record in store.records(repository, noting(problems)):
-        if store.is_alive(record, now):
+    for record in store.records(repository, noting(problems), grace=grace):
+        if store.is_alive(record, now, grace=grace):
             alive.add(record.digest)
         else:
             gone.add(pack(record.digest))

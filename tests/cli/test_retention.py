@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from cargohold.cli.main import main
 from cargohold.cli.printing import written_time
 from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.collection import alone
 from cargohold.types.names import RepositoryName, Tag
 from tests.cli.test_command import SCRIPT, run
 from tests.storage.contract.base import sample
@@ -205,6 +206,25 @@ def test_refusals(store: FilesystemStore, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["retention", *other])
     assert result.exit_code == 1
     assert "no registry has its data in" in result.stderr
+
+
+def test_while_another_collects_or_copies(store: FilesystemStore) -> None:
+    """While another holds the collector's lock, as whoever copies the storage does, only a dry run is made."""
+    push(store, APP, "a", 9)
+    push(store, APP, "b", 8)
+    rules = [{"repository": "ci/**", "newest": 1}]
+    with alone(store):
+        result = retention(store, rules=rules)
+        assert (result.exit_code, result.stdout, result.stderr) == (
+            3,
+            "",
+            "cargohold: another process is collecting garbage in this storage, or copies it: try again later\n",
+        )
+        dry = retention(store, "--dry-run", rules=rules)
+        assert (dry.exit_code, dry.stderr) == (0, "1 of 2 tags would be removed\n")
+        assert tags(store, APP) == ["a", "b"]
+    assert retention(store, rules=rules).exit_code == 0
+    assert tags(store, APP) == ["b"]
 
 
 def test_as_it_is_typed(store: FilesystemStore) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import in_json, print_line, written_time
 from cargohold.cli.progress import progress
-from cargohold.cli.refusal import Refused
+from cargohold.cli.refusal import Refused, StorageBusy
 from cargohold.cli.remote.printing import written_size
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from cargohold.storage.filesystem import FilesystemStore
 
 SKIPPED: Final = 1
-ANOTHER: Final = 3
 BROKEN_OFF: Final = 4
 
 _AGE: Final = duration(0, YEAR)
@@ -111,11 +110,7 @@ def gc(  # noqa: PLR0913 - the options
             waits = report is not None and report.ended and report.blobs and not no_wait
             freed = _removed(settings, store, is_closing) if waits else 0
     if report is None:
-        click.echo(
-            "cargohold: another process is collecting garbage in this storage, or copies it: try again later",
-            err=True,
-        )
-        context.exit(ANOTHER)
+        raise StorageBusy
     if as_json:
         print_line(in_json(_record(report, freed)))
     else:

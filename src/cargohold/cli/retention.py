@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from cargohold.cli.help import epilog
 from cargohold.cli.printing import in_json, print_line, print_table, written_time
-from cargohold.cli.refusal import Refused
+from cargohold.cli.refusal import Refused, StorageBusy
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
 from cargohold.config.kinds import write_duration
@@ -49,8 +49,10 @@ def _chosen(
     epilog=epilog(
         "cargohold retention --dry-run",
         "cargohold retention --dry-run --json 'ci/**' team/app",
-        codes="0, 1 where there are no rules, or not all could be done, 2 where the command or the settings cannot be"
-        " used",
+        codes=(
+            "0, 1 where there are no rules, or not all could be done, 2 where the command or the settings cannot be"
+            " used, 3 where another process is collecting or copies the storage"
+        ),
     )
 )
 @click.argument("chosen", metavar="[REPOSITORY]...", nargs=-1, callback=_chosen)
@@ -88,6 +90,7 @@ def _applied(settings: Settings, chosen: Callable[[str], int], *, is_dry: bool) 
     from cargohold.app.keeping import retention_rules  # noqa: PLC0415
     from cargohold.registry.retention import apply  # noqa: PLC0415
     from cargohold.storage.filesystem import FilesystemStore  # noqa: PLC0415
+    from cargohold.storage.filesystem.collection import alone  # noqa: PLC0415
     from cargohold.storage.filesystem.keeping import FileKeeper  # noqa: PLC0415
     from cargohold.storage.filesystem.pace import Pace  # noqa: PLC0415
 
@@ -97,7 +100,12 @@ def _applied(settings: Settings, chosen: Callable[[str], int], *, is_dry: bool) 
         failures[repository] = str(error)
 
     terms = terms_of(settings)
-    with closing(FilesystemStore(settings.storage.path, terms)) as store:
+    with (
+        closing(FilesystemStore(settings.storage.path, terms)) as store,
+        nullcontext(True) if is_dry else alone(store) as is_alone,
+    ):
+        if not is_alone:
+            raise StorageBusy
         keeper = FileKeeper(store, Pace(lambda: False, 1.0))
         found = apply(
             keeper,

@@ -30,6 +30,7 @@ Under the root::
     ├── locks/<00..3f>, expiry, catalog, state.db   flock is held on these
     ├── locks/quotas/<00..3f>                       and on these
     ├── new/                                        what is being made, before it is renamed into place
+    ├── prepared                                    the longest step of leases that a server of the tree has had
     ├── pulls                                       for which repositories pulls are recorded, and since when
     ├── quarantine/                                 what fsck took out of the tree, for somebody to look at
     ├── quotas/<of what>                            how much is used of each quota
@@ -68,6 +69,7 @@ class Layout:
         "locks",
         "new",
         "own",
+        "prepared",
         "pulls",
         "quarantine",
         "quotas",
@@ -91,6 +93,7 @@ class Layout:
         self.counters = f"{self.own}/counters"
         self.keys = f"{self.own}/keys"
         self.new = f"{self.own}/new"
+        self.prepared = f"{self.own}/prepared"
         self.pulls = f"{self.own}/pulls"
         self.totals = f"{self.own}/totals"
         self.gc = f"{self.own}/gc"

@@ -12,6 +12,7 @@ from cargohold.storage.filesystem.inventory import FileInventory
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.pulls import FilePulls
 from cargohold.storage.filesystem.referrers import FileReferrers
+from cargohold.storage.filesystem.steps import telling
 from cargohold.storage.filesystem.tree import UNWRITABLE, told
 from cargohold.storage.filesystem.trial import FileTrial
 from cargohold.storage.filesystem.uploads import FileUploads
@@ -64,9 +65,9 @@ class FilesystemStore(
         # Whoever copies the tree holds it, and may not make it: it would be of another user.
         os.close(open_lock(layout.collector_lock))
         self.locks.prepare()
-        with Change(self.disk, layout.new) as change:
+        with telling(layout, self.terms.step) as step, Change(self.disk, layout.new) as change:
             # A file is written so that whoever starts the server is told here if that cannot be done.
-            change.file(f"{layout.own}/prepared", b"")
+            change.file(layout.prepared, step)
             change.rely_on(f"{layout.blobs}/")
             change.rely_on(f"{layout.repositories}/")
             change.stage()

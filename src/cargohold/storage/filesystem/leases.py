@@ -24,7 +24,7 @@ from cargohold.types.quotas import Quotas
 if TYPE_CHECKING:
     from cargohold.storage.durable import Disk
 
-_LONGEST_STEP: Final = 30.0
+LONGEST_STEP: Final = 30.0
 _DAY: Final = 86400.0
 _NOT_OURS: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -44,7 +44,7 @@ class Terms(msgspec.Struct, frozen=True):
     @property
     def step(self) -> float:
         """How old a lease may be, in seconds, without being renewed."""
-        return min(self.grace / 4, _LONGEST_STEP)
+        return min(self.grace / 4, LONGEST_STEP)
 
 
 class Leases:

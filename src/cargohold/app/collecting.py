@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from cargohold.app.keeping import collects_untagged, retain
 from cargohold.registry.gc import Collector, Report
 from cargohold.storage.filesystem.collection import FileCollection, alone, empty
+from cargohold.storage.filesystem.collection.clock import Clock
 from cargohold.storage.filesystem.collection.content import EMPTY_AFTER
+from cargohold.storage.filesystem.leases import LONGEST_STEP
 from cargohold.storage.filesystem.pace import ClosingError, Pace
 from cargohold.storage.filesystem.tree import told
 from cargohold.storage.protocols import StoreError
@@ -44,7 +46,7 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
     `min_age` takes the place of the grace time, in seconds. `found` is told of each thing that is collected, or would
     be in a dry run, `on_step` of how many more things were looked at. Once `is_closing` says so the run ends where it
     is, and the next goes on from there. What was collected is off the disk when `remove_swept` is called half a minute
-    later.
+    later. Raises StoreError, and OSError.
     """
     report = Report(started=time.time(), is_dry=is_dry)
 
@@ -52,18 +54,21 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
         report.add(each)
         found(each)
 
-    pace = _Watched(is_closing, settings.gc.share, on_step)
+    clock = Clock(store.layout.gc)
+    pace = _Watched(is_closing, settings.gc.share, on_step, clock)
     # A lease may be a step older than it seems (see `filesystem.leases`).
     grace = settings.gc.grace if min_age is None else min_age
     age = grace + store.terms.step
     with alone(store) as is_alone:
         if not is_alone:
             return None
+        age += clock.allowance(age, longest=settings.gc.grace + LONGEST_STEP, is_dry=is_dry)
         try:
             if not is_dry:
                 empty(store, pace)
                 report.tags = retain(settings, store, pace, age=age)
             collection = FileCollection(store, pace, tell, age=age, grace=grace, is_dry=is_dry)
+            clock.check()
             Collector(collection, report, age=age, untagged=collects_untagged(settings), found=tell).run()
         except ClosingError:
             pass
@@ -151,10 +156,16 @@ def _tell(report: Report) -> None:
 
 
 class _Watched(Pace):
-    def __init__(self, is_closing: Callable[[], bool], share: float, on_step: Callable[[int], None]) -> None:
+    """Tells of each step, and raises ClockSet where the clock was set before it."""
+
+    def __init__(
+        self, is_closing: Callable[[], bool], share: float, on_step: Callable[[int], None], clock: Clock
+    ) -> None:
         super().__init__(is_closing, share)
         self._on_step = on_step
+        self._clock = clock
 
     def step(self) -> None:
         self._on_step(1)
         super().step()
+        self._clock.check()

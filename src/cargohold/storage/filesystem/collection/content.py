@@ -12,6 +12,7 @@ from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.collection.linked import NO_ROOM
 from cargohold.storage.filesystem.collection.links import digests_in
 from cargohold.storage.filesystem.leases import leased_at
+from cargohold.storage.filesystem.steps import longest_step
 from cargohold.storage.filesystem.tree import folder_names, size_of
 from cargohold.storage.layout import flat
 from cargohold.storage.locks import Busy
@@ -50,11 +51,10 @@ class ContentSweep:
         self._run = run
         self._pace = pace
         self._found = found
-        self._before = run.begun.started - run.begun.age
         self._is_dry = is_dry
 
     def sweep(self) -> None:
-        """Look at all content, or at that which an earlier run has not come to."""
+        """Look at all content, or at that which an earlier run has not come to. Raises Void."""
         parts = [(algorithm, prefix) for algorithm in Algorithm for prefix in range(_PREFIXES)]
         for number, (algorithm, prefix) in enumerate(parts):
             if number >= self._run.swept:
@@ -62,12 +62,21 @@ class ContentSweep:
                 self._run.swept = number + 1
 
     def _sweep_part(self, algorithm: Algorithm, prefix: int) -> None:
-        linked = self._run.linked.with_prefix(algorithm, prefix)
+        self._run.check()
+        linked, before = self._run.linked_with(algorithm, prefix), self._before()
         folder = f"{self._store.layout.blobs}/{algorithm.value}/{prefix:02x}"
         for path, digest in digests_in(folder, algorithm):
             self._pace.step()
-            if pack(digest) not in linked and leased_at(path, "data") < self._before:
+            if pack(digest) not in linked and leased_at(path, "data") < before:
                 self._sweep(path, digest)
+
+    def _before(self) -> float:
+        """What has an older lease was not linked since the run began, by any server: each leases what it links.
+
+        A server that was started with other settings may do that less often than they say now.
+        """
+        begun = self._run.begun
+        return begun.started - max(begun.age, longest_step(self._store.layout))
 
     def _sweep(self, path: str, digest: Digest) -> None:
         """Under the lock of the content, under which it is linked."""
@@ -77,7 +86,8 @@ class ContentSweep:
             return
         remove(swept)
         with suppress(Busy, FileNotFoundError), self._store.locks.hold(digest, seconds=_LOCK_SECONDS):
-            if leased_at(path, "data") >= self._before:
+            self._run.check()
+            if leased_at(path, "data") >= self._before():
                 return
             size = size_of(f"{path}/data") or 0
             try:

@@ -105,3 +105,17 @@ def test_memory_is_bounded() -> None:
         tracemalloc.stop()
     with pytest.raises(ArchiveInvalid, match="too long"):
         read('{"manifests":["' + "x" * (40 << 20) + '"]}', 1 << 20)
+
+
+@pytest.mark.parametrize("inner", ["[],", '{"":0},', "0.5,"])
+@pytest.mark.parametrize("text", ['{"x":[%s0],"manifests":[]}', '{"manifests":[[%s0]]}'])
+def test_memory_of_one_value(text: str, inner: str) -> None:
+    """A value of very many small ones is refused before it takes much memory, wherever it is."""
+    content = (text % (inner * ((8 << 20) // len(inner)))).encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveInvalid, match="too long"):
+            read(content, 1 << 16)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()

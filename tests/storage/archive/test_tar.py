@@ -184,13 +184,24 @@ def test_sizes_that_lie(kind: bytes, size: bytes, tmp_path: Path) -> None:
 def test_long_extensions(tmp_path: Path) -> None:
     """A header of megabytes, though it is really there, is not read."""
     name = entry("././@LongLink", bytes(2 << 20), kind=b"L")
-    with pytest.raises(ArchiveInvalid, match="longer than 1048576"):
+    with pytest.raises(ArchiveInvalid, match="longer than 65536"):
         opened(tmp_path, _header(name) + bytes((2 << 20) + 2048))
 
 
 @pytest.mark.parametrize(
     "record",
-    [b"12 path=x", b"99 path=abc\n", b"path=abc\n", b"0 a=b\n", b"-5 a=b\n", b"6 abc\n", b"11 size=-1\n"],
+    [
+        b"12 path=x",
+        b"99 path=abc\n",
+        b"path=abc\n",
+        b"0 a=b\n",
+        b"-5 a=b\n",
+        b"6 abc\n",
+        b"11 size=-1\n",
+        b"5 a=\n0 b=\n",
+        b"5 a=\n2 b=\n",
+        b"6 =\n\0\0",
+    ],
 )
 def test_pax_headers_that_are_damaged(record: bytes, tmp_path: Path) -> None:
     """Records whose length is wrong, or whose value is none, are refused."""
@@ -198,6 +209,38 @@ def test_pax_headers_that_are_damaged(record: bytes, tmp_path: Path) -> None:
     content = tar_of([(extended, record), (entry("file", b"abc"), b"abc")])
     with pytest.raises(ArchiveInvalid):
         opened(tmp_path, content)
+
+
+def test_pax_headers_of_many_records(tmp_path: Path) -> None:
+    """Each byte is looked at once, and what is used comes after any number of records that are not."""
+    record = b"5 a=\n" * 10_000 + b"13 path=name\n"
+    members = [(entry("pax", record, kind=tarfile.XHDTYPE), record), (entry("file", b"abc"), b"abc")]
+    assert opened(tmp_path, tar_of(members)).size("name") == 3
+
+
+@pytest.mark.parametrize("kind", [b"x", b"X", b"L", b"K"])
+def test_headers_of_headers(kind: bytes, tmp_path: Path) -> None:
+    """More headers before a file than it can have are refused, before they fill the memory."""
+    record = b"13 path=name\n"
+    extended = (entry("pax", record, kind=kind), record)
+    assert opened(tmp_path, tar_of([extended, (entry("file", b"abc"), b"abc")]))
+    with pytest.raises(ArchiveInvalid, match="precede one file"):
+        opened(tmp_path, tar_of([extended, extended, (entry("file", b"abc"), b"abc")]))
+
+
+def test_headers_for_all_files(tmp_path: Path) -> None:
+    """They say nothing that counts here, and are passed over however many there are."""
+    record = b"13 path=name\n"
+    extended = (entry("pax", record, kind=tarfile.XGLTYPE), record)
+    assert opened(tmp_path, tar_of([extended, extended, (entry("file", b"abc"), b"abc")])).size("file") == 3
+
+
+def test_sparse_files(tmp_path: Path) -> None:
+    """Their bytes are not those of the file, and are not taken for them."""
+    record = b"22 GNU.sparse.major=1\n"
+    members = [(entry("pax", record, kind=tarfile.XHDTYPE), record), (entry("file", b"abc"), b"abc")]
+    with pytest.raises(ArchiveInvalid, match="not known here"):
+        opened(tmp_path, tar_of(members))
 
 
 def test_sizes_in_pax_headers(tmp_path: Path) -> None:

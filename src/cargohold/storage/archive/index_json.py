@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _ENOUGH: Final = 64 << 10
-_LONGEST: Final = 8 << 20
+_LONGEST: Final = 1 << 20
 _BLANKS: Final = " \t\r\n"
 
 
 def read_descriptors(pieces: Iterable[bytes]) -> Iterator[Any]:
     """The values in `manifests`, as they are in the JSON object that the pieces make up.
 
-    Raises ArchiveInvalid where it is no such object, where `manifests` is there twice or not at all, or where one value
-    is longer than 8 MiB.
+    Raises ArchiveInvalid where it is no such object, where `manifests` is there twice or not at all, or where one
+    value, there or in another member, is longer than 1 MiB, since one of brackets alone takes thirty times
+    its length of memory.
     """
     text = _Text(pieces)
     text.expect("{")
@@ -100,7 +101,7 @@ class _Text:
             except RecursionError:
                 raise ArchiveInvalid("index.json is nested too deeply") from None
             except ValueError as error:
-                if self._at_end or wanted > _LONGEST:
+                if self._at_end or wanted >= _LONGEST:
                     raise ArchiveInvalid(
                         f"index.json is no JSON, or too long in one place: {error}"
                     ) from None

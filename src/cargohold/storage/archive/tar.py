@@ -18,11 +18,15 @@ BLOCK: Final = tarfile.BLOCKSIZE
 END: Final = bytes(2 * BLOCK)
 """What follows the last member."""
 
-_LONGEST_EXTENSION: Final = 1 << 20
+_LONGEST_EXTENSION: Final = 64 << 10
+_LONGEST_LENGTH: Final = 7
 _FILES: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE})
 _LINKS: Final = frozenset({tarfile.LNKTYPE, tarfile.SYMTYPE})
 _PAX: Final = frozenset({tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE})
 _DEVICES: Final = frozenset({tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE})
+_LONG_NAMES: Final = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+_SPARSE: Final = "GNU.sparse"
+_USED: Final = frozenset({"path", "linkpath", "size"})
 
 
 class ArchiveInvalid(Exception):
@@ -100,10 +104,11 @@ def _header(block: bytes, offset: int) -> TarInfo:
 
 
 class _Extended:
-    """What headers before a header say of it."""
+    """What headers before a header say of it: at most one of each kind, so that what they say takes little memory."""
 
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
+        self._kinds: set[bytes] = set()
 
     def number(self, key: str) -> int:
         text = self.fields[key]
@@ -113,32 +118,46 @@ class _Extended:
 
     def take(self, header: TarInfo, descriptor: int, start: int) -> bool:
         """Note what such a header says; False where it is none."""
-        kinds = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
-        if header.type not in _PAX | {tarfile.XGLTYPE, *kinds}:
+        if header.type == tarfile.XGLTYPE:
+            return True
+        if header.type not in _PAX and header.type not in _LONG_NAMES:
             return False
+        kind = tarfile.XHDTYPE if header.type in _PAX else header.type
+        if kind in self._kinds:
+            raise ArchiveInvalid(f"two headers of the kind {kind.decode()!r} precede one file")
+        self._kinds.add(kind)
         if header.size > _LONGEST_EXTENSION:
             raise ArchiveInvalid(f"a header of it is longer than {_LONGEST_EXTENSION} bytes")
         content = _read(descriptor, start, header.size)
         if header.type in _PAX:
             self.fields |= _pax(content)
-        elif header.type in kinds:
-            self.fields[kinds[header.type]] = content.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+        else:
+            self.fields[_LONG_NAMES[header.type]] = _decoded(content.split(b"\0", 1)[0])
         return True
 
 
 def _pax(content: bytes) -> dict[str, str]:
-    """The records of a pax header: the length of each, a space, key=value, a newline."""
+    """What is used of the records of a pax header: the length of each, a space, key=value, a newline."""
     fields: dict[str, str] = {}
-    while content.strip(b"\0"):
-        length, space, _ = content.partition(b" ")
-        size = int(length) if space and length.isdigit() and len(length) < 8 else 0  # noqa: PLR2004 - beyond a header
-        record = content[len(length) + 1 : size - 1]
-        key, equals, value = record.partition(b"=")
-        if not equals or content[size - 1 : size] != b"\n":
+    at, end = 0, len(content.rstrip(b"\0"))
+    while at < end:
+        space = content.find(b" ", at, at + _LONGEST_LENGTH + 1)
+        length = content[at:space] if space > 0 else b""
+        after = at + int(length) if length.isdigit() else 0
+        equals = content.find(b"=", space, after)
+        if equals < 0 or content[after - 1 : after] != b"\n":
             raise ArchiveInvalid("a pax header of it is damaged")
-        fields[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-        content = content[size:]
+        key = _decoded(content[space + 1 : equals])
+        if key in _USED:
+            fields[key] = _decoded(content[equals + 1 : after - 1])
+        elif key.startswith(_SPARSE):
+            fields[_SPARSE] = ""
+        at = after
     return fields
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _member(header: TarInfo, extended: _Extended, start: int) -> Member | None:
@@ -153,7 +172,7 @@ def _member(header: TarInfo, extended: _Extended, start: int) -> Member | None:
         linked = fields.get("linkpath", header.linkname)
         above = os.path.dirname(name) if header.type == tarfile.SYMTYPE and not linked.startswith("/") else ""
         return Member(name, start, 0, inner_name(f"{above}/{linked}" if above else linked))
-    if header.type not in _FILES or any(key.startswith("GNU.sparse") for key in fields):
+    if header.type not in _FILES or _SPARSE in fields:
         raise ArchiveInvalid(f"{written!r} is stored in a way that is not known here: type {header.type!r}")
     return Member(name, start, header.size)
 

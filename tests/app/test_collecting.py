@@ -93,7 +93,7 @@ def test_a_repository_that_is_skipped(
         report = run(settings, store)
     assert report is not None
     assert report.skipped.keys() == {OTHER}
-    assert f"nothing is collected in {OTHER}: " in caplog.text
+    assert f"not all is collected in {OTHER}: " in caplog.text
     assert "1 of which were skipped" in caplog.text
     runs = noted(store)
     assert runs is not None

@@ -178,7 +178,7 @@ def test_a_repository_that_is_skipped(store: FilesystemStore) -> None:
     result = gc(store, "--no-wait")
     assert (result.exit_code, result.stderr) == (1, "")
     *_, heading, line = result.stdout.splitlines()
-    assert heading == "nothing is collected in 1 repository:"
+    assert heading == "not all is collected in 1 repository:"
     assert line == f"  {OTHER}: {reason}"
     assert not has(store, GONE)
     result = gc(store, "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.storage import disk
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.collection import content, empty, manifests
 from cargohold.storage.filesystem.leases import Terms
@@ -25,7 +27,7 @@ from .foreign import put
 from .places import fill, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cargohold.storage.collecting import Collected
     from cargohold.storage.trash import Cause, Record
@@ -257,6 +259,83 @@ async def test_a_repository_behind_a_symbolic_link(store: FilesystemStore) -> No
     move_behind_link(Path(store.layout.repository(ONE)))
     assert collect(store).blobs == 0
     assert await blob(store, ONE, Digest.of(STRAY)) == STRAY
+
+
+async def test_a_repository_with_two_names(store: FilesystemStore) -> None:
+    """Whoever asks by the one takes another lock than who asks by the other: nothing goes, by either."""
+    await push(store, ONE, STRAY)
+    await push(store, OTHER, b"else")
+    make_old(store)
+    os.symlink(store.layout.repository(ONE), store.layout.repository(RepositoryName("alias")))
+    assert (collect(store).links, contents(store)) == (1, {Digest.of(STRAY)})
+    assert await blob(store, ONE, Digest.of(STRAY)) == STRAY
+
+
+async def test_a_link_that_may_not_be_changed(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays with its content, and is told; what is beside it, and in other repositories, goes."""
+    for name, content_ in ((ONE, STRAY), (ONE, b"beside"), (OTHER, b"else")):
+        await push(store, name, content_)
+    make_old(store)
+    stuck, real = store.layout.layer(ONE, Digest.of(STRAY)), disk.rename
+
+    def rename(old: str, new: str) -> None:
+        if old == stuck:
+            raise PermissionError(errno.EPERM, "Operation not permitted", old)
+        real(old, new)
+
+    monkeypatch.setattr(disk, "rename", rename)
+    report = collect(store)
+    assert (report.ended, report.content_stays, list(report.skipped)) == (True, False, [ONE])
+    assert report.skipped[ONE] == f"not all could be taken away: {stuck}: Operation not permitted"
+    assert contents(store) == {Digest.of(STRAY)}
+
+
+@pytest.mark.parametrize("place", ["", "_layers/sha256", "_manifests/revisions/sha256", "_cargohold/trash"])
+async def test_what_cannot_be_listed(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """It may link any content, so none goes, which is told; links of other repositories do, and content later."""
+    await push(store, ONE, STRAY)
+    await commit(store, ONE, IMAGE, LATEST)
+    await push(store, OTHER, b"else")
+    make_old(store)
+    locked = f"{store.layout.repository(ONE)}/{place}".rstrip("/")
+    with monkeypatch.context() as patch:
+        for name in ("scandir", "listdir"):
+            patch.setattr(os, name, refusing(locked, getattr(os, name)))
+        report = collect(store)
+    assert (report.ended, report.content_stays, report.links, report.blobs) == (True, True, 1, 0)
+    assert report.skipped[ONE] == f"{locked}: Permission denied"
+    assert len(contents(store)) == 3
+    assert await blob(store, ONE, Digest.of(STRAY)) == STRAY
+    report = collect(store)
+    assert (report.skipped, report.content_stays) == ({}, False)
+    assert contents(store) == {IMAGE.digest}
+
+
+def refusing(locked: str, real: Callable[[str], object]) -> Callable[[str], object]:
+    """The call, but for one folder that it may not read: root may read every folder, and tests may be run by root."""
+
+    def call(path: str) -> object:
+        if path == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    return call
+
+
+async def test_a_tree_without_repositories(store: FilesystemStore) -> None:
+    """A folder that is gone, or on a volume that is not mounted, has linked all that there is."""
+    await push(store, ONE, STRAY)
+    make_old(store)
+    shutil.rmtree(store.layout.repositories)
+    assert collect(store).content_stays
+    os.symlink("/not/mounted", store.layout.repositories)
+    with pytest.raises(FileNotFoundError):
+        collect(store)
+    assert contents(store) == {Digest.of(STRAY)}
 
 
 async def test_a_dry_run(store: FilesystemStore) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.filesystem.walk import repositories, repositories_and_aliases
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +81,54 @@ def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(repositories(str(tmp_path))) == ["a", "z"]
     with pytest.raises(PermissionError):
         list(repositories(locked))
+
+
+def _aliases(root: Path) -> tuple[dict[str, bool], dict[str, str]]:
+    """The repositories, and whether each may have two names; and what cannot be read."""
+    failed: dict[str, str] = {}
+    found = list(
+        repositories_and_aliases(
+            str(root), lambda: None, lambda name, error: failed.update({name: str(error.strerror)})
+        )
+    )
+    names = {str(name): has_two for name, has_two in found}
+    assert len(names) == len(found)
+    return names, failed
+
+
+def test_two_names(tmp_path: Path) -> None:
+    """What a link leads to has two names, and is told by both, above and below the link; what has one is not."""
+    root = tmp_path / "root"
+    _make(root, "real/_layers", "team/app/_layers", "team/app/below/_layers", "other/_layers")
+    _make(tmp_path, "elsewhere/_layers")
+    (root / "alias").symlink_to("real")
+    (root / "linked").symlink_to("team")
+    (root / "outside").symlink_to(tmp_path / "elsewhere")
+    (root / "other/circle").symlink_to("..")
+    (root / "loop").symlink_to("loop")
+    (root / "file").symlink_to("/dev/null")
+    names, failed = _aliases(root)
+    assert {name for name, has_two in names.items() if not has_two} == {"other"}
+    assert {"real", "alias", "team/app", "linked/app", "team/app/below", "outside"} < names.keys()
+    assert failed == {}
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, as a link that leads nowhere, and the others are found; where nothing can be read it raises."""
+    _make(tmp_path, "a/_layers", "locked/_layers", "z/_layers")
+    (tmp_path / "nowhere").symlink_to("/not/mounted")
+    locked = str(tmp_path / "locked")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path == locked:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert _aliases(tmp_path) == (
+        {"a": False, "z": False},
+        {"locked": "Permission denied", "nowhere": "No such file or directory"},
+    )
+    with pytest.raises(PermissionError):
+        _aliases(tmp_path / "locked")

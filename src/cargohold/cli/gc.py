@@ -225,8 +225,10 @@ def _lines(report: Report) -> Iterator[str]:
     looked = _many(report.repositories, "repository", "repositories")
     yield f"looked at {looked}"
     if report.skipped:
-        yield f"nothing is collected in {_many(len(report.skipped), 'repository', 'repositories')}:"
+        yield f"not all is collected in {_many(len(report.skipped), 'repository', 'repositories')}:"
         yield from (f"  {name}: {reason}" for name, reason in sorted(report.skipped.items()))
+    if report.content_stays:
+        yield "no content is collected: what cannot be listed may have it"
     if not report.ended:
         yield "broken off" if report.is_dry else "broken off: the next run goes on from there"
 
@@ -250,4 +252,5 @@ def _record(report: Report, freed: int) -> dict[str, object]:
         "bytes": report.collected_bytes,
         "freed_bytes": freed,
         "skipped": report.skipped,
+        "content_stays": report.content_stays,
     }

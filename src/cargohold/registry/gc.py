@@ -34,7 +34,8 @@ class Report(msgspec.Struct, kw_only=True):
 
     `tags` are those that no rule of retention kept, `links` blobs that a repository no longer holds, `blobs` those that
     none holds, whose content was collected (`collected_bytes`). `skipped` has the reason for each repository in which
-    nothing was collected. A run that has not `ended` is gone on with by the next.
+    nothing, or not all, was collected; where one could not even be listed, all `content_stays`. A run that has not
+    `ended` is gone on with by the next.
     """
 
     started: float
@@ -49,6 +50,7 @@ class Report(msgspec.Struct, kw_only=True):
     blobs: int = 0
     collected_bytes: int = 0
     skipped: dict[str, str] = {}
+    content_stays: bool = False
 
     def add(self, found: Collected) -> None:
         """Count something that was collected, or would be."""
@@ -192,6 +194,9 @@ class Collector:
                 self.report.repositories += 1
                 self._collect(repository)
             self._collection.collect_content()
+            for name, reason in self._collection.unlisted.items():
+                self._skip(name, reason)
+                self.report.content_stays = True
             self.report.ended = True
         finally:
             self.report.seconds = time.monotonic() - began
@@ -205,16 +210,16 @@ class Collector:
             if not self.report.is_dry:
                 self._collection.purge(repository, now, still)
         except Unavailable as error:
-            self._skip(repository, error)
+            self._skip(repository, str(error))
         try:
             self._collection.collect_links(repository)
         except Unreadable as error:
-            self._skip(repository, error)
+            self._skip(repository, str(error))
 
-    def _skip(self, repository: RepositoryName, error: Unavailable) -> None:
+    def _skip(self, repository: str, reason: str) -> None:
         if repository not in self.report.skipped:
-            self.report.skipped[repository] = str(error)
-            _log.warning("nothing is collected in %s: %s", repository, error)
+            self.report.skipped[repository] = reason
+            _log.warning("not all is collected in %s: %s", repository, reason)
 
     def _collect_manifests(self, repository: RepositoryName, now: float) -> set[bytes]:
         """Where somebody stores or tags one meanwhile it is looked at again; where that goes on, by the next run.

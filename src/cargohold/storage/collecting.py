@@ -10,7 +10,7 @@ from cargohold.types.digest import Digest
 from cargohold.types.names import RepositoryName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from cargohold.storage.trash import Cause
@@ -72,6 +72,11 @@ class Collection(Protocol):
         """Those that are still to be gone through."""
         ...
 
+    @property
+    def unlisted(self) -> Mapping[str, str]:
+        """The names of what could not be listed, and why: while there is any, no content is collected."""
+        ...
+
     def has_gone(self, repository: RepositoryName) -> bool:
         """Whether something in the repository's trash cannot be restored any more."""
         ...
@@ -95,11 +100,11 @@ class Collection(Protocol):
         ...
 
     def collect_links(self, repository: RepositoryName) -> None:
-        """Take away its links to blobs that nothing needs. Raises Unreadable; then all stay."""
+        """Take away its links to blobs that nothing needs. Raises Unreadable where all or some have to stay."""
         ...
 
     def collect_content(self) -> None:
-        """Take away content that no repository links, after `collect_links` of all of them."""
+        """Take away content that no repository links, after `collect_links` of all of them; if none is `unlisted`."""
         ...
 
     def leave(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.filesystem.collection import manifests
-from cargohold.storage.filesystem.tree import read_link, told
-from cargohold.storage.filesystem.walk import all_repositories
+from cargohold.storage.filesystem.tree import read_link, store_error, told
+from cargohold.storage.filesystem.walk import repositories_and_aliases
 from cargohold.storage.keeping import TagState
 from cargohold.storage.protocols import Changed, NotFound
 from cargohold.storage.trash import Cause, Why
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _CAUSE: Final = Cause(Why.RETENTION)
 _LOCK_SECONDS: Final = 1.0
 
+_log = logging.getLogger(__name__)
+
 
 class FileKeeper:
     """See `storage.keeping.Keeper`. For one thread."""
@@ -34,11 +37,12 @@ class FileKeeper:
         self._pace = pace
 
     def repositories(self) -> Iterator[RepositoryName]:
-        """All, but for those that a symbolic link leads to: such a one has two names, and so two locks."""
+        """All that can be listed, but for those that have two names, by a symbolic link, and so two locks."""
         with told():
-            for name, is_linked in all_repositories(self._store.layout.repositories):
-                self._pace.step()
-                if not is_linked:
+            for name, has_two in repositories_and_aliases(
+                self._store.layout.repositories, self._pace.step, _tell
+            ):
+                if not has_two:
                     yield name
 
     def recording(self, repository: RepositoryName | None = None) -> Recording:
@@ -101,3 +105,7 @@ class FileKeeper:
     def forget_pulls(self, repository: RepositoryName) -> None:
         """Drop what is recorded of manifests that are no longer there."""
         self._store.forget_pulls(repository)
+
+
+def _tell(name: str, error: OSError) -> None:
+    _log.warning("no rule of retention is applied in %s: %s", name, store_error(error))

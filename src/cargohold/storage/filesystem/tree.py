@@ -190,7 +190,7 @@ def exists(path: str) -> bool:
     try:
         os.stat(path)
     except OSError as error:
-        if _is_absence(error):
+        if is_absence(error):
             return False
         raise
     return True
@@ -201,7 +201,7 @@ def is_link(path: str) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError as error:
-        if _is_absence(error):
+        if is_absence(error):
             return False
         raise
 
@@ -219,7 +219,7 @@ def read_link(path: str) -> Digest | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        if _is_absence(error):
+        if is_absence(error):
             return None
         raise
     try:
@@ -245,11 +245,11 @@ def folder_names(path: str) -> list[str]:
     try:
         return os.listdir(path)
     except OSError as error:
-        if _is_absence(error):
+        if is_absence(error):
             return []
         raise
 
 
-def _is_absence(error: OSError) -> bool:
+def is_absence(error: OSError) -> bool:
     """Whether it says that there is nothing: no file, a file in the place of a folder, a link that leads to itself."""
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

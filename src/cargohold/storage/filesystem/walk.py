@@ -6,11 +6,14 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cargohold.storage.filesystem.tree import is_absence
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+_Identity = tuple[int, int]
 
 _PARTS = ("_layers", "_manifests", "_uploads")
 
@@ -47,26 +50,62 @@ def all_repositories(
     With a `start`, those of this name, or below it. For who must not miss one: links are followed, and what cannot be
     read raises OSError. One that disappears meanwhile is passed over.
     """
-    waiting: list[tuple[RepositoryName | None, bool, frozenset[tuple[int, int]]]] = [
-        (start, False, frozenset())
-    ]
+    for name, is_linked, _ in _walk(folder, start, _raise):
+        yield name, is_linked
+
+
+def repositories_and_aliases(
+    folder: str, step: Callable[[], object], failed: Callable[[str, OSError], object]
+) -> Iterator[tuple[RepositoryName, bool]]:
+    """Every repository that can be served from below a folder, and whether it may have two names, in no order.
+
+    It may where a symbolic link leads to it; and its real folder has two where that is found by another way too. Who
+    locks a repository by its name must know. Each is found twice, and `step` called each time. `failed` is called with
+    the name of what cannot be read, and is passed over with all below it; a link that leads nowhere is such a one, as
+    its volume may not be mounted. Where nothing can be read OSError is raised.
+    """
+    once: set[_Identity] = set()
+    twice: set[_Identity] = set()
+    for _, _, identity in _walk(folder, None, failed):
+        (twice if identity in once else once).add(identity)
+        step()
+    del once
+    for name, is_linked, identity in _walk(folder, None, failed):
+        yield name, is_linked or identity in twice
+        step()
+
+
+def _walk(
+    folder: str, start: RepositoryName | None, failed: Callable[[str, OSError], object]
+) -> Iterator[tuple[RepositoryName, bool, _Identity]]:
+    waiting: list[tuple[RepositoryName | None, bool, frozenset[_Identity]]] = [(start, False, frozenset())]
     while waiting:
         name, is_linked, above = waiting.pop()
         path = f"{folder}/{name}" if name else folder
         try:
             found = os.stat(path)
             inner, is_repository = _look(path, follow=True)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            is_nowhere = isinstance(error, FileNotFoundError) and os.path.islink(path)
+            if is_nowhere or not is_absence(error):
+                if name is None:
+                    raise
+                failed(name, error)
             continue
         identity = (found.st_dev, found.st_ino)
         if identity in above:
             continue
         if name and is_repository:
-            yield name, is_linked
+            yield name, is_linked, identity
         for child in inner:
             with suppress(NameInvalid):
                 below = RepositoryName(f"{name}/{child}" if name else child)
                 waiting.append((below, is_linked or os.path.islink(f"{path}/{child}"), above | {identity}))
+
+
+def _raise(_name: str, error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _look(folder: str, *, follow: bool = False) -> tuple[list[str], bool]:
@@ -77,6 +116,15 @@ def _look(folder: str, *, follow: bool = False) -> tuple[list[str], bool]:
         for entry in entries:
             if entry.name in _PARTS:
                 is_repository = True
-            elif not entry.name.startswith(("_", ".")) and entry.is_dir(follow_symlinks=follow):
+            elif not entry.name.startswith(("_", ".")) and _may_be_folder(entry, follow=follow):
                 inner.append(entry.name)
     return inner, is_repository
+
+
+def _may_be_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:
+    """Whether it is one, or nobody can tell; who opens it learns why."""
+    try:
+        is_folder = entry.is_dir(follow_symlinks=follow)
+        return is_folder or (follow and entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True

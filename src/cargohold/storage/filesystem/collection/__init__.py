@@ -16,13 +16,13 @@ from cargohold.storage.filesystem.collection import content, manifests
 from cargohold.storage.filesystem.collection.content import ContentSweep
 from cargohold.storage.filesystem.collection.links import LinkSweep
 from cargohold.storage.filesystem.collection.run import Run
-from cargohold.storage.filesystem.tree import told
-from cargohold.storage.filesystem.walk import all_repositories
+from cargohold.storage.filesystem.tree import exists, store_error, told
+from cargohold.storage.filesystem.walk import repositories_and_aliases
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from cargohold.storage.collecting import Collected, Held
@@ -55,6 +55,7 @@ class FileCollection:
         self._age = age
         self._grace = grace
         self._is_dry = is_dry
+        self._unlisted: dict[str, str] = {}
         self._run = Run(store.layout.gc, age=age, is_dry=is_dry)
         self._links = LinkSweep(store, self._run.linked, pace, found, age=age, grace=grace, is_dry=is_dry)
         self._content = ContentSweep(store, self._run, pace, found, is_dry=is_dry)
@@ -67,16 +68,42 @@ class FileCollection:
     def repositories(self) -> Iterator[RepositoryName]:
         """All that are there, but for those that a run which was broken off has done.
 
-        In one that a symbolic link leads to nothing is collected: it has two names, and so two locks. All of its links
-        are noted here.
+        In one that has two names, and so two locks, nothing is collected. All of its links are noted here.
+        Raises Void, as `collect_content` does, where what is known may not be so any more.
         """
-        self._links.keep_nameless()
-        for name, is_linked in all_repositories(self._store.layout.repositories):
-            self._pace.step()
-            if is_linked:
-                self._links.keep_all(name)
+        self._keep_nameless()
+        if not exists(self._store.layout.repositories) and exists(self._store.layout.blobs):
+            self._unlisted["repositories"] = "there is no such folder"
+        found = repositories_and_aliases(self._store.layout.repositories, self._pace.step, self._cannot_list)
+        for name, has_two in found:
+            self._run.check()
+            if has_two:
+                self._keep_all(name)
             elif not self._run.is_done(name):
                 yield name
+
+    def _keep_all(self, repository: RepositoryName) -> bool:
+        """Whether all that it links to could be noted."""
+        try:
+            self._links.keep_all(repository)
+        except OSError as error:
+            self._cannot_list(repository, error)
+            return False
+        return True
+
+    def _keep_nameless(self) -> None:
+        try:
+            self._links.keep_nameless()
+        except OSError as error:
+            self._cannot_list(str(error.filename), error)
+
+    def _cannot_list(self, name: str, error: OSError) -> None:
+        self._unlisted[name] = str(store_error(error))
+
+    @property
+    def unlisted(self) -> Mapping[str, str]:
+        """The names of what could not be listed, and why: while there is any, no content is collected."""
+        return self._unlisted
 
     def has_gone(self, repository: RepositoryName) -> bool:
         """Whether something in the repository's trash cannot be restored any more."""
@@ -113,13 +140,18 @@ class FileCollection:
         except Unreadable:
             self._run.note_done(repository)
             raise
+        except OSError as error:
+            if self._keep_all(repository):
+                self._run.note_done(repository)
+            raise Unreadable(str(store_error(error))) from error
         self._run.note_done(repository)
 
     def collect_content(self) -> None:
         """Take away content that no repository links; when `collect_links` has been called for all of them."""
         # Once more: one may have been hidden since it would have been looked at.
-        self._links.keep_nameless()
-        self._content.sweep()
+        self._keep_nameless()
+        if not self._unlisted:
+            self._content.sweep()
         self._run.end()
 
     def leave(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.collecting import Collected
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.collection.foreign import named_below, nameless_folders, unknown_algorithms
 from cargohold.storage.filesystem.leases import leased_at
-from cargohold.storage.filesystem.tree import exists, read_link, size_of
+from cargohold.storage.filesystem.tree import exists, read_link, size_of, store_error
 from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import NotFound, StoreError, Unreadable
 from cargohold.types.digest import Algorithm, Digest
@@ -57,11 +57,13 @@ class LinkSweep:
         self._grace = grace
         self._is_dry = is_dry
         self._holders: set[bytes] = set()
+        self._stuck: OSError | None = None
 
     def sweep(self, repository: RepositoryName) -> None:
         """Look at all links of a repository.
 
-        Raises Unreadable where not all of its manifests could be read: then all of its links stay.
+        Raises Unreadable where not all of its manifests could be read: then all of its links stay. And where some of
+        what was to go could not be taken away, at the end.
         """
         before = time.time() - self._age
         try:
@@ -69,11 +71,17 @@ class LinkSweep:
         except Unreadable:
             self._sweep_all(repository, None, before)
             raise
+        self._stuck = None
         self._sweep_all(repository, needed, before)
+        if self._stuck is not None:
+            raise Unreadable(f"not all could be taken away: {store_error(self._stuck)}")
 
     def keep_all(self, repository: RepositoryName) -> None:
         """Note all that a repository links to, and take away nothing."""
         self._manifests(repository)
+        for folder in unknown_algorithms(self._store.layout.revisions(repository)):
+            for packed in named_below(folder):
+                self._linked.add(packed)
         for record in self._store.records(repository, _pass_over):
             self._linked.add(pack(record.digest))
         self._sweep_all(repository, None, 0.0)
@@ -174,7 +182,7 @@ class LinkSweep:
                     if leased_at(path, "link") >= before:
                         self._note(f"{path}/link", digest)
                         continue
-                    with suppress(FileNotFoundError):
+                    with suppress(FileNotFoundError), self._unless_stuck(path, digest):
                         gone.append(self._store.away(path))
                         self._tell(repository, digest)
         except Busy:
@@ -184,6 +192,15 @@ class LinkSweep:
             remove(path)
             self._pace.step()
         return bool(gone)
+
+    @contextmanager
+    def _unless_stuck(self, path: str, digest: Digest) -> Iterator[None]:
+        """What may not be taken away stays, and keeps nothing else from going."""
+        try:
+            yield
+        except PermissionError as error:
+            self._stuck = error
+            self._note(f"{path}/link", digest)
 
     def _tell(self, repository: RepositoryName, digest: Digest) -> None:
         size = size_of(self._store.layout.data(digest)) or 0

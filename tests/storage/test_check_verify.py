@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from itertools import count as countup
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.checking.check import Check, Wanted
 from cargohold.storage.filesystem.checking.findings import Kind
+from cargohold.storage.filesystem.checking.manifests import ManifestCheck
 from cargohold.storage.filesystem.checking.reading import Rate, Reader
 from cargohold.storage.filesystem.checking.verified import Progress, Verified
 from cargohold.storage.filesystem.pace import ClosingError
@@ -17,9 +22,14 @@ from cargohold.types.digest import Digest
 
 from .checking import FIRST, Place, write
 from .contract.base import ONE, push
+from .places import read_only_view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from cargohold.storage.filesystem.checking.findings import Finding
+    from cargohold.types.names import RepositoryName
 
 BLOBS = 40
 LIMIT = 30.0
@@ -110,17 +120,75 @@ def test_begun_anew(place: Place) -> None:
 
 
 def test_a_limit_of_time(place: Place) -> None:
-    """When the time is over the rest is left to the next one; links are looked at all the same."""
+    """When the time is over all but the first is left to the next one; links are looked at all the same."""
     write(place.layer(FIRST), b"")
     with place.opened() as store:
         check = Check(store, Wanted(verify=True, seconds=0.0))
         assert [each.kind for each in check.run()] == [Kind.BAD_LINK]
     assert not check.is_whole
-    assert check.looked.verified == 0
+    assert (check.looked.verified, check.looked.blobs) == (1, len(in_order(place)))
     assert kept(place).ended == 0
     check, _ = run(place, resume=True, seconds=LIMIT)
     assert check.is_whole
-    assert check.looked.verified == len(in_order(place))
+    assert check.looked.verified == len(in_order(place)) - 1
+    assert kept(place).verified == len(in_order(place))
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_each_run_comes_on(place: Place, jobs: int) -> None:
+    """However short the time, and however many blobs are in one folder, a run reads at least one and keeps that."""
+    with place.opened() as store:
+        for content in of_one_folder(4):
+            asyncio.run(push(store, ONE, content))
+    digests = in_order(place)
+    seen = [""]
+    for _ in digests:
+        check, _ = run(place, resume=True, seconds=0.0, jobs=jobs)
+        if check.is_whole:
+            break
+        seen.append(kept(place).after)
+    assert kept(place).ended > 0
+    assert seen == ["", *digests[:-1]]
+    assert kept(place).verified == len(digests)
+
+
+def of_one_folder(count: int) -> list[bytes]:
+    """Blobs whose digests begin with the same two figures."""
+    return list(
+        islice((each for each in (b"%d" % n for n in countup()) if Digest.of(each).hex[:2] == "00"), count)
+    )
+
+
+def test_a_rate_that_lets_nothing_be_read(place: Place) -> None:
+    """A turn that comes after the time is over is not waited for."""
+    check, _ = run(place, resume=True, seconds=1.0, rate=1)
+    assert not check.is_whole
+    assert kept(place).after == in_order(place)[0]
+
+
+def test_the_time_begins_with_the_reading(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes to look at manifests before is not taken from the time for content."""
+    slowly = ManifestCheck.contents
+
+    def contents(self: ManifestCheck, repository: RepositoryName) -> Iterator[Finding]:
+        time.sleep(1.0)
+        return slowly(self, repository)
+
+    monkeypatch.setattr(ManifestCheck, "contents", contents)
+    check, _ = run(place, seconds=1.0)
+    assert check.looked.verified > 1
+
+
+def test_where_progress_cannot_be_kept(place: Place, tmp_path: Path) -> None:
+    """It is known of a check that it could not write down how far it came."""
+    with read_only_view(place.root, tmp_path / "view") as view:
+        store = FilesystemStore(str(view))
+        check = Check(store, Wanted(verify=True, resume=True, seconds=0.0))
+        assert list(check.run()) == []
+        store.close()
+    assert (check.is_whole, check.is_kept) == (False, False)
+    check, _ = run(place, resume=True, seconds=0.0)
+    assert (check.is_whole, check.is_kept) == (False, True)
 
 
 def test_what_is_kept_is_spoiled(place: Place) -> None:

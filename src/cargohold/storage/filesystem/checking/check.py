@@ -7,24 +7,21 @@ folders of a repository one entry after the other.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
-import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from cargohold.storage.filesystem.checking.content import FOLDERS, ContentCheck
 from cargohold.storage.filesystem.checking.findings import REPAIRED, Finding, Kind, Looked
-from cargohold.storage.filesystem.checking.folders import readable
+from cargohold.storage.filesystem.checking.folders import readable, unreadable
 from cargohold.storage.filesystem.checking.links import LinkCheck
 from cargohold.storage.filesystem.checking.manifests import ManifestCheck
 from cargohold.storage.filesystem.checking.own import OwnCheck
 from cargohold.storage.filesystem.checking.reading import Rate, Reader
 from cargohold.storage.filesystem.checking.repair import Repair
 from cargohold.storage.filesystem.checking.threads import looked_at
-from cargohold.storage.filesystem.checking.verified import Progress, Verified
-from cargohold.storage.filesystem.pace import ClosingError
+from cargohold.storage.filesystem.checking.verified import Progress, Verification, Verified
 from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.locks import open_lock, try_lock
@@ -67,17 +64,15 @@ class Wanted(NamedTuple):
 
 
 class Check:
-    """One check of a tree.
-
-    `looked` is how much was looked at so far; `is_whole` says whether all content was verified that was to be.
-    """
+    """One check of a tree. `looked` is how much was looked at so far."""
 
     def __init__(self, store: FilesystemStore, wanted: Wanted) -> None:
-        self.looked, self.is_whole = Looked(), True
+        self.looked = Looked()
         self.progress: Progress | None = None
+        self._kept = Verified(store.layout)
+        self._verification: Verification | None = None
         self._store, self._layout, self._wanted = store, store.layout, wanted
         self._closing = threading.Event()
-        self._until = math.inf if wanted.seconds is None else time.monotonic() + wanted.seconds
         reader = Reader(Rate(wanted.rate, self._closing.is_set))
         self._repair = Repair(store, reader, mends=wanted.repair, min_age=wanted.min_age)
         self._content = ContentCheck(self._layout, self._repair, reader)
@@ -90,6 +85,16 @@ class Check:
     def place(self) -> str:
         """Where this check puts what it takes out of the tree."""
         return self._repair.place
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all content was verified that was to be."""
+        return self._verification is None or self._verification.is_whole
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is written down how far the verification has come."""
+        return self._kept.is_kept
 
     def run(self, advance: Callable[[int], None] = lambda _: None) -> Generator[Finding]:
         """Check, and repair where that is wanted; what is found, as it is found. To be run once.
@@ -167,17 +172,19 @@ class Check:
         look: Callable[[T, Looked], Iterator[Finding]],
         things: Iterable[T],
         advance: Callable[[int], None],
+        ended: Callable[[T, Looked], None] = lambda *_: None,
     ) -> Iterator[Finding]:
-        """What is found of each of the things, by as many threads as are wanted."""
+        """What is found of each of the things, by as many threads as are wanted; `ended` hears when that is all."""
 
-        def work(thing: T) -> Iterator[Finding | Looked]:
+        def work(thing: T) -> Iterator[Finding | tuple[T, Looked]]:
             looked = Looked()
             yield from readable(self._layout, look(thing, looked), self._layout.root)
-            yield looked
+            yield thing, looked
 
         for found in looked_at(self._wanted.jobs, work, things, self._closing):
-            if isinstance(found, Looked):
-                self.looked.add(found)
+            if isinstance(found, tuple):
+                self.looked.add(found[1])
+                ended(*found)
                 advance(1)
             else:
                 yield found
@@ -216,39 +223,31 @@ class Check:
     def _all_content(self, advance: Callable[[int], None]) -> Iterator[Finding]:
         if not self._wanted.verify:
             for chunk in self._chunks():
-                yield from self._chunk(chunk, advance, verify=False)
+                yield from (
+                    chunk if isinstance(chunk, tuple) else self._each(self._content.check, chunk, advance)
+                )
             return
-        kept = Verified(self._layout)
-        progress = self.progress = kept.begin(resume=self._wanted.resume)
+        progress = self.progress = self._kept.begin(resume=self._wanted.resume)
+        verification = Verification(self._content, self._kept, progress, self._wanted.seconds)
+        self._verification = verification
         try:
             for chunk in self._chunks():
-                before = self.looked.verified, self.looked.verified_bytes
-                is_due = self.is_whole and chunk[-1] > progress.after
-                yield from self._chunk(chunk, advance, verify=is_due)
-                if is_due and self.is_whole:
-                    progress.after = str(chunk[-1])
-                    progress.verified += self.looked.verified - before[0]
-                    progress.verified_bytes += self.looked.verified_bytes - before[1]
-                    kept.save(progress)
-            progress.ended = time.time() if self.is_whole else 0.0
+                if isinstance(chunk, tuple):
+                    yield from chunk
+                    continue
+                verification.begin(chunk)
+                yield from self._each(verification.look, chunk, advance, verification.note)
+            verification.end()
         finally:
-            kept.save(progress, at_once=True)
+            self._kept.save(progress, at_once=True)
 
-    def _chunks(self) -> Iterator[list[Digest]]:
+    def _chunks(self) -> Iterator[list[Digest] | tuple[Finding]]:
+        """All digests, some at a time; or in their place why they could not be read."""
         for algorithm, prefix in FOLDERS:
-            digests = self._content.digests(algorithm, prefix)
+            try:
+                digests = self._content.digests(algorithm, prefix)
+            except OSError as error:
+                yield (unreadable(self._layout, error, self._layout.blobs),)
+                continue
             for start in range(0, len(digests), _CHUNK):
                 yield digests[start : start + _CHUNK]
-
-    def _chunk(
-        self, chunk: list[Digest], advance: Callable[[int], None], *, verify: bool
-    ) -> Iterator[Finding]:
-        def look(digest: Digest, looked: Looked) -> Iterator[Finding]:
-            yield from self._content.check(digest, looked, verify=verify, until=self._until)
-
-        try:
-            yield from self._each(look, chunk, advance)
-        except ClosingError:
-            if self._closing.is_set():
-                raise
-            self.is_whole = False

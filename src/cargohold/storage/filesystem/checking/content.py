@@ -43,11 +43,17 @@ class ContentCheck:
         return found
 
     def check(
-        self, digest: Digest, looked: Looked, *, verify: bool, once: bool = False, until: float = math.inf
+        self,
+        digest: Digest,
+        looked: Looked,
+        *,
+        verify: bool = False,
+        once: bool = False,
+        until: float = math.inf,
     ) -> Iterator[Finding]:
         """What is wrong with a blob; with `verify`, its bytes are read, or `once` those that many name.
 
-        Raises ClosingError, at `until` too.
+        Raises ClosingError, and LateError where its bytes could not be read before `until` (monotonic seconds).
         """
         data = self._layout.data(digest)
         try:

@@ -20,6 +20,10 @@ _NAP: Final = 0.05
 _REMEMBERED: Final = 65_536
 
 
+class LateError(Exception):
+    """The time that there is for reading is over."""
+
+
 class Rate:
     """Lets all threads together take so many bytes a second (None: as many as there are)."""
 
@@ -29,14 +33,17 @@ class Rate:
         self._lock = threading.Lock()
         self._next = time.monotonic()
 
-    def take(self, count: int) -> None:
-        """Wait for the turn of so many bytes. Raises ClosingError."""
-        until = 0.0
-        if self._limit is not None:
-            with self._lock:
-                until = max(self._next, time.monotonic())
-                self._next = until + count / self._limit
-        while not self._is_closing() and (left := until - time.monotonic()) > 0:
+    def take(self, count: int, until: float = math.inf) -> None:
+        """Wait for the turn of so many bytes. Raises ClosingError, and LateError where that comes after `until`."""
+        turn = time.monotonic()
+        with self._lock:
+            if self._limit is not None:
+                turn = max(self._next, turn)
+            if turn >= until:
+                raise LateError
+            if self._limit is not None:
+                self._next = turn + count / self._limit
+        while not self._is_closing() and (left := turn - time.monotonic()) > 0:
             time.sleep(min(left, _NAP))
         if self._is_closing():
             raise ClosingError
@@ -69,7 +76,7 @@ class Reader:
         return found
 
     def reads(self, path: str, digest: Digest, until: float = math.inf) -> bool:
-        """Whether the bytes of a file are those of the digest. Raises OSError, and ClosingError, at `until` too.
+        """Whether the bytes of a file are those of the digest. Raises OSError, ClosingError, and LateError at `until`.
 
         The bytes are dropped from the system's cache, as far as they are not being written, before they are read, for
         a disk that has lost them would not be found out, and afterwards, for what is pulled often should stay there.
@@ -79,9 +86,7 @@ class Reader:
             _forget(descriptor)
             hasher = Hasher(digest.algorithm)
             while piece := os.pread(descriptor, _PIECE, hasher.length):
-                self._rate.take(len(piece))
-                if time.monotonic() >= until:
-                    raise ClosingError
+                self._rate.take(len(piece), until)
                 hasher.update(piece)
             _forget(descriptor)
         finally:

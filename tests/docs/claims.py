@@ -23,7 +23,7 @@ CLAIMED: dict[str, dict[str, str]] = {
     },
     "access.md": {"cargohold access explain": "auth/test_access_page.py::test_command"},
     "backup.md": {
-        "umask 077": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
+        "set -eu": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
         "cd /backup/last/": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
         "mv /srv/registry": "docs/test_backup_page.py::test_restored_from_a_copy_under_load",
         "cp -a /backup/last/. /srv/look": "docs/test_backup_page.py::test_a_copy_that_is_looked_into",

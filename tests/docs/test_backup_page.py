@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -26,7 +27,7 @@ from tests.http.serving import until
 from tests.interop.peer import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.e2e.conftest import Start
@@ -43,6 +44,8 @@ COLLECTING = {
     "gc.share": "1",
 }
 OTHER = 65532  # a user that is not root
+TREE = "docker/registry/v2"
+LAYER = 3 << 20
 
 
 @pytest.fixture
@@ -198,3 +201,97 @@ def test_owners(start: Start, session: Session, login: dict[str, object], tmp_pa
     session.type(RESTORE)
     assert (registry / "cargohold/state.db").stat().st_mode & 0o777 == 0o600
     assert {path.stat().st_uid for path in (registry, *registry.rglob("*"))} == {OTHER}
+
+
+def ended(session: Session, *, largest: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+    """The script as cron runs it, in a shell with no options of its own, that may write files of so many bytes."""
+    text = COPY.text
+    for old, new in session.replaced.items():
+        text = text.replace(old, new)
+    return subprocess.run(
+        ["prlimit", f"--fsize={largest}", "sh", "-c", text],
+        env=session.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def held(root: Path) -> dict[str, bytes]:
+    """All links and all content of a tree, also behind symbolic links, by their paths."""
+    return {
+        os.path.relpath(f"{folder}/{name}", root): (root / folder / name).read_bytes()
+        for folder, _, names in os.walk(root / "docker", followlinks=True)
+        for name in names
+        if name in ("link", "data")
+    }
+
+
+def too_large(registry: Path) -> None:
+    content = os.urandom(LAYER)
+    digest = digest_of(content).partition(":")[2]
+    data = registry / TREE / "blobs/sha256" / digest[:2] / digest / "data"
+    data.parent.mkdir(parents=True)
+    data.write_bytes(content)
+
+
+def led_nowhere(registry: Path) -> None:
+    (registry / TREE / "repositories/gone").symlink_to("/nowhere/at/all")
+
+
+def led_in_a_circle(registry: Path) -> None:
+    (registry / TREE / "repositories/circle").symlink_to(registry / "docker")
+
+
+def damaged_logins(registry: Path) -> None:
+    (registry / "cargohold/state.db").write_bytes(b"no database" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (too_large, "rsync"),
+        (led_nowhere, "symbolic links that lead nowhere:\ndocker/registry/v2/repositories/gone\n"),
+        (led_in_a_circle, "File system loop detected"),
+        (damaged_logins, "not a database"),
+    ],
+)
+def test_a_copy_that_fails(
+    start: Start, session: Session, tmp_path: Path, damage: Callable[[Path], None], told: str
+) -> None:
+    """Whatever fails is told, the script ends with another code than 0, and `last` stays the copy before."""
+    registry = tmp_path / "registry"
+    with Peer(start(storage=registry).url) as peer:
+        peer.push("app", "latest", text="app")
+    first = ended(session)
+    assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
+    last = (tmp_path / "backup/last").resolve(strict=True)
+    damage(registry)
+    time.sleep(1)  # copies are named by the second
+    failed = ended(session, largest=LAYER - 1)
+    assert failed.returncode != 0
+    assert told in failed.stderr
+    assert (tmp_path / "backup/last").resolve(strict=True) == last
+    others = {path.suffix for path in (tmp_path / "backup").iterdir()} - {""}
+    assert others == {".part"}
+    assert faults(last) == []
+
+
+@pytest.mark.parametrize("place", ["docker", f"{TREE}/blobs", f"{TREE}/repositories/team/app", "cargohold"])
+def test_symbolic_links(start: Start, session: Session, tmp_path: Path, place: str) -> None:
+    """What lies behind a symbolic link is in the copy as if it lay in the tree."""
+    registry = tmp_path / "registry"
+    server = start(storage=registry)
+    with Peer(server.url) as peer:
+        peer.push("team/app", "latest", text="app")
+        peer.push("team/web", "latest", text="web")
+    assert server.stop() == 0
+    (registry / place).rename(tmp_path / "elsewhere")
+    (registry / place).symlink_to(tmp_path / "elsewhere")
+    assert ended(session).returncode == 0
+    copy = tmp_path / "backup/last"
+    assert held(copy) == held(registry)
+    assert len(held(copy)) > 10
+    assert not [path for path in copy.resolve().rglob("*") if path.is_symlink()]
+    assert faults(copy) == []

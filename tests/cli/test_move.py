@@ -221,6 +221,30 @@ def test_a_misspelt_pattern(server: Server, tmp_path: Path) -> None:
     assert names(tmp_path / "images") == ["team/app:v1", ""]
 
 
+def test_what_may_be_absent(server: Server, tmp_path: Path) -> None:
+    """Where images may lack content it is told, and keeps nothing from being removed."""
+    place, sparse = str(tmp_path / "images"), ("--set", "manifests.allow_sparse=true")
+    with Peer(server.url) as peer:
+        content = peer.manifest("team/web", "v1")
+        assert content is not None
+        layer = json.loads(content)["layers"][0]["digest"]
+        assert export(server, "--to", place, *sparse).returncode == 0
+        peer.delete(f"team/web/blobs/{layer}")
+        peer.delete_manifest("other", peer.manifest("other", "v1") or b"")
+    ran = export(server, "--to", place, "--prune", *sparse)
+    assert (ran.returncode, "of others were removed" in ran.stdout) == (0, True)
+    assert ran.stderr.startswith("cargohold: team/web@")
+    assert ran.stderr.endswith(
+        f"{layer}, which it names, is not in the repository, which manifests.allow_sparse allows\n"
+    )
+    assert "other:v1" not in names(tmp_path / "images")
+    quiet = export(server, "--to", place, "--prune", "--quiet", *sparse)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    strict = export(server, "--to", place, "--prune")
+    assert strict.returncode == 1
+    assert "nothing is removed where not all could be exported" in strict.stderr
+
+
 def test_a_terminal_gets_no_tar(server: Server, tmp_path: Path) -> None:
     """It would be of no use there."""
     shown = on_terminal(

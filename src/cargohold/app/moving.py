@@ -18,7 +18,7 @@ from cargohold.storage.archive.reading import DirectoryArchive, TarArchive
 from cargohold.storage.archive.scratch import open_spool
 from cargohold.storage.durable import write_all
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.filesystem.revisions import revisions
+from cargohold.storage.filesystem.revisions import pullable_repositories, revisions
 from cargohold.storage.filesystem.tree import told
 
 if TYPE_CHECKING:
@@ -37,7 +37,15 @@ def exporting(
 ) -> Iterator[Export]:
     """An export of the registry. Raises StoreError where its storage cannot be read."""
     with _store(settings) as store:
-        yield Export(store, lambda name: revisions(store.layout, name), target, plain=plain, on_step=on_step)
+        yield Export(
+            store,
+            lambda: pullable_repositories(store),
+            lambda name: revisions(store.layout, name),
+            target,
+            plain=plain,
+            allow_sparse=settings.manifests.allow_sparse,
+            on_step=on_step,
+        )
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def export(  # noqa: PLR0913 - the options
 
     A PATTERN is of repositories, such as team/app or 'team/**'; without a tag, or a pattern of tags such as 'v*', it
     means all that they hold, and without any PATTERN all of the registry is written. Into a directory that has a
-    layout only what is missing is written. A server may be running meanwhile.
+    layout only what is missing there, or damaged, is written. A server may be running meanwhile.
     """
     from cargohold.registry.moving.selection import Selection  # noqa: PLC0415 - see `importing`
 
@@ -94,6 +94,8 @@ def export(  # noqa: PLR0913 - the options
         print_line(in_json(done))
     elif not quiet:
         click.echo(_summary(done), err=place == "-")
+        for line in done.lacking:
+            click.echo(f"cargohold: {line}, which manifests.allow_sparse allows", err=True)
     for problem in done.problems:
         click.echo(f"cargohold: {problem}", err=True)
     if done.problems:

@@ -18,7 +18,7 @@ from cargohold.storage.archive.docker import open_images
 from cargohold.storage.archive.reading import DirectoryArchive, TarArchive
 from cargohold.storage.archive.writing import DirectoryTarget, TarTarget
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.filesystem.revisions import revisions
+from cargohold.storage.filesystem.revisions import pullable_repositories, revisions
 from cargohold.storage.protocols import ContentFile, NotFound
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName, Tag
@@ -126,7 +126,13 @@ class Registry:
             return None
 
     def export(
-        self, place: Path, *patterns: str, link: bool = True, plain: bool = False, prune: bool = False
+        self,
+        place: Path,
+        *patterns: str,
+        link: bool = True,
+        plain: bool = False,
+        prune: bool = False,
+        sparse: bool = False,
     ) -> Exported:
         """Export to a directory or, where its name says so, a tar."""
         if place.suffix == ".tar":
@@ -135,7 +141,7 @@ class Registry:
         place.mkdir(exist_ok=True)
         target = DirectoryTarget(str(place), link=link)
         try:
-            return self._exported(target, patterns, plain=plain, prune=prune)
+            return self._exported(target, patterns, plain=plain, prune=prune, sparse=sparse)
         finally:
             target.close()
 
@@ -146,9 +152,18 @@ class Registry:
         *,
         plain: bool,
         prune: bool = False,
+        sparse: bool = False,
     ) -> Exported:
         name = lambda repository: revisions(self.store.layout, repository)  # noqa: E731 - the shortest way
-        export = Export(self.store, name, target, plain=plain, on_step=_pass_over)
+        export = Export(
+            self.store,
+            lambda: pullable_repositories(self.store),
+            name,
+            target,
+            plain=plain,
+            allow_sparse=sparse,
+            on_step=_pass_over,
+        )
         asyncio.run(export.run(Selection(patterns)))
         export.finish(target.entries() if isinstance(target, DirectoryTarget) and not prune else ())
         if prune and isinstance(target, DirectoryTarget):

@@ -30,7 +30,7 @@ _PAGE: Final = 1_000
 _MOST_TOLD: Final = 1_000
 _ENCODED: Final = re.compile(r"[0-9a-f]{64,}")
 _SCHEMA: Final = """
-    CREATE TABLE held (digest TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE held (digest TEXT PRIMARY KEY, fault TEXT) WITHOUT ROWID;
     CREATE TABLE manifests (
         digest TEXT PRIMARY KEY, descriptor BLOB,
         seen INTEGER DEFAULT 0, asked INTEGER DEFAULT 0, tagged INTEGER DEFAULT 0, listed INTEGER DEFAULT 0
@@ -46,7 +46,7 @@ class Exported(msgspec.Struct):
     `images` are named by the layout now, with so many `tags`; `kept` are names that it had before and still has,
     although they were not found in the registry or not selected. `written` pieces of content, of `written_bytes`, are
     new in the layout; `pruned` ones, of `pruned_bytes`, have been removed from it. `problems` say what could not be
-    exported, and why; the first thousand of them.
+    exported, and why; `lacking` what manifests name that may be absent; the first thousand of each.
     """
 
     repositories: int = 0
@@ -58,28 +58,35 @@ class Exported(msgspec.Struct):
     kept: int = 0
     pruned: int = 0
     pruned_bytes: int = 0
+    lacking: list[str] = msgspec.field(default_factory=list)
     problems: list[str] = msgspec.field(default_factory=list)
 
 
 class Export:
     """One export. `revisions` gives all manifests of a repository; `on_step` is called with bytes that were read.
 
-    With `plain` names images are called by their tags alone, and only one repository can be exported.
+    `repositories` gives all that can be pulled from, in the order in which they are to be. With `allow_sparse` it is no
+    problem that a repository does not hold what its manifests name. With `plain` names images are called by their tags
+    alone, and only one repository can be exported.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an export is made of
         self,
         store: Store,
+        repositories: Callable[[], Iterable[RepositoryName]],
         revisions: Callable[[RepositoryName], Iterator[Digest]],
         target: Target,
         *,
         plain: bool = False,
+        allow_sparse: bool = False,
         on_step: Callable[[int], None],
     ) -> None:
         self._store = store
+        self._repositories = repositories
         self._revisions = revisions
         self._target = target
         self._plain = plain
+        self._allow_sparse = allow_sparse
         self._on_step = on_step
         self._notes = open_scratch(_SCHEMA)
         self.done = Exported()
@@ -90,7 +97,7 @@ class Export:
         Raises ValueError where names are plain and not of one repository; StoreError; OSError where the layout cannot
         be written.
         """
-        async for repository in self._repositories():
+        for repository in self._repositories():
             before = self.done.images
             if selection.selects_some(repository):
                 await self._repository(repository, selection)
@@ -106,13 +113,6 @@ class Export:
     def holds(self, digest: Digest) -> bool:
         """Whether the content belongs to what was exported."""
         return self._notes.execute("SELECT 1 FROM held WHERE digest = ?", (digest,)).fetchone() is not None
-
-    async def _repositories(self) -> AsyncIterator[RepositoryName]:
-        last = ""
-        while page := await self._store.list_repositories(last, _PAGE):
-            for repository in page:
-                yield repository
-            last = page[-1]
 
     async def _tags(self, repository: RepositoryName) -> AsyncIterator[Tag]:
         last = ""
@@ -238,8 +238,9 @@ class Export:
             content = await self._store.find_blob(repository, blob.digest)
         except NotFound:
             if not blob.optional:
-                self._tell(
-                    f"{repository}@{manifest}: {blob.digest}, which it names, is not in the repository"
+                _tell(
+                    self.done.lacking if self._allow_sparse else self.done.problems,
+                    f"{repository}@{manifest}: {blob.digest}, which it names, is not in the repository",
                 )
         except StoreError as error:
             self._tell(f"{repository}@{manifest}: {blob.digest}: {error}")
@@ -247,15 +248,19 @@ class Export:
             await self._content(repository, blob.digest, content)
 
     async def _content(self, repository: RepositoryName, digest: Digest, content: Content) -> None:
-        if not self._notes.execute("INSERT OR IGNORE INTO held VALUES (?)", (digest,)).rowcount:
+        if not self._notes.execute("INSERT OR IGNORE INTO held (digest) VALUES (?)", (digest,)).rowcount:
+            row = self._notes.execute("SELECT fault FROM held WHERE digest = ?", (digest,)).fetchone()
+            if row[0] is not None:
+                self._tell(f"{repository}: {row[0]}")
             return
         size = 0
         try:
-            for read in self._target.add(digest, content):
-                size += read
-                self._on_step(read)
+            for step in self._target.add(digest, content):
+                size += step.written
+                self._on_step(step.read)
                 await asyncio.sleep(0)
         except Damaged as error:
+            self._notes.execute("UPDATE held SET fault = ? WHERE digest = ?", (str(error), digest))
             self._tell(f"{repository}: {error}")
         else:
             self.done.written += size > 0
@@ -301,8 +306,12 @@ class Export:
         return row is not None
 
     def _tell(self, problem: str) -> None:
-        if len(self.done.problems) < _MOST_TOLD:
-            self.done.problems.append(problem)
+        _tell(self.done.problems, problem)
+
+
+def _tell(told: list[str], line: str) -> None:
+    if len(told) < _MOST_TOLD:
+        told.append(line)
 
 
 class _Listed(msgspec.Struct):

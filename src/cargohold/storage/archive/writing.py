@@ -10,7 +10,7 @@ import os
 import stat
 import uuid
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cargohold.storage import disk
 from cargohold.storage.archive.images import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutImages, path_of
@@ -39,11 +39,18 @@ class Damaged(StoreError):
     """Content could not be read, or is not what its digest says."""
 
 
+class Step(NamedTuple):
+    """How many bytes have been read, and how many of those are new in the layout."""
+
+    read: int
+    written: int
+
+
 class Target(Protocol):
     """A layout that is being written. All raise OSError where that cannot be done."""
 
-    def add(self, digest: Digest, content: Content) -> Iterator[int]:
-        """Write content, a little at each step, which gives how many bytes were read; nothing where it is there.
+    def add(self, digest: Digest, content: Content) -> Iterator[Step]:
+        """Write content, a little at each step; where it is there, read what is there, and write it if that is damaged.
 
         To be called once for each digest. Raises Damaged; then it is not there, or not as it should be.
         """
@@ -61,14 +68,14 @@ class TarTarget:
         self._write = write
         self._file(LAYOUT_FILE, LAYOUT)
 
-    def add(self, digest: Digest, content: Content) -> Iterator[int]:
+    def add(self, digest: Digest, content: Content) -> Iterator[Step]:
         self._write(header_of(path_of(digest), content.size))
         left = content.size
         try:
             for piece in read_checked(digest, content):
                 self._write(piece)
                 left -= len(piece)
-                yield len(piece)
+                yield Step(len(piece), len(piece))
         except Damaged:
             # Its length has been told: what cannot be read is made up, and found out by whoever checks the digest.
             while left:
@@ -95,9 +102,10 @@ class TarTarget:
 
 
 class DirectoryTarget:
-    """A directory, which is empty or a layout already; what that has stays, and is not written again.
+    """A directory, which is empty or a layout already; what that has whole stays, and is not written again.
 
-    Content is the same file as the registry's where `link` says so and the file system can do that. Raises
+    Content is the same file as the registry's where `link` says so and the file system can do that, and never where it
+    says no. Raises
     ArchiveInvalid where something else is in the directory, or where another writes to it.
     """
 
@@ -126,22 +134,24 @@ class DirectoryTarget:
         """The manifests that it names so far, and how it does. Raises ArchiveInvalid."""
         return self._images.written()
 
-    def add(self, digest: Digest, content: Content) -> Iterator[int]:
+    def add(self, digest: Digest, content: Content) -> Iterator[Step]:
         target = f"{self._path}/{path_of(digest)}"
-        with suppress(FileNotFoundError):
-            found = os.lstat(target)
-            if stat.S_ISREG(found.st_mode) and found.st_size == content.size:
+        if _has_length(target, content.size) and (self._link or not _is_same_file(target, content)):
+            # Damaged where it is the same file as the registry's is damaged there too, which is found out below.
+            with suppress(Damaged):
+                for piece in read_checked(digest, ContentFile(target, content.size)):
+                    yield Step(len(piece), 0)
                 return
         with self._staged() as staged:
             if isinstance(content, ContentFile) and self._linked(content.path, staged):
                 for piece in read_checked(digest, content):
-                    yield len(piece)
+                    yield Step(len(piece), len(piece))
             else:
                 descriptor = disk.open_file(staged)
                 try:
                     for piece in read_checked(digest, content):
                         write_all(descriptor, piece)
-                        yield len(piece)
+                        yield Step(len(piece), len(piece))
                     disk.sync_file(descriptor)
                 finally:
                     os.close(descriptor)
@@ -202,6 +212,20 @@ class DirectoryTarget:
         finally:
             with suppress(FileNotFoundError):
                 disk.remove_file(staged)
+
+
+def _has_length(path: str, size: int) -> bool:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size
+
+
+def _is_same_file(path: str, content: Content) -> bool:
+    with suppress(FileNotFoundError):
+        return isinstance(content, ContentFile) and os.path.samefile(path, content.path)
+    return False
 
 
 def index_of(entries: Iterable[bytes]) -> Iterator[bytes]:

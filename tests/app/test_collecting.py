@@ -17,6 +17,7 @@ from cargohold.config import Settings
 from cargohold.config.sections import Gc, Storage, Trash
 from cargohold.storage.filesystem import FilesystemStore, pace
 from cargohold.storage.filesystem.collection import FileCollection, alone
+from cargohold.storage.filesystem.collection.clock import ClockSet
 from cargohold.storage.protocols import Unavailable
 from cargohold.storage.runs import Runs, RunsFile
 from tests.storage.collecting import make_old
@@ -194,3 +195,35 @@ def test_off_the_disk(settings: Settings, store: FilesystemStore) -> None:
     assert remove_swept(settings, store, lambda: False) == len(STRAY)
     assert swept(store) == []
     assert remove_swept(settings, store, lambda: True) == 0
+
+
+def test_the_clock_is_set_forward_between_runs(
+    settings: Settings, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was leased before stays as long as it would have stayed by the old clock, and goes then."""
+    assert run(settings, store, min_age=1000 * HOUR) is not None
+    make_old(store, 0.5 * HOUR)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 2 * HOUR)
+    report = run(settings, store)
+    assert report is not None
+    assert (report.links, report.blobs) == (0, 0)
+    make_old(store, 3.1 * HOUR)
+    report = run(settings, store)
+    assert report is not None
+    assert (report.links, report.blobs) == (1, 1)
+
+
+def test_the_clock_is_set_during_a_run(
+    settings: Settings, store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has failed, at the next step whatever it is at; nothing goes, and the next run is whole."""
+    now = time.time
+    with monkeypatch.context() as patch, pytest.raises(ClockSet):
+        run(settings, store, on_step=lambda _: patch.setattr(time, "time", lambda: now() - HOUR))
+    runs = noted(store)
+    assert runs is not None
+    assert (runs.ended, runs.freed, runs.outcomes) == (0.0, 0, {"failed": 1})
+    report = run(settings, store)
+    assert report is not None
+    assert (report.is_resumed, report.ended, report.blobs) == (False, True, 1)

@@ -19,6 +19,7 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.collection import alone, content
 from cargohold.storage.runs import RunsFile
 from cargohold.types.digest import Digest
+from cargohold.types.names import RepositoryName
 from tests.cli.test_command import CLEAN, SCRIPT
 from tests.http.serving import until
 from tests.storage.collecting import HOUR, make_old
@@ -74,6 +75,7 @@ def report(**more: object) -> dict[str, object]:
         "repositories": 2,
         **counts,
         "skipped": {},
+        "content_stays": False,
         **more,
     }
 
@@ -185,6 +187,21 @@ def test_a_repository_that_is_skipped(store: FilesystemStore) -> None:
     assert (result.exit_code, record(result.stdout)["skipped"]) == (1, {str(OTHER): reason})
 
 
+def test_what_cannot_be_listed(store: FilesystemStore) -> None:
+    """The report says why no content is collected; the code is 1."""
+    os.symlink("/not/mounted", store.layout.repository(RepositoryName("elsewhere")))
+    result = gc(store, "--no-wait")
+    assert (result.exit_code, result.stderr) == (1, "")
+    path = store.layout.repository(RepositoryName("elsewhere"))
+    assert result.stdout.splitlines()[-3:] == [
+        "not all is collected in 1 repository:",
+        f"  elsewhere: {path}: No such file or directory",
+        "no content is collected: what cannot be listed may have it",
+    ]
+    assert has(store, GONE)
+    assert record(gc(store, "--json").stdout)["content_stays"] is True
+
+
 def test_another_is_collecting(store: FilesystemStore) -> None:
     """While another process collects it does nothing, says so, and ends with 3; a dry run too."""
     with alone(store):
@@ -260,7 +277,7 @@ def test_a_signal_ends_the_run(store: FilesystemStore, number: signal.Signals) -
         env=CLEAN,
         text=True,
     )
-    until(lambda: os.path.exists(f"{store.layout.gc}/run/begun"))
+    until(lambda: os.path.exists(f"{store.layout.gc}/run/state"))
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (4, "")

@@ -64,6 +64,8 @@ class Run:
         found = None if is_dry else self._load(age)
         self.is_resumed = found is not None
         self.begun = found or self._begin(age)
+        if found is None and not is_dry:
+            self._save_state()
 
     def is_done(self, repository: RepositoryName) -> bool:
         """Whether all links of the repository have been looked at."""

@@ -316,6 +316,41 @@ def test_entries_that_are_no_images(other: Registry, tmp_path: Path) -> None:
     assert other.import_(place, "app").images == 1
 
 
+ODD = json.dumps({"mediaType": "application/vnd.example.old+json", "blobs": []}).encode()
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "reason"),
+    [
+        ("application/vnd.example.old+json", ODD, ""),
+        ("text/html", b'{"mediaType":"text/html","x":"<script>alert(1)</script>"}', "'text/html'"),
+        ("text/html", b'{"schemaVersion":2,"mediaType":"text/html"}', "is no manifest"),
+        ("text/html", b"<script>alert(1)</script>", "is no manifest"),
+        ("application/octet-stream", b"<script>alert(1)</script>", "is no manifest"),
+        ("application/octet-stream", b'{"mediaType":"application/octet-stream"}', "is no manifest"),
+        ("application/vnd.example.old+json", b"[]", "is no manifest"),
+        ("application/vnd.example.old+json", b"{}", "is no manifest"),
+        ("application/vnd.example.other+json", ODD, "is no manifest"),
+        (OCI_MANIFEST, b'{"schemaVersion":2,"mediaType":"%s"}' % OCI_MANIFEST.encode(), "config: required"),
+        ("application/x", b'{"schemaVersion":2,"mediaType":"%s"}' % OCI_MANIFEST.encode(), "is no manifest"),
+        ("application/x\x1b[0m", b'{"mediaType":"application/x\\u001b[0m"}', "is no manifest"),
+    ],
+)
+def test_what_no_client_can_push(
+    media_type: str, content: bytes, reason: str, other: Registry, tmp_path: Path
+) -> None:
+    """Manifests of unknown kinds are taken where an export may have written them; what is no manifest never is."""
+    entry = called(content, "app:v1", media_type, **{"cargohold.repository": "app"})
+    done = other.import_(layout(tmp_path / "i", [entry], [content]))
+    assert bool(done.problems) == bool(reason)
+    if reason:
+        assert reason in done.problems[0]
+        assert done.problems[0].isprintable()
+        assert other.held() == {}
+    else:
+        assert other.tag("app", "v1") == Digest.of(content)
+
+
 def test_broken_entries(other: Registry, tmp_path: Path) -> None:
     """An index.json that is damaged is refused before anything is stored."""
     place = layout(tmp_path / "i", [called(IMAGE, "v1"), {"digest": "x"}], [IMAGE, CONFIG, LAYER])

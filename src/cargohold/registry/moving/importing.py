@@ -15,7 +15,14 @@ from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Digest
 from cargohold.types.errors import Denied, ManifestBlobUnknown, RegistryError
 from cargohold.types.names import RepositoryName, Tag
-from cargohold.types.oci import MANIFEST_TYPES, Manifest, parse_manifest, referrer_of
+from cargohold.types.oci import (
+    MANIFEST_TYPES,
+    OCTET_STREAM,
+    Manifest,
+    detect_media_type,
+    parse_manifest,
+    referrer_of,
+)
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
@@ -217,11 +224,19 @@ class Import:
         return size
 
     def _read(self, named: Named) -> tuple[bytes, Outline]:
-        """A manifest, judged as one that is pushed. Raises ManifestInvalid, and ArchiveInvalid."""
+        """A manifest, judged as one that is pushed; of another kind, by what an export says of it.
+
+        Whoever writes an archive can say that it is one of ours. Raises ManifestInvalid, and ArchiveInvalid.
+        """
         self._size_of(named)
         content = self._images.read(named.digest, self._most)
         if named.is_manifest:
             parse_manifest(content, named.media_type)
+        elif named.media_type == OCTET_STREAM or detect_media_type(content) != named.media_type:
+            raise ArchiveInvalid(
+                f"{named.digest} is no manifest of the type {named.media_type!r}, as its entry says: it must be a JSON"
+                " object whose mediaType is that, application/..., or have the schemaVersion 1"
+            )
         return content, outline_of(named.digest, content)
 
     def _split(self, outline: Outline) -> tuple[list[Named], list[Named]]:

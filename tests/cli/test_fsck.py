@@ -22,6 +22,7 @@ from cargohold.types.digest import Digest
 from tests.cli.test_command import SCRIPT, run
 from tests.storage.checking import FIRST, SECOND, TWO, A, Place, write
 from tests.storage.contract.base import ONE
+from tests.storage.places import read_only_view
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -133,6 +134,53 @@ def test_patterns(place: Place) -> None:
     assert result.exit_code == 1
     assert result.stdout.startswith("damaged  team/two:a@sha256:")
     assert in_json(place, "team/*")["looked"]["repositories"] == 1
+
+
+def test_a_pattern_that_matches_nothing(place: Place) -> None:
+    """It is told, whatever the other patterns match: to say that nothing is wrong there would be wrong."""
+    for words in (["team/typo"], ["library/*", "team/typo"]):
+        result = fsck(place, *words)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "cargohold: no repository matches 'team/typo': give a whole name, or a pattern such as 'team/**'\n"
+        )
+    assert "looked at 1 repositories" in result.stdout
+
+
+def test_a_folder_that_may_not_be_read() -> None:
+    """It is told as what cannot be read, once, and all else is looked at and repaired."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        place = Place(Path(name) / "data")
+        shutil.rmtree(os.path.dirname(place.layer(SECOND)))
+        if os.geteuid() == 0:
+            for path in (place.root, *place.root.rglob("*")):
+                os.chown(path, 1234, 1235)
+        for folder in (place.layout.repository(TWO), os.path.dirname(os.path.dirname(place.data(FIRST)))):
+            os.chmod(folder, 0)
+        first = fsck(place, "--verify-content")
+        found = [line for line in first.stdout.splitlines() if "cannot be read" in line]
+        assert first.exit_code == 1
+        assert (
+            len([line for line in found if place.layout.repository(TWO).rpartition("/docker/")[2] in line])
+            == 1
+        )
+        assert any(f"/blobs/sha256/{Digest.of(FIRST).hex[:2]}" in line for line in found)
+        assert "verified" in first.stdout
+        assert "is stored, but not linked; written" in fsck(place, "--repair").stdout
+        os.chmod(place.layout.repository(TWO), 0o755)
+
+
+def test_progress_that_cannot_be_kept(place: Place) -> None:
+    """It ends with 2 where the next run would not go on from here: some content would never be read."""
+    limited = ["--quiet", "--verify-content", "--resume", "--time-limit", "1s", "--rate", "1", "--jobs", "1"]
+    with read_only_view(place.root, place.root.parent / "view") as view:
+        words = ["fsck", *limited, "--storage-path", str(view)]
+        result = CliRunner().invoke(main, words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "how far the verification came could not be written" in result.stderr
+    result = fsck(place, *limited)
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_gone_on_with(place: Place) -> None:

@@ -68,6 +68,19 @@ def test_a_line() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [Kind.DANGLING_TAG, Kind.MISSING_BLOB, Kind.LOST_MANIFEST])
+def test_what_repair_brings_back_is_not_lost(kind: Kind) -> None:
+    """Lost is what only a push or a backup brings back; what is there is damaged, before the repair and after it."""
+    assert severity_of(found(kind=kind, remedy=Remedy.QUARANTINE)) is Severity.LOST
+    for remedy, outcome in ((Remedy.WRITE, Outcome.WRITTEN), (Remedy.RESTORE, Outcome.RESTORED)):
+        before = found(kind=kind, remedy=remedy)
+        after = found(kind=kind, remedy=Remedy.QUARANTINE, outcome=outcome)
+        for each in (before, after):
+            assert severity_of(each) is Severity.DAMAGED
+            assert line_of(each).startswith("damaged  ")
+            assert record_of(each)["severity"] == "damaged"
+
+
 def test_a_record() -> None:
     """A program finds the same, in fields of their own."""
     assert record_of(FOUND) == {

@@ -24,7 +24,7 @@ from cargohold.types.patterns import compile_patterns
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from cargohold.config import Settings
     from cargohold.storage.filesystem.checking.check import Check, Wanted
@@ -53,17 +53,35 @@ class _Value(click.ParamType[object]):
             self.fail(self._kind.complaint(value, misfit), param, ctx)
 
 
+class _Patterns:
+    """Tells whether a repository matches one of the patterns, and remembers which have matched any."""
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self._texts, self._matches = texts, compile_patterns(texts)
+        self._found: set[int] = set()
+
+    def __call__(self, name: RepositoryName) -> bool:
+        bits = self._matches(name)
+        self._found.add(bits)
+        return bits != 0
+
+    def require_all(self) -> None:
+        """Raises CannotRun where one has matched nothing: it is not what somebody meant."""
+        for number, text in enumerate(self._texts):
+            if not any(bits >> number & 1 for bits in self._found):
+                raise CannotRun(
+                    f"no repository matches {text!r}: give a whole name, or a pattern such as 'team/**'"
+                )
+
+
 def _matching(
     _context: click.Context, _parameter: click.Parameter, patterns: tuple[str, ...]
-) -> Callable[[RepositoryName], bool] | None:
-    """What tells whether a repository matches one of the patterns; None where there are none."""
-    if not patterns:
-        return None
+) -> _Patterns | None:
+    """None where there are no patterns."""
     try:
-        matches = compile_patterns(patterns)
+        return _Patterns(patterns) if patterns else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    return lambda name: matches(name) != 0
 
 
 @click.command(
@@ -123,7 +141,7 @@ def fsck(  # noqa: PLR0913 - the options
     context: click.Context,
     /,
     *,
-    matches: Callable[[RepositoryName], bool] | None,
+    matches: _Patterns | None,
     repair: bool,
     verify: bool,
     resume: bool,
@@ -160,6 +178,10 @@ def fsck(  # noqa: PLR0913 - the options
     with _checked(settings, wanted) as check:
         report = _Report(check, as_json=as_json, all_of_them=all_of_them or repair, quiet=quiet)
         report.print()
+        if matches is not None:
+            matches.require_all()
+        if not (check.is_whole or check.is_kept):
+            raise CannotRun(_NOT_KEPT)
     context.exit(0 if report.tally.is_well else 1)
 
 
@@ -232,9 +254,8 @@ class _Report:
             f" {looked.blobs} blobs ({written_size(looked.bytes)})"
         )
         if self._check.progress is not None:
-            until = (
-                "all content" if self._check.is_whole else "not yet all content; --resume goes on from here"
-            )
+            rest = "not yet all content" + ("; --resume goes on from here" if self._check.is_kept else "")
+            until = "all content" if self._check.is_whole else rest
             yield f"verified {looked.verified} blobs ({written_size(looked.verified_bytes)}): {until}"
         yield ", ".join(f"{name} {count}" for name, count in tally.severities.items())
         if tally.repaired:
@@ -243,4 +264,8 @@ class _Report:
             yield f"moved {tally.quarantined} to {self._check.place}, where list.jsonl says why"
 
 
+_NOT_KEPT = (
+    "how far the verification came could not be written to cargohold/fsck: the next would begin where this one did;"
+    " make it writable, or leave out --time-limit"
+)
 _OPENING = '{"findings":['

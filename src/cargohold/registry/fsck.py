@@ -24,7 +24,7 @@ class Severity(StrEnum):
 
 
 class Meaning(NamedTuple):
-    """How bad a kind of finding is, and in a few words what it is, as said of the thing at fault."""
+    """How bad a kind of finding is at its worst, and in a few words what it is, as said of the thing at fault."""
 
     severity: Severity
     words: str
@@ -59,6 +59,9 @@ MEANINGS: Final = {
     Kind.WRONG_TOTALS: Meaning(Severity.HARMLESS, "the totals for the metrics are off"),
 }
 
+_SAVES: Final = frozenset({Remedy.RESTORE, Remedy.WRITE})
+_SAVED: Final = frozenset({Outcome.RESTORED, Outcome.WRITTEN})
+
 _WOULD: Final = {
     Remedy.RESTORE: "repair brings back a copy",
     Remedy.WRITE: "repair writes it",
@@ -72,6 +75,7 @@ _DID: Final = {
     Outcome.QUARANTINED: "moved to the quarantine",
     Outcome.REMOVED: "removed",
     Outcome.RECOUNTED: "counted anew",
+    Outcome.ALIASED: "left alone, since symbolic links give its repository two names: mend it by hand",
     Outcome.YOUNG: "left alone, since it is too new: look again later",
     Outcome.FAILED: "could not be repaired",
 }
@@ -86,8 +90,10 @@ _BY_HAND: Final = {
 
 
 def severity_of(finding: Finding) -> Severity:
-    """How bad it is."""
-    return MEANINGS[finding.kind].severity
+    """How bad it is: what repair brings back by itself is not lost."""
+    severity = MEANINGS[finding.kind].severity
+    is_there = finding.remedy in _SAVES or finding.outcome in _SAVED
+    return Severity.DAMAGED if is_there and severity is Severity.LOST else severity
 
 
 def remedy_of(finding: Finding) -> str:
@@ -110,14 +116,14 @@ def line_of(finding: Finding) -> str:
         where += f"@{finding.manifest}"
     about = " ".join(filter(None, (where, finding.digest or finding.path)))
     note = f" ({finding.note})" if finding.note else ""
-    return f"{meaning.severity:8} {about}: {meaning.words}{note}{f'; {advice}' if advice else ''}"
+    return f"{severity_of(finding):8} {about}: {meaning.words}{note}{f'; {advice}' if advice else ''}"
 
 
 def record_of(finding: Finding) -> dict[str, object]:
     """For programs: the finding with how bad it is, and the words of `line_of`."""
     meaning = MEANINGS[finding.kind]
     return {
-        "severity": meaning.severity.value,
+        "severity": severity_of(finding).value,
         "means": meaning.words,
         "advice": remedy_of(finding),
         **msgspec.to_builtins(finding, enc_hook=str),

@@ -22,8 +22,9 @@ from cargohold.storage.filesystem.checking.reading import Rate, Reader
 from cargohold.storage.filesystem.checking.repair import Repair
 from cargohold.storage.filesystem.checking.threads import looked_at
 from cargohold.storage.filesystem.checking.verified import Progress, Verification, Verified
+from cargohold.storage.filesystem.pace import ClosingError
 from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
-from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.filesystem.walk import repositories_and_aliases
 from cargohold.storage.locks import open_lock, try_lock
 from cargohold.storage.protocols import Conflict
 
@@ -129,7 +130,7 @@ class Check:
         """A disk that is not mounted looks like a tree whose every link leads to nothing."""
         folders = (f"{self._layout.blobs}/{algorithm.value}/{prefix}" for algorithm, prefix in FOLDERS)
         if not any(map(folder_names, folders)) and any(
-            any(self._manifests.revisions(name)) for name in repositories(self._layout.repositories)
+            any(self._manifests.revisions(each)) for each in self._all() if not isinstance(each, Finding)
         ):
             raise Conflict(
                 f"{self._layout.blobs} is empty, and there are manifests: is a disk missing? Nothing was repaired"
@@ -148,24 +149,27 @@ class Check:
     def _passes(self, advance: Callable[[int], None]) -> Iterator[Finding]:
         can_be_read = os.access(self._layout.totals, os.R_OK | os.W_OK, effective_ids=True)
         before = self._store.noted.read() if can_be_read else None
-        is_changed = False
+        is_changed = is_unread = False
         is_of_all = self._wanted.matches is None
         for finding in self._parts(advance, is_of_all=is_of_all):
             is_changed |= finding.outcome in REPAIRED
+            is_unread |= finding.kind is Kind.UNREADABLE
             yield finding
-        if is_changed and before is not None:
+        if before is None or is_unread:
+            return  # what cannot be read cannot be counted
+        if is_changed:
             self._own.recount()
-        elif is_of_all and self.is_whole and before is not None:
+        elif is_of_all and self.is_whole and not self._repair.aliased:
             yield from self._own.totals(before, self.looked.bytes, self.looked.repositories)
 
     def _parts(self, advance: Callable[[int], None], *, is_of_all: bool) -> Iterator[Finding]:
-        yield from self._each(self._contents, self._repositories(), advance)
+        yield from self._each_repository(self._contents, advance)
         if is_of_all:
             yield from self._all_content(advance)
-        yield from self._each(self._repository, self._repositories(), advance)
+        yield from self._each_repository(self._repository, advance)
         if is_of_all:
-            yield from self._own.marks()
-            yield from self._own.leftovers()
+            for part in (self._own.marks(), self._own.leftovers()):
+                yield from readable(self._layout, part, self._layout.own)
 
     def _each(
         self,
@@ -189,11 +193,35 @@ class Check:
             else:
                 yield found
 
-    def _repositories(self) -> Iterator[RepositoryName]:
+    def _each_repository(
+        self, look: Callable[[RepositoryName, Looked], Iterator[Finding]], advance: Callable[[int], None]
+    ) -> Iterator[Finding]:
         matches = self._wanted.matches
-        for name in repositories(self._layout.repositories):
-            if matches is None or matches(name):
-                yield name
+
+        def look_at(each: RepositoryName | Finding, looked: Looked) -> Iterator[Finding]:
+            if isinstance(each, Finding):
+                yield each
+            elif matches is None or matches(each):
+                yield from look(each, looked)
+
+        yield from self._each(look_at, self._all(), advance)
+
+    def _all(self) -> Iterator[RepositoryName | Finding]:
+        """Every repository that can be served, and in the place of those that cannot be read why that is so."""
+        folder, unread = self._layout.repositories, list[Finding]()
+
+        def fail(name: str, error: OSError) -> None:
+            unread.append(unreadable(self._layout, error, f"{folder}/{name}"))
+
+        for name, has_two in repositories_and_aliases(folder, self._require_open, fail):
+            if has_two:
+                self._repair.aliased.add(name)
+            yield name
+        yield from unread
+
+    def _require_open(self) -> None:
+        if self._closing.is_set():
+            raise ClosingError
 
     def _contents(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
         """The content of the manifests of a repository; where not all content is looked at, that of its blobs too."""

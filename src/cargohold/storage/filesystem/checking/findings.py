@@ -63,6 +63,7 @@ class Outcome(StrEnum):
     REMOVED = "removed"
     RECOUNTED = "recounted"
     LEFT = "left"
+    ALIASED = "aliased"
     YOUNG = "young"
     FAILED = "failed"
 
@@ -78,7 +79,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `path` is where it is, below the root; `digest` the content that it is about, `manifest` the one that names it;
     `tag` is the tag, or of a manifest some that point to it.
-    `outcome` is FOUND where nothing was to be repaired; `place` is where it is now, below the root; `note` says more.
+    `outcome` is FOUND where nothing was to be repaired, and ALIASED where repair leaves it, since its repository may
+    have two names, and so two locks; `place` is where it is now, below the root; `note` says more.
     """
 
     kind: Kind

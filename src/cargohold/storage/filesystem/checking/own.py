@@ -58,7 +58,11 @@ class OwnCheck:
             def is_so(mark: str = mark, repository: RepositoryName = repository) -> bool:
                 return exists(mark) and not self._store.has_manifest(repository)
 
-            if is_so():
+            try:
+                is_empty = is_so()
+            except OSError:
+                continue  # told of where repositories are looked at
+            if is_empty:
                 finding = self._finding(Kind.EMPTY_MARK, mark, Remedy.REMOVE, repository)
                 yield from self._judged(Suspect(finding, (repository,), is_so))
 

@@ -42,7 +42,8 @@ _TIMED: Final = ("", "/link", "/data", "/startedat", "/current", "/current/link"
 class Repair:
     """Judges suspects; mends them too where `mends` says so. For threads.
 
-    What is younger than `min_age` seconds is neither moved nor removed: somebody may be about to use it.
+    What is younger than `min_age` seconds is neither moved nor removed: somebody may be about to use it. In the
+    `aliased` repositories nothing is changed: a symbolic link gives each of them a second name, and so a second lock.
     """
 
     def __init__(self, store: FilesystemStore, reader: Reader, *, mends: bool, min_age: float) -> None:
@@ -50,6 +51,7 @@ class Repair:
         self._mends, self._min_age = mends, min_age
         self._locks = mends or os.access(self._layout.locks, os.W_OK, effective_ids=True)
         self._listing = threading.Lock()
+        self.aliased: set[str] = set()
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self.place = f"{self._layout.quarantine}/{now}"
 
@@ -71,7 +73,7 @@ class Repair:
             with self.held(*suspect.names):
                 if not suspect.again():
                     return None
-                if self._mends:
+                if self._mends and not self._is_aliased(finding):
                     return self._mended(suspect)
             return self._foretold(suspect)
         except Busy as error:
@@ -97,7 +99,15 @@ class Repair:
         finding, missing = suspect.finding, suspect.missing
         if missing is not None and any(self._reader.matches(copy, missing) for copy in self._copies(missing)):
             return msgspec.structs.replace(finding, remedy=Remedy.RESTORE)
-        return finding
+        return _ended(finding, Outcome.ALIASED) if self._is_aliased(finding) else finding
+
+    def _is_aliased(self, finding: Finding) -> bool:
+        """Whether repair would change what is in a repository that has two names."""
+        return (
+            finding.remedy is not Remedy.NOTHING
+            and finding.repository in self.aliased
+            and finding.path.startswith(self._relative(self._layout.repositories) + "/")
+        )
 
     def _mended(self, suspect: Suspect) -> Finding:
         """Under the locks of what is mended."""

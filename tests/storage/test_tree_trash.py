@@ -326,6 +326,16 @@ async def test_trashed_repositories(store: FilesystemStore) -> None:
     assert await store.list_repositories("", 10) == [OTHER]
 
 
+async def test_trash_behind_a_link(store: FilesystemStore, tmp_path: Path) -> None:
+    """What was deleted in a repository that a symbolic link leads to is found like all else."""
+    await commit(store, ONE, FIRST, LATEST)
+    await store.delete_manifest(ONE, FIRST.digest)
+    folder = store.layout.repository(ONE)
+    os.rename(folder, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", folder)
+    assert await store.trashed_repositories() == [ONE]
+
+
 async def test_thousands(store: FilesystemStore) -> None:
     """A trash of thousands is read in the order of time, and emptied and purged at once."""
     for age in range(3_000):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cargohold.storage.durable import Change, remove
 from cargohold.storage.files import read_whole
 from cargohold.storage.filesystem.tree import Tree, folder_names
-from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.filesystem.walk import all_repositories
 from cargohold.storage.trash import Trashed, ended_name, is_ended, is_name, parse_record, time_of, until
 from cargohold.types.mentions import pack
 
@@ -45,8 +45,8 @@ class FileTrash(Tree):
         return await self.in_background(self._trashed_repositories)
 
     def _trashed_repositories(self) -> list[RepositoryName]:
-        found = repositories(self.layout.repositories)
-        return sorted(name for name in found if any(map(is_name, folder_names(self.layout.trash(name)))))
+        found = all_repositories(self.layout.repositories)
+        return sorted(name for name, _ in found if any(map(is_name, folder_names(self.layout.trash(name)))))
 
     async def read_trash(self, repository: RepositoryName) -> Trashed:
         return await self.in_background(self._read_trash, repository)

@@ -105,6 +105,7 @@ OTHERS: dict[str, str] = {
     "api.md: {": "docs/test_examples.py::test_an_error",
     "ci.md: on: push": "e2e/test_ci_page.py::test_pipeline_pushes",
     "ci.md: push:": "e2e/test_ci_page.py::test_pipeline_pushes",
+    "gc.md: gc:": "docs/test_gc_page.py::test_the_defaults",
     "kubernetes.md: image:": "deploy/test_kubernetes_page.py::test_plain_manifests_are_the_same",
     "kubernetes.md: metrics:": "deploy/test_kubernetes_page.py::test_monitoring",
     "monitoring.md: scrape_configs:": "deploy/test_prometheus.py::test_the_page_shows_the_configuration",
@@ -112,7 +113,7 @@ OTHERS: dict[str, str] = {
     "proxies.md: http:": "docs/test_proxies_page.py::test_push_and_pull",
     "quotas.md: {": "docs/test_quotas_page.py::test_answer",
 }
-"""Blocks of YAML and JSON that are no settings of ours, by page and first line, and the test that reads each."""
+"""Blocks of YAML and JSON that are no settings of ours, or those that it has anyway, by page and first line, and the test that reads each."""
 
 
 def claim_of(page: str, first: str) -> str | None:

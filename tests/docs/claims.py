@@ -113,7 +113,9 @@ OTHERS: dict[str, str] = {
     "proxies.md: http:": "docs/test_proxies_page.py::test_push_and_pull",
     "quotas.md: {": "docs/test_quotas_page.py::test_answer",
 }
-"""Blocks of YAML and JSON that are no settings of ours, or those that it has anyway, by page and first line, and the test that reads each."""
+"""Blocks of YAML and JSON that are no settings of ours, or set nothing new, by page and first line; and the test that
+reads each.
+"""
 
 
 def claim_of(page: str, first: str) -> str | None:

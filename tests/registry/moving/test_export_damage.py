@@ -60,9 +60,10 @@ def test_a_good_copy_outlives_the_registry(registry: Registry, tmp_path: Path) -
 
 
 def test_damage_is_told_for_each_repository(registry: Registry, tmp_path: Path) -> None:
-    """Content that several repositories share is missed in each of them."""
+    """Content that several repositories share is missed in each of them, and told once there."""
     push(registry, "app", IMAGE, "v1")
     push(registry, "web", IMAGE, "v1")
+    push(registry, "web", image((LAYER, LAYER)), "v2")
     Path(registry.store.layout.data(Digest.of(LAYER))).write_bytes(LAYER[::-1])
     damaged = f"the stored bytes of {Digest.of(LAYER)} are damaged"
     assert registry.export(tmp_path / "layout").problems == [f"app: {damaged}", f"web: {damaged}"]

@@ -182,6 +182,7 @@ def test_a_tag_is_moved_when_all_is_there(other: Registry, tmp_path: Path) -> No
     done = other.import_(place, "app")
     (problem,) = done.problems
     assert problem.startswith("app:v1: ")
+    assert "{" not in problem
     assert Digest.of(b"last") in problem
     assert Digest.of(b"LAST") in problem
     assert other.tag("app", "v1") == Digest.of(old)
@@ -354,6 +355,9 @@ def test_what_no_client_can_push(
 def test_broken_entries(other: Registry, tmp_path: Path) -> None:
     """An index.json that is damaged is refused before anything is stored."""
     place = layout(tmp_path / "i", [called(IMAGE, "v1"), {"digest": "x"}], [IMAGE, CONFIG, LAYER])
+    with pytest.raises(ArchiveInvalid, match=r"manifests\[1\]"):
+        other.import_(place, "app")
+    place = layout(tmp_path / "surrogate", [called(IMAGE, "v1"), called(IMAGE, "\ud800")], [])
     with pytest.raises(ArchiveInvalid, match=r"manifests\[1\]"):
         other.import_(place, "app")
     assert other.held() == {}

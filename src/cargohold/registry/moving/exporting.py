@@ -30,7 +30,7 @@ _PAGE: Final = 1_000
 _MOST_TOLD: Final = 1_000
 _ENCODED: Final = re.compile(r"[0-9a-f]{64,}")
 _SCHEMA: Final = """
-    CREATE TABLE held (digest TEXT PRIMARY KEY, fault TEXT) WITHOUT ROWID;
+    CREATE TABLE held (digest TEXT PRIMARY KEY, fault TEXT, told TEXT) WITHOUT ROWID;
     CREATE TABLE manifests (
         digest TEXT PRIMARY KEY, descriptor BLOB,
         seen INTEGER DEFAULT 0, asked INTEGER DEFAULT 0, tagged INTEGER DEFAULT 0, listed INTEGER DEFAULT 0
@@ -249,9 +249,12 @@ class Export:
 
     async def _content(self, repository: RepositoryName, digest: Digest, content: Content) -> None:
         if not self._notes.execute("INSERT OR IGNORE INTO held (digest) VALUES (?)", (digest,)).rowcount:
-            row = self._notes.execute("SELECT fault FROM held WHERE digest = ?", (digest,)).fetchone()
-            if row[0] is not None:
-                self._tell(f"{repository}: {row[0]}")
+            told = self._notes.execute(
+                "UPDATE held SET told = ?1 WHERE digest = ?2 AND told != ?1 RETURNING fault",
+                (repository, digest),
+            ).fetchall()
+            for (fault,) in told:
+                self._tell(f"{repository}: {fault}")
             return
         size = 0
         try:
@@ -260,7 +263,9 @@ class Export:
                 self._on_step(step.read)
                 await asyncio.sleep(0)
         except Damaged as error:
-            self._notes.execute("UPDATE held SET fault = ? WHERE digest = ?", (str(error), digest))
+            self._notes.execute(
+                "UPDATE held SET fault = ?, told = ? WHERE digest = ?", (str(error), repository, digest)
+            )
             self._tell(f"{repository}: {error}")
         else:
             self.done.written += size > 0

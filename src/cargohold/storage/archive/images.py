@@ -73,9 +73,10 @@ class LayoutImages:
         for number, value in enumerate(read_descriptors(self._archive.pieces(INDEX_FILE))):
             try:
                 entry = msgspec.convert(value, Descriptor, dec_hook=to_digest)
+                text = msgspec.json.encode(value)
             except ValueError as error:
                 raise ArchiveInvalid(f"manifests[{number}] of {INDEX_FILE}: {error}") from None
-            yield entry, msgspec.json.encode(value)
+            yield entry, text
 
     def size(self, digest: Digest) -> int | None:
         return self._archive.size(path_of(digest))

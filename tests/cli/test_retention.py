@@ -16,6 +16,7 @@ from cargohold.cli.main import main
 from cargohold.cli.printing import written_time
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.collection import alone
+from cargohold.storage.trash import Cause, Why
 from cargohold.types.names import RepositoryName, Tag
 from tests.cli.test_command import SCRIPT, run
 from tests.storage.contract.base import sample
@@ -135,6 +136,7 @@ def test_json(store: FilesystemStore) -> None:
             "rule": rule,
             "kept": bool(by),
             "by": by,
+            "follows": False,
         }
         for tag, when, by in (
             ("new", pushed[0], ["newest", "pushed_within", "pulled_within"]),
@@ -206,6 +208,31 @@ def test_refusals(store: FilesystemStore, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["retention", *other])
     assert result.exit_code == 1
     assert "no registry has its data in" in result.stderr
+
+
+def test_signatures(store: FilesystemStore) -> None:
+    """Tags that name an image are told and removed with it, and kept with it; those in the trash keep none."""
+    for tag, days in (("v1", 9), ("v2", 8)):
+        push(store, APP, tag, days)
+        push(store, APP, f"{sample(tag).digest.replace(':', '-')}.sig", days)
+    old, new = (f"{sample(tag).digest.replace(':', '-')}.sig" for tag in ("v1", "v2"))
+    rules = [{"repository": "ci/**", "tags": ["v2"]}]
+    for arguments in (("--dry-run",), ()):
+        result = retention(store, *arguments, rules=rules)
+        told = {(words := line.split())[1]: " ".join(words[4:]) for line in result.stdout.splitlines()[1:]}
+        assert told == {
+            "v1": "remove 1 ci/** none of: tags v2",
+            "v2": "keep 1 ci/** tags v2",
+            old: "remove 1 ci/** its image is removed",
+            new: "keep 1 ci/** its image is kept",
+        }
+    assert tags(store, APP) == sorted([new, "v2"])
+    asyncio.run(store.delete_manifest(APP, sample("v2").digest, Cause(Why.DELETED)))
+    push(store, APP, "v3", 7)
+    assert json.loads(retention(store, "--json", rules=[{"repository": "**", "tags": ["*"]}]).stdout)[1][
+        "follows"
+    ]
+    assert tags(store, APP) == ["v3"]
 
 
 def test_while_another_collects_or_copies(store: FilesystemStore) -> None:

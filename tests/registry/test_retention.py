@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cargohold.registry.retention import Rule, Rules
+from cargohold.registry.retention import Decision, Rule, Rules, followed
+from cargohold.storage.collecting import Held, Known
 from cargohold.storage.keeping import Recording, TagState
-from cargohold.types.digest import Digest
+from cargohold.types.digest import Algorithm, Digest
+from cargohold.types.mentions import pack
 from cargohold.types.names import RepositoryName, Tag
 
 NOW = 1_000_000.0
@@ -149,3 +152,117 @@ def test_more_criteria_keep_more(
     kept = {tag for part in parts for tag, by in planned(part, *states).items() if by}
     assert {tag for tag, by in whole.items() if by} == kept
     assert len(whole) == len(states)
+
+
+NEWEST = Rule("ci/**", newest=1)
+
+
+def digest(text: str) -> Digest:
+    return Digest.of(text.encode(), Algorithm.SHA512 if text.startswith("long") else Algorithm.SHA256)
+
+
+def naming(text: str, suffix: str = ".sig") -> str:
+    return f"{digest(text).replace(':', '-')[:71]}{suffix}"
+
+
+def follow(  # noqa: PLR0913 - all that a repository has
+    rule: Rule,
+    tags: dict[str, tuple[str, float]],
+    *,
+    mentions: dict[str, tuple[str, ...]] | None = None,
+    trashed: tuple[str, ...] = (),
+    gone: tuple[str, ...] = (),
+    leased: tuple[str, ...] = (),
+) -> dict[str, Decision]:
+    """What becomes of tags, each with what it points to and how long ago it was pushed, in a repository of all that."""
+    mentions = mentions or {}
+    names = (
+        {of for of, _ in tags.values()}
+        | mentions.keys()
+        | {one for all_ in mentions.values() for one in all_}
+    )
+    manifests = {
+        pack(digest(name)): Known(
+            NOW if name in leased else 0.0,
+            1,
+            tuple(pack(digest(one)) for one in mentions.get(name, ())),
+            None,
+        )
+        for name in names
+    }
+    held = Held(
+        manifests,
+        {pack(digest(of)) for of, _ in tags.values()},
+        {pack(digest(name)): Known(0.0, 1, (), None) for name in trashed},
+        {pack(digest(name)) for name in gone},
+        1,
+    )
+    states = [TagState(Tag(tag), digest(of), NOW - ago, None) for tag, (of, ago) in tags.items()]
+    decisions = Rules([rule]).plan(REPOSITORY, states, ALWAYS, NOW)
+    found = followed(decisions, held, before=NOW, untagged=rule.untagged)
+    assert [each.state for each in found] == [each.state for each in decisions]
+    return {each.state.tag: each for each in found}
+
+
+def kept(decisions: dict[str, Decision]) -> set[str]:
+    return {tag for tag, decision in decisions.items() if decision.kept}
+
+
+@pytest.mark.parametrize("suffix", ["", ".sig", ".att", ".a.b"])
+@pytest.mark.parametrize("image", ["image", "long"])
+def test_a_tag_that_names_a_manifest(image: str, suffix: str) -> None:
+    """It is kept as long as that manifest, whatever the rules say, goes with it, and is not counted by `newest`."""
+    tags = {
+        "v1": ("old", 9.0),
+        "v2": (image, 8.0),
+        naming("old"): ("s1", 2.0),
+        naming(image, suffix): ("s2", 7.0),
+    }
+    for rule in (NEWEST, Rule("ci/**", tags=("v2", "sha256-*"))):
+        found = follow(rule, tags)
+        assert kept(found) == {"v2", naming(image, suffix)}
+        assert {tag for tag, each in found.items() if each.follows} == {naming("old"), naming(image, suffix)}
+    assert found[naming(image, suffix)].by == ()
+
+
+def test_names_of_names() -> None:
+    """What names the manifest of a tag that names another follows that one, in however long a chain."""
+    chain = {naming(f"{number}"): (f"{number + 1}", 5.0) for number in range(3000)}
+    assert len(kept(follow(NEWEST, {"v1": ("0", 9.0), **chain}))) == 3001
+    found = follow(NEWEST, {"v1": ("0", 9.0), "v2": ("other", 1.0), **chain})
+    assert kept(found) == {"v2"}
+
+
+def test_names_of_what_has_no_tag() -> None:
+    """A platform of a kept index keeps its signature; so does what is leased, or stays by the rule without a tag."""
+    tags = {
+        "v1": ("old", 9.0),
+        "v2": ("index", 8.0),
+        naming("platform"): ("s1", 9.0),
+        naming("old"): ("s2", 9.0),
+    }
+    parts: dict[str, tuple[str, ...]] = {"index": ("platform",)}
+    assert kept(follow(NEWEST, tags, mentions=parts)) == {"v2", naming("platform")}
+    assert kept(follow(NEWEST, tags, mentions=parts, leased=("old",))) == tags.keys() - {"v1"}
+    assert kept(follow(Rule("ci/**", newest=1, untagged=False), tags, mentions=parts)) == tags.keys() - {"v1"}
+
+
+def test_what_a_naming_tag_leads_to_keeps_nothing() -> None:
+    """An index of referrers, under a tag that names their subject, mentions that: it does not keep it for that."""
+    tags = {"v1": ("old", 9.0), "v2": ("new", 8.0), naming("old", ""): ("referrers", 1.0)}
+    assert kept(follow(NEWEST, tags, mentions={"referrers": ("old",)})) == {"v2"}
+
+
+def test_names_of_what_is_not_there() -> None:
+    """What names a deleted manifest goes. What names none that was there, or the one it points to, is as other tags."""
+    tags = {"v1": ("image", 9.0), naming("deleted"): ("s1", 1.0)}
+    assert kept(follow(NEWEST, tags, trashed=("deleted",))) == {"v1"}
+    assert kept(follow(NEWEST, tags, gone=("deleted",))) == {"v1"}
+    elsewhere = {naming("one"): ("s1", 2.0), naming("two"): ("s2", 1.0), "v1": ("image", 9.0)}
+    found = follow(NEWEST, elsewhere)
+    assert kept(found) == {naming("two"), "v1"}
+    assert not any(each.follows for each in found.values())
+    own = {naming("image", ".imgpkg"): ("image", 2.0), "v1": ("other", 1.0)}
+    assert kept(follow(NEWEST, own)) == {"v1"}
+    for tag in ("sha256-12", naming("image")[:-5], naming("image", "-sig"), "sha1-" + "a" * 40):
+        assert kept(follow(NEWEST, {"v1": ("image", 1.0), tag: ("s", 5.0)})) == {"v1"}

@@ -357,3 +357,25 @@ def set_since(path: str, pattern: str, ago: float) -> None:
     written = json.loads(read_file(path))
     written["since"][pattern] -= ago
     put(path, json.dumps(written).encode())
+
+
+async def test_a_signature_stays_where_its_image_does(store: FilesystemStore) -> None:
+    """Where an image stays that was to go, since it was pushed again just then, its signature stays too."""
+    signature = Tag(f"{FIRST.digest.replace(':', '-')}.sig")
+    await pushed(store, FIRST, OLD, ago=2 * HOUR)
+    await pushed(store, THIRD, signature)
+    await pushed(store, SECOND, NEW)
+    keeper = Keeping(store)
+    assert applied(keeper, is_dry=True) == {OLD: False, NEW: True, signature: False}
+    image = (store.layout.revision(ONE, FIRST.digest), store.layout.tag_current(ONE, OLD))
+
+    def set_image_back(seconds: float) -> None:
+        for path in image:
+            set_back(path, seconds)
+
+    keeper.before_removal = lambda: set_image_back(0)
+    assert applied(keeper) == {OLD: True, NEW: True, signature: True}
+    set_image_back(2 * HOUR)
+    keeper.before_removal = lambda: None
+    assert applied(keeper) == {OLD: False, NEW: True, signature: False}
+    assert await tags_of(store, ONE) == [NEW]

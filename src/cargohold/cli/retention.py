@@ -131,6 +131,7 @@ def _record(decision: Decision, rule: Retention) -> dict[str, object]:
         "rule": {"entry": decision.rule + 1, "repository": rule.repository},
         "kept": decision.kept,
         "by": decision.by,
+        "follows": decision.follows,
     }
 
 
@@ -149,6 +150,8 @@ def _row(decision: Decision, rule: Retention) -> tuple[str, ...]:
 
 def _why(decision: Decision, rule: Retention) -> str:
     criteria = _criteria(rule)
+    if decision.follows:
+        return f"its image is {'kept' if decision.kept else 'removed'}"
     if decision.by:
         return "; ".join(criteria[criterion] for criterion in decision.by)
     if decision.kept:

@@ -2,10 +2,14 @@
 
 For a repository the first rule decides whose pattern it matches; where none does, all is kept. A tag is kept if any of
 the rule's criteria keeps it. What no tag leads to any more is for the collector.
+
+A tag such as `sha256-<hex>.sig` belongs to the manifest of that digest, and is kept as long as that: so are signatures
+found by clients that know no referrers, and the tags of the referrers' fallback.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -14,7 +18,7 @@ from cargohold.registry.gc import unneeded
 from cargohold.storage.keeping import Recording, TagState
 from cargohold.storage.protocols import Changed, NotFound, StoreError
 from cargohold.types.mentions import pack, unpack
-from cargohold.types.names import RepositoryName
+from cargohold.types.names import RepositoryName, Tag
 from cargohold.types.patterns import compile_patterns
 from cargohold.types.tag_patterns import compile_tag_patterns
 
@@ -30,6 +34,10 @@ Criterion = Literal["newest", "tags", "pushed_within", "pulled_within"]
 
 _LONGEST_PAUSE: Final = 3600.0
 _PAUSES: Final = 10
+_HALF: Final = 32
+"""Bytes of a digest that the name of a tag has for sure: a whole SHA-512 is longer than a tag may be."""
+
+_NAMING: Final = re.compile(r"sha(?:256-([0-9a-f]{64})|512-([0-9a-f]{64})[0-9a-f]*)(?:\..*)?")
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -49,7 +57,8 @@ class Rule(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """What becomes of a tag, by which rule (its place among the rules, from 0 on), and which criteria keep it.
 
-    One that nothing keeps may be `kept` all the same: it was pushed or pulled before it could be removed.
+    One that nothing keeps may be `kept` all the same: it was pushed or pulled before it could be removed. Of one that
+    `follows` a manifest of the repository the rules say nothing.
     """
 
     repository: RepositoryName
@@ -57,6 +66,7 @@ class Decision(msgspec.Struct, frozen=True):
     rule: int
     by: tuple[Criterion, ...]
     kept: bool
+    follows: bool = False
 
 
 class Rules:
@@ -103,15 +113,20 @@ class Rules:
     def plan(
         self, repository: RepositoryName, states: Sequence[TagState], recording: Recording, now: float
     ) -> list[Decision]:
-        """What becomes of the tags of a repository, the newest first; none where no rule decides."""
+        """What becomes of the tags of a repository, the newest first; none where no rule decides.
+
+        Those that name a manifest are as others here, but are not counted among them; see `followed`.
+        """
         place = self.deciding(repository)
         if place is None:
             return []
         criteria = self._criteria(place, recording, now)
         decisions = []
-        for rank, state in enumerate(
-            sorted(states, key=lambda state: (state.pushed, state.tag), reverse=True)
-        ):
+        newer = {False: 0, True: 0}
+        for state in sorted(states, key=lambda state: (state.pushed, state.tag), reverse=True):
+            is_naming = _named(state) is not None
+            rank = newer[is_naming]
+            newer[is_naming] += 1
             by = tuple(criterion for criterion, keeps in criteria if keeps(rank, state))
             decisions.append(Decision(repository, state, place, by, kept=bool(by)))
         return decisions
@@ -138,6 +153,55 @@ class Rules:
 def pause_of(pulled_within: float) -> float:
     """By how many seconds a noted pull may be older than the last one."""
     return min(_LONGEST_PAUSE, pulled_within / _PAUSES)
+
+
+def followed(decisions: Sequence[Decision], held: Held, *, before: float, untagged: bool) -> list[Decision]:
+    """As decided, but tags that name a manifest of the repository are kept as long as it is. Pure.
+
+    A manifest stays that `registry.gc.unneeded` spares once the tags are gone, with the same `before` and `untagged`.
+    What is in the trash, or was, is gone; a tag that names what was never there is one like others.
+    """
+    known = {_half(digest): digest for digest in (*held.gone, *held.trashed, *held.manifests)}
+    targets = {
+        decision.state.tag: known[named]
+        for decision in decisions
+        if (named := _named(decision.state)) is not None and named in known
+    }
+    following: dict[bytes, list[bytes]] = {}
+    tagged = held.tagged.difference(pack(decision.state.digest) for decision in decisions)
+    for decision in decisions:
+        digest, target = pack(decision.state.digest), targets.get(decision.state.tag)
+        if target is None:
+            tagged |= {digest} if decision.kept else set()
+        elif target in held.manifests:
+            following.setdefault(target, []).append(digest)
+    manifests = dict(held.manifests)
+    for target, digests in following.items():
+        mentions = (*manifests[target].mentions, *digests)
+        manifests[target] = msgspec.structs.replace(manifests[target], mentions=mentions)
+    left = msgspec.structs.replace(held, manifests=manifests, tagged=tagged)
+    staying = manifests.keys() - unneeded(left, before=before, untagged=untagged).keys()
+    return [
+        msgspec.structs.replace(decision, by=(), kept=targets[decision.state.tag] in staying, follows=True)
+        if decision.state.tag in targets
+        else decision
+        for decision in decisions
+    ]
+
+
+def _named(state: TagState) -> tuple[int, bytes] | None:
+    """Which manifest a tag names, as `_half` does; None where it names none, or the one that it points to."""
+    found = _NAMING.fullmatch(state.tag)
+    if found is None:
+        return None
+    length = 32 if found[1] else 64
+    named = length, bytes.fromhex(found[1] or found[2])
+    return None if named == _half(pack(state.digest)) else named
+
+
+def _half(digest: bytes) -> tuple[int, bytes]:
+    """The length of a packed digest, which tells the algorithm, and its beginning."""
+    return len(digest), digest[:_HALF]
 
 
 def apply(  # noqa: PLR0913 - what it is done to, by what, and when
@@ -174,19 +238,20 @@ def apply_to(  # noqa: PLR0913 - as above
         keeper.begin_record(repository)
     recording = keeper.recording(repository) if is_recorded else Recording()
     decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
-    if is_dry or all(decision.kept for decision in decisions):
+    untagged, is_undisturbed = rules.collects_untagged(repository), True
+    names_any = any(_named(decision.state) is not None for decision in decisions)
+    if not names_any and (is_dry or all(decision.kept for decision in decisions)):
         return decisions
-    if rules.collects_untagged(repository):
+    if untagged or names_any:
         held = keeper.manifests(repository)
         # What is pushed from now on changes the repository's state; what was before is seen.
         decisions = rules.plan(repository, keeper.tag_states(repository), recording, now)
-        _remove_manifests(keeper, repository, held, decisions, now=now, age=age)
-    done = [
-        msgspec.structs.replace(
-            decision, kept=decision.kept or not keeper.remove_tag(repository, decision.state)
-        )
-        for decision in decisions
-    ]
+        decisions = followed(decisions, held, before=now - age, untagged=untagged)
+        if is_dry or all(decision.kept for decision in decisions):
+            return decisions
+        if untagged:
+            is_undisturbed = _remove_manifests(keeper, repository, held, decisions, now=now, age=age)
+    done = _remove_tags(keeper, repository, decisions, is_undisturbed=is_undisturbed)
     keeper.forget_pulls(repository)
     return done
 
@@ -199,16 +264,34 @@ def _remove_manifests(  # noqa: PLR0913 - as above
     *,
     now: float,
     age: float,
-) -> None:
-    """Those that lose all their tags and that nothing needs, as long as nobody stores, tags or leases anything."""
+) -> bool:
+    """Those that lose all their tags and that nothing needs, as long as nobody stores, tags or leases anything.
+
+    Returns whether nobody did. What follows another goes after it.
+    """
     kept = {pack(decision.state.digest) for decision in decisions if decision.kept}
     lost = {pack(decision.state.digest) for decision in decisions} - kept
+    following = {pack(decision.state.digest) for decision in decisions if decision.follows}
     left = msgspec.structs.replace(held, tagged=held.tagged - lost)
-    for packed in unneeded(left, before=now - age, untagged=True):
+    for packed in sorted(unneeded(left, before=now - age, untagged=True), key=following.__contains__):
         if packed in lost:
             try:
                 keeper.remove_manifest(repository, unpack(packed), state=held.state, age=age)
             except NotFound:
                 continue
             except Changed:
-                return
+                return False
+    return True
+
+
+def _remove_tags(
+    keeper: Keeper, repository: RepositoryName, decisions: Sequence[Decision], *, is_undisturbed: bool
+) -> list[Decision]:
+    """Those that are not kept; what follows a manifest stays where anything else stays that was to go."""
+    stay = set[Tag]()
+    for decision in sorted(decisions, key=lambda each: each.follows):
+        is_spared = decision.follows and not is_undisturbed
+        if decision.kept or is_spared or not keeper.remove_tag(repository, decision.state):
+            stay.add(decision.state.tag)
+            is_undisturbed = is_undisturbed and decision.kept
+    return [msgspec.structs.replace(decision, kept=decision.state.tag in stay) for decision in decisions]

@@ -110,8 +110,7 @@ async def restore(store: FilesystemStore) -> None:
 
 
 async def collect_garbage(store: FilesystemStore) -> None:
-    report = collect(store, age=HOUR, untagged=everywhere)
-    assert (report.ended, report.skipped) == (True, {})
+    collect(store, age=HOUR, untagged=everywhere)
 
 
 OPERATIONS: dict[str, Callable[[FilesystemStore], Awaitable[None]]] = {

@@ -27,6 +27,7 @@ ALL, SOME, SKOPEO, PLAIN, DOCKER, ARCHIVE, PIPE = blocks_of("move.md", *SHELLS)
 def session(tmp_path: Path) -> Iterator[Session]:
     """Somebody whose registry is in ./data, and who has another one."""
     (tmp_path / "backup").mkdir()
+    (tmp_path / "other.yaml").write_text(f"storage: {{path: {tmp_path}/other}}\n")
     places = {"/srv": str(tmp_path), "/backup": f"{tmp_path}/backup"}
     with Session(tmp_path, replaced=places) as typist:
         typist.serve(f"cargohold serve --storage-path {tmp_path}/other")

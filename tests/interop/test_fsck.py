@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -84,7 +85,10 @@ def test_repaired_and_served_by_both(root: Path, cargohold: Serve, distribution:
 
 
 def test_an_old_tree(root: Path, tmp_path: Path, cargohold: Serve) -> None:
-    """With all that years have left in it: what is wrong is told and repaired, the rest is as it was."""
+    """With all that years have left in it: what is wrong is told and repaired, the rest is as it was.
+
+    While a symbolic link gives a repository a second name, what is in it is told by both, and left.
+    """
     server = Distribution(require("docker-registry"), root, tmp_path / "distribution.json", schema1=True)
     tree = OldTree(root)
     try:
@@ -97,11 +101,27 @@ def test_an_old_tree(root: Path, tmp_path: Path, cargohold: Serve) -> None:
     tree.spoil()
     code, said = fsck(root, "--verify-content")
     assert code == 1
-    found = Counter((each["kind"], each.get("tag", "")) for each in said["findings"])
+    by_name = {
+        first: Counter(
+            (each["kind"], each.get("tag", ""))
+            for each in said["findings"]
+            if each.get("repository", "").startswith(first)
+        )
+        for first in ("library/", "linked/")
+    }
+    assert by_name["linked/"] == by_name["library/"]
+    found = by_name["library/"]
     assert found[("dangling-tag", "dangling")] == found[("dangling-tag", "lost")] == 1
     assert found[("lost-manifest", "")] == 1
     for tag in ("rubbish", "binary", "nothing", "other-algorithm", "upper", "link-is-folder"):
         assert found[("bad-link", tag)] == 1, tag
+    repositories = root / "docker/registry/v2/repositories"
+    before = sorted(os.walk(repositories))
+    code, said = fsck(root, "--repair", "--min-age", "0", "library/**")
+    assert code == 1
+    assert "aliased" in {each["outcome"] for each in said["findings"]}
+    assert sorted(os.walk(repositories)) == before
+    (repositories / "linked").unlink()
     assert fsck(root, "--repair", "--min-age", "0")[0] == 1
     code, said = fsck(root, "--verify-content", "--all")
     assert (code, said["findings"]) == (0, [])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import ExitStack
+import subprocess
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,15 @@ def move_behind_link(folder: Path) -> None:
     target = folder.parent.parent.parent / "elsewhere"
     shutil.move(folder, target)
     folder.symlink_to(target)
+
+
+@contextmanager
+def immovable(folder: str) -> Iterator[None]:
+    subprocess.run(["chattr", "+i", folder], check=True, timeout=30)
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True, timeout=30)
 
 
 def make_trash_old(store: FilesystemStore, repository: RepositoryName) -> None:
@@ -433,3 +443,17 @@ async def test_links_by_an_unknown_algorithm(store: FilesystemStore, part: str) 
     assert (report.links, report.blobs) == (0, 0)
     assert list(report.skipped) == ([] if part == "_layers" else [ONE])
     assert contents(store) == {held}
+
+
+async def test_content_that_cannot_be_moved(store: FilesystemStore) -> None:
+    """It stays and is told of, and all else is collected."""
+    for number in range(8):
+        await push(store, ONE, bytes([number]))
+    make_old(store)
+    held = store.layout.blob(Digest.of(b"\3"))
+    with immovable(held):
+        report = collect(store)
+    assert (report.links, report.blobs, report.ended) == (8, 7, True)
+    assert list(report.skipped) == [f"blobs/sha256/{Digest.of(bytes([3])).hex[:2]}"]
+    assert contents(store) == {Digest.of(b"\3")}
+    assert collect(store).blobs == 1

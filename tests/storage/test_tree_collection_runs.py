@@ -67,10 +67,10 @@ def before_content(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> N
     """Have this done once, when the links were looked at and the content was not."""
     sweep = ContentSweep.sweep
 
-    def sweep_later(self: ContentSweep) -> None:
+    def sweep_later(self: ContentSweep) -> dict[str, str]:
         monkeypatch.setattr(ContentSweep, "sweep", sweep)
         do()
-        sweep(self)
+        return sweep(self)
 
     monkeypatch.setattr(ContentSweep, "sweep", sweep_later)
 

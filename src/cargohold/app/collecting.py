@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cargohold.app.keeping import collects_untagged, retain
 from cargohold.registry.gc import Collector, Report
 from cargohold.storage.filesystem.collection import FileCollection, alone, empty
-from cargohold.storage.filesystem.collection.clock import Clock
+from cargohold.storage.filesystem.collection.clock import Clock, Void
 from cargohold.storage.filesystem.collection.content import EMPTY_AFTER
 from cargohold.storage.filesystem.leases import LONGEST_STEP
 from cargohold.storage.filesystem.pace import ClosingError, Pace
@@ -68,8 +68,12 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
                 empty(store, pace)
                 report.tags = retain(settings, store, pace, age=age)
             collection = FileCollection(store, pace, tell, age=age, grace=grace, is_dry=is_dry)
-            clock.check()
-            Collector(collection, report, age=age, untagged=collects_untagged(settings), found=tell).run()
+            try:
+                clock.check()
+                Collector(collection, report, age=age, untagged=collects_untagged(settings), found=tell).run()
+            except Void:
+                collection.drop()
+                raise
         except ClosingError:
             pass
     return report

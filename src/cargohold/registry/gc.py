@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cargohold.storage.collecting import Collection, Held
     from cargohold.types.names import RepositoryName
 
-_TRIES: Final = 5
+_TRIES: Final = 20
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +193,8 @@ class Collector:
             for repository in self._collection.repositories():
                 self.report.repositories += 1
                 self._collect(repository)
-            self._collection.collect_content()
+            for part, reason in self._collection.collect_content().items():
+                self._skip(part, reason)
             for name, reason in self._collection.unlisted.items():
                 self._skip(name, reason)
                 self.report.content_stays = True

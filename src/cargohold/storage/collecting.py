@@ -103,8 +103,11 @@ class Collection(Protocol):
         """Take away its links to blobs that nothing needs. Raises Unreadable where all or some have to stay."""
         ...
 
-    def collect_content(self) -> None:
-        """Take away content that no repository links, after `collect_links` of all of them; if none is `unlisted`."""
+    def collect_content(self) -> Mapping[str, str]:
+        """Take away content that no repository links, after `collect_links` of all of them; if none is `unlisted`.
+
+        Gives the parts of it in which something could not be taken away, and why not.
+        """
         ...
 
     def leave(self) -> None:

@@ -146,17 +146,24 @@ class FileCollection:
             raise Unreadable(str(store_error(error))) from error
         self._run.note_done(repository)
 
-    def collect_content(self) -> None:
-        """Take away content that no repository links; when `collect_links` has been called for all of them."""
+    def collect_content(self) -> dict[str, str]:
+        """Take away content that no repository links; when `collect_links` has been called for all of them.
+
+        Gives the parts of it in which something could not be taken away, and why not.
+        """
         # Once more: one may have been hidden since it would have been looked at.
         self._keep_nameless()
-        if not self._unlisted:
-            self._content.sweep()
+        left = {} if self._unlisted else self._content.sweep()
         self._run.end()
+        return left
 
     def leave(self) -> None:
         """Put down what was found so far, for another run to go on from."""
         self._run.save()
+
+    def drop(self) -> None:
+        """Leave nothing to go on from: it may not be so any more."""
+        self._run.end()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from cargohold.storage.filesystem.collection.linked import NO_ROOM
 from cargohold.storage.filesystem.collection.links import digests_in
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.steps import longest_step
-from cargohold.storage.filesystem.tree import folder_names, size_of
+from cargohold.storage.filesystem.tree import folder_names, size_of, store_error
 from cargohold.storage.layout import flat
 from cargohold.storage.locks import Busy
 from cargohold.storage.totals import Sums, content_shard
@@ -21,7 +21,7 @@ from cargohold.types.digest import Algorithm
 from cargohold.types.mentions import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.filesystem.collection.run import Run
@@ -53,22 +53,35 @@ class ContentSweep:
         self._found = found
         self._is_dry = is_dry
 
-    def sweep(self) -> None:
-        """Look at all content, or at that which an earlier run has not come to. Raises Void."""
+    def sweep(self) -> dict[str, str]:
+        """Look at all content, or at that which an earlier run has not come to. Raises Void.
+
+        Gives the parts in which something could not be taken away, and why not.
+        """
+        left: dict[str, str] = {}
         parts = [(algorithm, prefix) for algorithm in Algorithm for prefix in range(_PREFIXES)]
         for number, (algorithm, prefix) in enumerate(parts):
             if number >= self._run.swept:
-                self._sweep_part(algorithm, prefix)
+                for reason in self._sweep_part(algorithm, prefix):
+                    left.setdefault(f"blobs/{algorithm.value}/{prefix:02x}", reason)
                 self._run.swept = number + 1
+        return left
 
-    def _sweep_part(self, algorithm: Algorithm, prefix: int) -> None:
+    def _sweep_part(self, algorithm: Algorithm, prefix: int) -> Iterator[str]:
+        """What was in the way."""
         self._run.check()
         linked, before = self._run.linked_with(algorithm, prefix), self._before()
         folder = f"{self._store.layout.blobs}/{algorithm.value}/{prefix:02x}"
-        for path, digest in digests_in(folder, algorithm):
-            self._pace.step()
-            if pack(digest) not in linked and leased_at(path, "data") < before:
-                self._sweep(path, digest)
+        try:
+            for path, digest in digests_in(folder, algorithm):
+                self._pace.step()
+                if pack(digest) not in linked and leased_at(path, "data") < before:
+                    try:
+                        self._sweep(path, digest)
+                    except OSError as error:
+                        yield str(store_error(error))
+        except OSError as error:
+            yield str(store_error(error))
 
     def _before(self) -> float:
         """What has an older lease was not linked since the run began, by any server: each leases what it links.

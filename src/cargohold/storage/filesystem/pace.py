@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STEPS: Final = 32
-_LEAST_SECONDS: Final = 0.002
-_MOST_SECONDS: Final = 0.01
+_STEPS: Final = 4
+_LEAST_SECONDS: Final = 0.0003
+"""Of work before a rest: about as long as somebody else waits for the processor meanwhile, and so never much longer."""
+_MOST_SECONDS: Final = 0.002
 _NAP: Final = 0.05
 
 

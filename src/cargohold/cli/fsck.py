@@ -16,7 +16,8 @@ from cargohold.cli.progress import progress
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.printing import written_size
 from cargohold.cli.settings_options import with_settings
-from cargohold.config.kinds import Kind, Misfit, duration, size
+from cargohold.cli.values import AGE, Value
+from cargohold.config.kinds import duration, size
 from cargohold.config.section import YEAR
 from cargohold.storage.layout import Layout
 from cargohold.storage.protocols import StoreError
@@ -38,19 +39,6 @@ class CannotRun(Refused):
     """The storage could not be checked; the exit code is 2, since 1 says that something is wrong with it."""
 
     exit_code = 2
-
-
-class _Value(click.ParamType[object]):
-    """What a kind of settings reads."""
-
-    def __init__(self, name: str, kind: Kind, suffix: str = "") -> None:
-        self.name, self._kind, self._suffix = name, kind, suffix
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        try:
-            return self._kind.read(value.removesuffix(self._suffix) if isinstance(value, str) else value)
-        except Misfit as misfit:
-            self.fail(self._kind.complaint(value, misfit), param, ctx)
 
 
 class _Patterns:
@@ -108,13 +96,13 @@ def _matching(
 @click.option(
     "--time-limit",
     "seconds",
-    type=_Value("duration", duration(1, YEAR)),
+    type=Value("duration", duration(1, YEAR)),
     metavar="DURATION",
     help="Verify content for so long, such as 2h, and leave the rest to --resume.",
 )
 @click.option(
     "--rate",
-    type=_Value("size", size(1, 2**50), "/s"),
+    type=Value("size", size(1, 2**50), unit="/s"),
     metavar="BYTES",
     help="Verify so many bytes a second at most, such as 50MB.",
 )
@@ -127,7 +115,7 @@ def _matching(
 )
 @click.option(
     "--min-age",
-    type=_Value("duration", duration(0, YEAR)),
+    type=AGE,
     default="1h",
     metavar="DURATION",
     help="Repair moves and removes nothing that is newer; 0 only where no server runs.  [default: 1h]",

@@ -19,8 +19,7 @@ from cargohold.cli.refusal import Refused, StorageBusy
 from cargohold.cli.remote.printing import written_size
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
-from cargohold.config.kinds import Misfit, duration
-from cargohold.config.section import YEAR
+from cargohold.cli.values import AGE
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
@@ -34,19 +33,8 @@ if TYPE_CHECKING:
 SKIPPED: Final = 1
 BROKEN_OFF: Final = 4
 
-_AGE: Final = duration(0, YEAR)
 _NAP_SECONDS: Final = 0.1
 _WHY: Final = {"link": "no manifest mentions it", "blob": "no repository holds it"}
-
-
-def _age(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """In seconds."""
-    if text is None:
-        return None
-    try:
-        return float(_AGE.read(text))
-    except Misfit as misfit:
-        raise click.BadParameter(_AGE.complaint(text, misfit)) from None
 
 
 @click.command(
@@ -64,7 +52,7 @@ def _age(_context: click.Context, _parameter: click.Parameter, text: str | None)
 @click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing, and list what would be collected.")
 @click.option(
     "--min-age",
-    callback=_age,
+    type=AGE,
     metavar="DURATION",
     help=(
         "Collect what nobody has pushed or asked for within this time, such as 2h, in place of gc.grace. No push may"

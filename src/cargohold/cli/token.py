@@ -16,8 +16,9 @@ from cargohold.cli.printing import Unprinted, print_line, print_table, written_t
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
+from cargohold.cli.values import Value
 from cargohold.config.access import Action
-from cargohold.config.kinds import Misfit, duration, shown, write_json
+from cargohold.config.kinds import duration, write_json
 from cargohold.storage.protocols import StoreError
 from cargohold.types.operations import Permission
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from cargohold.storage.state import Robot
 
 _GRANTABLE: tuple[str, ...] = get_args(Action)
-_LIFE = duration(1, 100 * 365 * 86400)
 _NEVER = float("inf")
+_LIFE = Value("duration", duration(1, 100 * 365 * 86400), words={"never": _NEVER})
 
 
 def _permissions(
@@ -42,16 +43,6 @@ def _permissions(
         if word not in _GRANTABLE:
             raise click.BadParameter(f"write some of {', '.join(_GRANTABLE)}, with commas, not {word!r}")
     return frozenset(map(Permission, words))
-
-
-def _life(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
-    """In seconds."""
-    if text.lower() == "never":
-        return _NEVER
-    try:
-        return float(_LIFE.read(text))
-    except Misfit:
-        raise click.BadParameter(f"must be never, or {_LIFE.form}, not {shown(text)}") from None
 
 
 @click.group(cls=Group)
@@ -95,7 +86,7 @@ def token() -> None:
     default="90d",
     show_default=True,
     metavar="TIME",
-    callback=_life,
+    type=_LIFE,
     help="How long it holds, such as 12h, 90d or never.",
 )
 @with_settings("storage.path")

@@ -15,8 +15,8 @@ from cargohold.cli.printing import in_json, print_line, print_table, written_tim
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
-from cargohold.config.kinds import Misfit, duration, shown
-from cargohold.config.section import YEAR
+from cargohold.cli.values import AGE
+from cargohold.config.kinds import shown
 from cargohold.types.digest import Digest
 from cargohold.types.errors import RegistryError
 from cargohold.types.names import RepositoryName, Tag
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from cargohold.registry.trash import Deleted, Trash
     from cargohold.types.names import Reference
 
-_AGE: Final = duration(0, YEAR)
 _SHOWN_TAGS: Final = 3
 
 
@@ -43,14 +42,6 @@ def _matching(
         return compile_patterns(patterns or ("**",))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def _age(_context: click.Context, _parameter: click.Parameter, text: str) -> float:
-    """In seconds."""
-    try:
-        return float(_AGE.read(text))
-    except Misfit as misfit:
-        raise click.BadParameter(_AGE.complaint(text, misfit)) from None
 
 
 def _target(
@@ -168,7 +159,7 @@ def restore(
     "--older-than",
     default="0s",
     metavar="TIME",
-    callback=_age,
+    type=AGE,
     help="Only what was deleted so long ago or longer, such as 2h or 30d.",
 )
 @click.option("--dry-run", is_flag=True, help="Say how many there are, and change nothing.")

@@ -124,8 +124,9 @@ def test_import(tmp_path: Path) -> None:
     written.write_text(result.stdout)
     assert load({"config": str(written)}, {}).storage.path == "/var/lib/registry"
     lines = result.stderr.splitlines()
-    assert lines[0] == f"{path}:4:3: log.fields: left out: add fields where logs are collected"
-    assert len(lines) == 6
+    assert lines[0].startswith(f"{path}:1:1: changed: gc.schedule is off, ")
+    assert lines[1] == f"{path}:4:3: log.fields: left out: add fields where logs are collected"
+    assert len(lines) == 7
 
 
 def test_import_tells_no_secret(tmp_path: Path) -> None:

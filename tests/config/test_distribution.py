@@ -129,10 +129,10 @@ def test_image(tmp_path: Path) -> None:
     assert not asks_for_login(settings)
     assert told(remarks) == {
         "left out": ["log.fields"],
-        "changed": ["http.addr", "http.addr"],
+        "changed": ["", "http.addr", "http.addr"],
         "not needed": ["storage.cache", "storage.tag", "health.storagedriver"],
     }
-    assert [remark.mark for remark in remarks] == [(4, 3), (7, 3), (11, 3), (14, 3), (14, 3), (18, 3)]
+    assert [remark.mark for remark in remarks] == [(1, 1), (4, 3), (7, 3), (11, 3), (14, 3), (14, 3), (18, 3)]
 
 
 def test_company(tmp_path: Path) -> None:
@@ -167,6 +167,7 @@ def test_company(tmp_path: Path) -> None:
             "http.debug.addr",
         ],
         "changed": [
+            "",
             "log.formatter",
             "storage.maintenance.uploadpurging.age",
             "auth.token.rootcertbundle",
@@ -233,6 +234,21 @@ def test_no_login(tmp_path: Path) -> None:
             assert not asks_for_login(settings)
             assert settings.auth.open_to_everyone == (host == "0.0.0.0")
             assert not told(remarks)["left out"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "schedule"),
+    [
+        ("filesystem", "off"),
+        ("{filesystem: {rootdirectory: /srv}}", "off"),
+        ("{s3: {bucket: b}}", Settings().gc.schedule),
+    ],
+)
+def test_collection(storage: str, schedule: str, tmp_path: Path) -> None:
+    """Nothing is collected where that registry may go on to write, until somebody says so; elsewhere it is."""
+    settings, remarks = imported(f"version: 0.1\nstorage: {storage}\n", tmp_path)
+    assert settings.gc.schedule == schedule
+    assert any("garbage" in remark.text for remark in remarks) == (schedule == "off")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cargohold.config.distribution_tables import ALGORITHMS_THERE, LEFT_OUT, NEEDLESS, OTHER_STORAGE
 from cargohold.config.distribution_work import Work
 from cargohold.config.kinds import shown
+from cargohold.config.schedules import OFF
 from cargohold.config.section import YEAR
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ def _storage(work: Work) -> None:
     root = work.take("storage.filesystem.rootdirectory")
     if "filesystem" in drivers:
         work.set("storage.path", root or "/var/lib/registry", "storage.filesystem.rootdirectory")
+        # That program may go on to write there, beside which nothing may be collected.
+        work.set("gc.schedule", OFF, "storage.filesystem")
+        work.say(
+            "gc.schedule is off, as that registry collects no garbage by itself: where it no longer runs, remove the"
+            " setting, and garbage is collected every night"
+        )
     if work.flag("storage.delete.enabled"):
         work.set("manifests.allow_tag_deletion", value=True, path="storage.delete.enabled")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -14,18 +15,21 @@ from benchmarks.content import Source
 from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.distribution import Distribution
 from benchmarks.contestants.nginx import Nginx
+from benchmarks.contestants.zot import Zot
 from benchmarks.outcome import FULL, QUICK
+from benchmarks.processes import CLIENT_CORES
 from benchmarks.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from benchmarks.contestants.contestant import Contestant
 
-CONTESTANTS: tuple[type[Contestant], ...] = (Cargohold, Distribution, Nginx)
+CONTESTANTS: tuple[type[Contestant], ...] = (Cargohold, Distribution, Zot, Nginx)
 
 
 def main() -> int:
     """Gives the exit code: 0 when all was measured, whether the goals were met or not."""
     asked = _arguments()
+    os.sched_setaffinity(0, CLIENT_CORES)
     found = {kind: kind.find() for kind in CONTESTANTS}
     present = [kind(program) for kind, program in found.items() if program]
     versions = {kind.name: "not installed: left out" for kind in CONTESTANTS}
@@ -35,7 +39,7 @@ def main() -> int:
     scale = QUICK if asked.quick else FULL
     with tempfile.TemporaryDirectory(prefix="cargohold-bench-", dir=asked.folder) as folder:
         about = machine.describe(folder) | {"scale": scale.name}
-        bench = Bench(present, scale, folder, Source(folder, max(scale.blob_bytes, scale.many_blob_bytes)))
+        bench = Bench(present, scale, folder, Source(folder, scale.largest_blob_bytes))
         outcomes = {}
         for name in asked.workloads or WORKLOADS:
             outcomes[name] = WORKLOADS[name](bench)

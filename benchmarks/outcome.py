@@ -15,7 +15,14 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is done: `rounds` of every measurement, each of `seconds` where time bounds it, else of blobs."""
+    """How much is done.
+
+    `rounds` of every measurement, each of `seconds` where time bounds it, else of `blobs` blobs of `blob_bytes`.
+    `entries` is how many manifests, tags and repositories there are where there are many, `referrers` how many of
+    one manifest; `tree_blobs` the blobs of a tree to collect garbage from. An image to pull and push has about
+    `image_bytes`, and goes to and from so many clients at once as `pullers` says. `limit` is the seconds after which
+    a workload is given up.
+    """
 
     name: str
     rounds: int
@@ -23,10 +30,45 @@ class Scale:
     blob_bytes: int
     blobs: int
     many_blob_bytes: int
+    largest_blob_bytes: int
+    entries: int
+    referrers: int
+    tree_blobs: int
+    image_bytes: int
+    pullers: int
+    limit: float
 
 
-QUICK = Scale("quick", rounds=1, seconds=2.0, blob_bytes=128 * MIB, blobs=4, many_blob_bytes=4 * MIB)
-FULL = Scale("full", rounds=5, seconds=5.0, blob_bytes=256 * MIB, blobs=8, many_blob_bytes=64 * MIB)
+QUICK = Scale(
+    "quick",
+    rounds=1,
+    seconds=1.0,
+    blob_bytes=128 * MIB,
+    blobs=4,
+    many_blob_bytes=4 * MIB,
+    largest_blob_bytes=128 * MIB,
+    entries=2_000,
+    referrers=100,
+    tree_blobs=2_000,
+    image_bytes=10 * MIB,
+    pullers=4,
+    limit=60.0,
+)
+FULL = Scale(
+    "full",
+    rounds=3,
+    seconds=3.0,
+    blob_bytes=256 * MIB,
+    blobs=8,
+    many_blob_bytes=200 * MIB,
+    largest_blob_bytes=GIB,
+    entries=100_000,
+    referrers=10_000,
+    tree_blobs=100_000,
+    image_bytes=100 * MIB,
+    pullers=50,
+    limit=300.0,
+)
 
 
 @dataclass(frozen=True)

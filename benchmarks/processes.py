@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
-_SERVER_CORES = 2
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORES = frozenset(_CORES[:2])
+# Apart from the server's where there are more than two.
+CLIENT_CORES = frozenset(_CORES[2:] or _CORES)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """A contestant that runs, on a port of 127.0.0.1, on two cores at most, with all that it keeps in `folder`.
+    """A contestant that runs, on a port of 127.0.0.1, on SERVER_CORES, with all that it keeps in `folder`.
 
     `first_answer` is the seconds from the start of its program to its first answer of any status.
     """
@@ -32,7 +36,6 @@ class Server:
         self.folder = folder
         self.port = _free_port()
         command = contestant.command(folder, self.port)
-        cores = set(sorted(os.sched_getaffinity(0))[:_SERVER_CORES])
         environ = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         with open(f"{folder}/log", "wb") as log:
             started = time.perf_counter()
@@ -42,7 +45,9 @@ class Server:
                 stdout=log,
                 stderr=log,
                 env=environ,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores),  # noqa: PLW1509 - no threads run here
+                # A group of its own: an interruption at the keyboard reaches the benchmark, which then ends it.
+                start_new_session=True,
+                preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORES),  # noqa: PLW1509 - no threads run here
             )
         try:
             self.first_answer = self._await_answer() - started
@@ -77,12 +82,15 @@ class Server:
         return total / _TICKS
 
     def stop(self) -> None:
-        """End it by SIGTERM, or where that does not help by SIGKILL."""
-        self._process.terminate()
+        """End it by SIGTERM; what does not follow, and what it leaves behind, by SIGKILL."""
         try:
+            self._process.terminate()
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            pass  # it is ended below, as it is after an interruption of the wait
+        finally:
+            with suppress(ProcessLookupError):  # which says that none of the group is left
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(_STOP_SECONDS)
 
 

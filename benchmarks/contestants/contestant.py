@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from benchmarks.processes import Server
 
 
+BUILT = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "build", "bench", "bin")
+
+
 class Contestant(ABC):
     """A server that can be started; `takes_uploads` tells registries from servers of files."""
 
@@ -50,8 +53,8 @@ class Contestant(ABC):
 
 
 def program(name: str, variable: str) -> str | None:
-    """The program that an environment variable names, else the one on the PATH."""
-    return os.environ.get(variable) or shutil.which(name)
+    """The program that an environment variable names, else the one that was built for this, else that on the PATH."""
+    return os.environ.get(variable) or shutil.which(name, path=BUILT) or shutil.which(name)
 
 
 def version_of(*command: str) -> str:

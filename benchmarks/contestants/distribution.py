@@ -8,7 +8,7 @@ from benchmarks.contestants.contestant import Contestant, program
 
 
 class Distribution(Contestant):
-    """`registry` on the PATH, or DISTRIBUTION_BINARY; configured as its image is, logging errors alone."""
+    """`registry` on the PATH, or DISTRIBUTION_BINARY: as its image is, with deletion, logging errors alone."""
 
     name = "distribution"
 
@@ -25,6 +25,7 @@ class Distribution(Contestant):
             "storage": {
                 "filesystem": {"rootdirectory": f"{folder}/data"},
                 "cache": {"blobdescriptor": "inmemory"},
+                "delete": {"enabled": True},
             },
             "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
         }

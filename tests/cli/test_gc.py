@@ -19,7 +19,7 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.collection import alone, content
 from cargohold.storage.runs import RunsFile
 from cargohold.types.digest import Digest
-from cargohold.types.names import RepositoryName
+from cargohold.types.names import RepositoryName, Tag
 from tests.cli.test_command import CLEAN, SCRIPT
 from tests.http.serving import until
 from tests.storage.collecting import HOUR, make_old
@@ -154,6 +154,47 @@ def test_manifests_without_a_tag(store: FilesystemStore) -> None:
 
 async def _untag(store: FilesystemStore) -> None:
     await commit(store, OTHER, sample("untagged"))
+
+
+def test_tags_that_retention_removes(store: FilesystemStore) -> None:
+    """A dry run lists those that a run then removes, and says by which rule; a run says how many they were."""
+    asyncio.run(commit(store, OTHER, sample("older"), Tag("older")))
+    signature = Tag(f"sha256-{sample('older').digest.hex}.sig")
+    asyncio.run(commit(store, OTHER, sample("signature"), signature))
+    make_old(store)
+    link = store.layout.tag_current(OTHER, Tag("older"))
+    os.utime(link, (0, 0))
+    rules = ("--set", f"retention={json.dumps([{'repository': '**', 'newest': 1}])}")
+    before = changed(store)
+    listed = gc(store, "--dry-run", *rules).stdout.splitlines()
+    why = "retention does not keep it, by rule 1, **"
+    assert sorted(listed[:2]) == [
+        f"tag {OTHER}:older ({sample('older').digest}): {why}",
+        f"tag {OTHER}:{signature} ({sample('signature').digest}): what it names is removed",
+    ]
+    assert "would be removed by the rules of retention: 2 tags" in listed
+    *found, last = map(json.loads, gc(store, "--dry-run", "--json", *rules).stdout.splitlines())
+    older = {
+        "kind": "tag",
+        "repository": str(OTHER),
+        "tag": "older",
+        "digest": str(sample("older").digest),
+        "why": why,
+    }
+    assert older in found[:2]
+    assert last["tags"] == 2
+    assert changed(store) == before
+    assert "\nremoved by the rules of retention: 2 tags\n" in gc(store, "--no-wait", *rules).stdout
+    assert asyncio.run(store.list_tags(OTHER, "", 10)) == [LATEST]
+
+
+def changed(store: FilesystemStore) -> dict[str, float]:
+    """When each folder and file of the registry was."""
+    return {
+        path: os.stat(path).st_mtime
+        for folder, _, files in os.walk(store.layout.registry)
+        for path in (folder, *(f"{folder}/{name}" for name in files))
+    }
 
 
 def test_how_old_it_must_be(store: FilesystemStore) -> None:

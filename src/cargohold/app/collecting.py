@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cargohold.config import Settings
+    from cargohold.registry.retention import Decision
     from cargohold.storage.collecting import Collected
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.runs import Outcome
@@ -37,16 +38,17 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
     *,
     min_age: float | None = None,
     is_dry: bool = False,
+    removed: Callable[[Decision], None] = lambda _: None,
     found: Callable[[Collected], None] = lambda _: None,
     on_step: Callable[[int], None] = lambda _: None,
     is_closing: Callable[[], bool] = lambda: False,
 ) -> Report | None:
     """Collect once, in this thread; None where another process is collecting.
 
-    `min_age` takes the place of the grace time, in seconds. `found` is told of each thing that is collected, or would
-    be in a dry run, `on_step` of how many more things were looked at. Once `is_closing` says so the run ends where it
-    is, and the next goes on from there. What was collected is off the disk when `remove_swept` is called half a minute
-    later. Raises StoreError, and OSError.
+    `min_age` takes the place of the grace time, in seconds. `removed` is told of each tag that retention removes, or
+    would in a dry run, `found` of each thing that is collected, `on_step` of how many more things were looked at. Once
+    `is_closing` says so the run ends where it is, and the next goes on from there. What was collected is off the disk
+    when `remove_swept` is called half a minute later. Raises StoreError, and OSError.
     """
     report = Report(started=time.time(), is_dry=is_dry)
 
@@ -66,7 +68,7 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
         try:
             if not is_dry:
                 empty(store, pace)
-                report.tags = retain(settings, store, pace, age=age)
+            report.tags = retain(settings, store, pace, age=age, is_dry=is_dry, removed=removed)
             collection = FileCollection(store, pace, tell, age=age, grace=grace, is_dry=is_dry)
             try:
                 clock.check()

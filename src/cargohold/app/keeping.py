@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cargohold.config import Settings
     from cargohold.registry.pulls import Pulls, Recorder
-    from cargohold.registry.retention import Rules
+    from cargohold.registry.retention import Decision, Rules
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.filesystem.pace import Pace
     from cargohold.types.names import RepositoryName
@@ -67,10 +67,19 @@ def collects_untagged(settings: Settings) -> Callable[[RepositoryName], bool]:
     return retention_rules(settings).collects_untagged
 
 
-def retain(settings: Settings, store: FilesystemStore, pace: Pace, *, age: float) -> int:
+def retain(  # noqa: PLR0913 - what is done, how, and who is told
+    settings: Settings,
+    store: FilesystemStore,
+    pace: Pace,
+    *,
+    age: float,
+    is_dry: bool = False,
+    removed: Callable[[Decision], None] = lambda _: None,
+) -> int:
     """Remove the tags that no rule of retention keeps, in this thread; how many. See `registry.retention.apply`.
 
-    Raises StoreError, and ClosingError; repositories in which not all could be done are logged.
+    `removed` is told of each tag, also in a dry run, which changes nothing. Raises StoreError, and ClosingError;
+    repositories in which not all could be done are logged.
     """
     if not settings.retention:
         return 0
@@ -80,11 +89,14 @@ def retain(settings: Settings, store: FilesystemStore, pace: Pace, *, age: float
     def fail(repository: RepositoryName, error: StoreError) -> None:
         _log.warning("retention could not be done in %s: %s", repository, error)
 
-    found = apply(FileKeeper(store, pace), retention_rules(settings), now=time.time(), age=age, failed=fail)
-    removed = sum(not decision.kept for decision in found)
-    if removed:
-        _log.info("retention has removed %s", "1 tag" if removed == 1 else f"{removed} tags")
-    return removed
+    keeper, rules, number = FileKeeper(store, pace, is_dry=is_dry), retention_rules(settings), 0
+    for decision in apply(keeper, rules, now=time.time(), age=age, failed=fail, is_dry=is_dry):
+        if not decision.kept:
+            number += 1
+            removed(decision)
+    if number and not is_dry:
+        _log.info("retention has removed %s", "1 tag" if number == 1 else f"{number} tags")
+    return number
 
 
 def retention_rules(settings: Settings) -> Rules:

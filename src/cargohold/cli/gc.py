@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cargohold.config import Settings
     from cargohold.registry.gc import Report
+    from cargohold.registry.retention import Decision
     from cargohold.storage.collecting import Collected
     from cargohold.storage.filesystem import FilesystemStore
 
@@ -153,10 +154,21 @@ def _looked(
     def tell(found: Collected) -> None:
         print_line(in_json(_record_of(found)) if as_json else printable(_line_of(found)))
 
+    def tell_tag(decision: Decision) -> None:
+        rule = settings.retention[decision.rule].repository
+        print_line(in_json(_record_of_tag(decision, rule)) if as_json else _line_of_tag(decision, rule))
+
     # A bar and lines on one terminal would run into each other.
     with progress("looking", quiet=sys.stdout is None or sys.stdout.isatty()) as advance:
         return collect(
-            settings, store, min_age=min_age, is_dry=True, found=tell, on_step=advance, is_closing=is_closing
+            settings,
+            store,
+            min_age=min_age,
+            is_dry=True,
+            removed=tell_tag,
+            found=tell,
+            on_step=advance,
+            is_closing=is_closing,
         )
 
 
@@ -198,6 +210,27 @@ def _record_of(found: Collected) -> dict[str, object]:
     }
 
 
+def _line_of_tag(decision: Decision, rule: str) -> str:
+    state = decision.state
+    return f"tag {decision.repository}:{state.tag} ({state.digest}): {_why_not(decision, rule)}"
+
+
+def _record_of_tag(decision: Decision, rule: str) -> dict[str, object]:
+    return {
+        "kind": "tag",
+        "repository": str(decision.repository),
+        "tag": str(decision.state.tag),
+        "digest": str(decision.state.digest),
+        "why": _why_not(decision, rule),
+    }
+
+
+def _why_not(decision: Decision, rule: str) -> str:
+    if decision.follows:
+        return "what it names is removed"
+    return f"retention does not keep it, by rule {decision.rule + 1}, {rule}"
+
+
 def _why(found: Collected) -> str:
     return found.why or _WHY[found.kind]
 
@@ -209,7 +242,8 @@ def _lines(report: Report) -> Iterator[str]:
         f" {written_size(report.collected_bytes)}"
     )
     if report.tags:
-        yield f"removed by the rules of retention: {_many(report.tags, 'tag')}"
+        removed = "would be removed" if report.is_dry else "removed"
+        yield f"{removed} by the rules of retention: {_many(report.tags, 'tag')}"
     looked = _many(report.repositories, "repository", "repositories")
     yield f"looked at {looked}"
     if report.skipped:

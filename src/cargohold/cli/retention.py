@@ -106,7 +106,7 @@ def _applied(settings: Settings, chosen: Callable[[str], int], *, is_dry: bool) 
     ):
         if not is_alone:
             raise StorageBusy
-        keeper = FileKeeper(store, Pace(lambda: False, 1.0))
+        keeper = FileKeeper(store, Pace(lambda: False, 1.0), is_dry=is_dry)
         found = apply(
             keeper,
             retention_rules(settings),

@@ -30,11 +30,12 @@ _log = logging.getLogger(__name__)
 
 
 class FileKeeper:
-    """See `storage.keeping.Keeper`. For one thread."""
+    """See `storage.keeping.Keeper`. For one thread. One that `is_dry` is for who changes nothing."""
 
-    def __init__(self, store: FilesystemStore, pace: Pace) -> None:
+    def __init__(self, store: FilesystemStore, pace: Pace, *, is_dry: bool = False) -> None:
         self._store = store
         self._pace = pace
+        self._is_dry = is_dry
 
     def repositories(self) -> Iterator[RepositoryName]:
         """All that can be listed, but for those that have two names, by a symbolic link, and so two locks."""
@@ -79,7 +80,7 @@ class FileKeeper:
     def manifests(self, repository: RepositoryName) -> Held:
         """What the repository holds. Raises Unreadable."""
         with told():
-            return manifests.held_by(self._store, repository, self._pace)
+            return manifests.held_by(self._store, repository, self._pace, is_dry=self._is_dry)
 
     def remove_manifest(self, repository: RepositoryName, digest: Digest, *, state: int, age: float) -> None:
         """See `storage.keeping.Keeper`."""

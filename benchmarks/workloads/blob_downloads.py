@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Measure = Callable[[Server], Mapping[str, float]]
 
-_SECONDS = 0.7
+_SHARE_OF_SECONDS = 0.25
 _ROUNDS = 2
 _PARTS = 64
 _LARGE_BYTES = 100 * MIB
@@ -34,7 +34,7 @@ _CHECKED = f"GET {written_size(_LARGE_BYTES)}, 1 client that hashes"
 def blob_downloads(bench: Bench) -> Outcome:
     """Goals: 0.9 of nginx to a client that checks the digest; no more processor time a GiB than Distribution."""
     image, blobs = bench.image(), [bench.source.blob(size) for size in sizes(bench.scale)]
-    seconds, rows = min(bench.scale.seconds, _SECONDS), []
+    seconds, rows = bench.scale.seconds * _SHARE_OF_SECONDS, []
     with Clients() as clients, bench.all_running(bench.contestants) as servers:
         for server in servers:
             server.contestant.publish(server, [*blobs, *image.blobs], image.manifest())

@@ -1,90 +1,145 @@
-"""Large blobs from clients that send them as fast as they are taken, beside what one core and the disk can do."""
+"""Blobs of all sizes, in each way to upload them, beside what one core and the disk can do."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.content import REPOSITORY
-from benchmarks.load.disk import write_rate
-from benchmarks.load.transfers import transfer
-from benchmarks.outcome import MIB, Goal, Outcome, Row, figure, median_rows, ratio_goal
+from benchmarks.load import requests, transfers
+from benchmarks.load.disk import sync_times, write_rate
+from benchmarks.outcome import GIB, MIB, Goal, Outcome, Row, figure, median_rows, ratio_goal
+from benchmarks.processes import running
+from benchmarks.workloads.clients import Clients
+from benchmarks.workloads.sizes import sizes, written_clients, written_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from benchmarks.bench import Bench
     from benchmarks.content import Blob
-    from benchmarks.load.connection import Connection
+    from benchmarks.outcome import Scale
     from benchmarks.processes import Server
+    from benchmarks.workloads.wire import Wire
 
-_CHUNK_BYTES = 16 * MIB
-_CASES = ("PUT, 1 client", "PUT, 4 clients", f"PATCH of {_CHUNK_BYTES // MIB} MiB, 1 client")
-_LIMITS = ("SHA-256, 1 core", "write and fsync")
-_RATE = "MB/s"
+    Push = Callable[[Blob, Wire], int]
+
+_ROUNDS = 2
+_SHARE_OF_SECONDS = 0.33
+_CASE_BYTES = 512 * MIB
+_MOST_BLOBS = 4_000
+_CHUNK_BYTES = 5 * MIB
+_LARGE_BYTES = 100 * MIB
+_SMALL_CLIENTS, _LARGE_CLIENTS, _HUGE_CLIENTS = (1, 16), (1, 4), (1,)
+_HASHED, _WRITTEN = "SHA-256, 1 core", "write and fsync"
+
+
+class _Case(NamedTuple):
+    way: str
+    push: Push
+    size: int
+    clients: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.way} {written_size(self.size)}, {written_clients(self.clients)}"
+
+    @property
+    def rate(self) -> str:
+        """The figure that is compared."""
+        return requests.RATE if self.size < MIB else transfers.RATE
 
 
 def blob_uploads(bench: Bench) -> Outcome:
-    """Goals: twice Distribution; with one client, 0.8 of SHA-256 or of the disk, whichever is slower."""
+    """Goals: twice Distribution; of large blobs by one client, 0.8 of SHA-256 or of the disk, whichever is slower."""
+    cases = list(_cases(bench.scale))
     rows: list[Row] = []
-    for _ in range(bench.scale.rounds):
-        rows += _limits(bench)
-        with bench.all_running(bench.registries) as servers:
-            for server in servers:
-                rows += [
-                    _upload(bench, server, _CASES[0], 1, _put),
-                    _upload(bench, server, _CASES[1], 4, _put),
-                    _upload(bench, server, _CASES[2], 1, _patch),
-                ]
+    with Clients() as clients:
+        for _ in range(min(bench.scale.rounds, _ROUNDS)):
+            rows += _limits(bench)
+            for contestant in bench.registries:
+                # One after another, so that the disk holds the blobs of one alone.
+                with running(contestant, bench.folder) as server:
+                    rows += [_upload(bench, clients, server, case) for case in cases]
     medians = median_rows(rows)
     return Outcome(
         "Blob uploads",
-        f"{bench.scale.blobs} blobs of {bench.scale.blob_bytes // MIB} MiB, all different, by the clients in turn."
-        " The limits are those of the same bytes hashed by one core, and written to one file and synced. Both"
-        " registries sync a blob before they answer; cargohold syncs its new name too, Distribution does not.",
+        "Blobs that are all different, each client with a connection of its own. PUT is a POST and then a PUT with the"
+        " whole blob; `streamed` is one PATCH of unknown length in between, in pieces of 32 KiB, as docker sends them;"
+        f" `chunks` are PATCHes of {_CHUNK_BYTES // MIB} MiB. The limits are those of bytes hashed by one core, and"
+        " written to one file and synced. cargohold and Distribution sync a blob before they answer, and cargohold its"
+        " new name too; zot syncs nothing.",
         medians,
         [
-            *(goal for case in _CASES for goal in ratio_goal(medians, case, _RATE, "distribution", 2)),
-            *_share_of_limit(medians, _CASES[0]),
-            *_share_of_limit(medians, _CASES[2]),
+            *(
+                goal
+                for case in cases
+                for goal in ratio_goal(medians, case.name, case.rate, "distribution", 2)
+            ),
+            *(goal for case in cases for goal in _share_of_limit(medians, case)),
         ],
     )
 
 
-def _upload(
-    bench: Bench, server: Server, case: str, clients: int, push: Callable[[Blob, Connection], int]
-) -> Row:
-    blobs = bench.source.blobs(bench.scale.blob_bytes, bench.scale.blobs)
-    took = transfer(server, clients, [partial(push, blob) for blob in blobs])
-    return Row(case, server.contestant.name, took.figures())
+def _cases(scale: Scale) -> Iterator[_Case]:
+    for size in sizes(scale):
+        ways: dict[str, Push] = {"PUT": _put, "streamed": _stream}
+        if size >= _LARGE_BYTES:
+            ways |= {"chunks": _chunk}
+        counts = _SMALL_CLIENTS if size < _LARGE_BYTES else _LARGE_CLIENTS if size < GIB else _HUGE_CLIENTS
+        for clients in counts if scale.rounds > 1 else counts[:1]:
+            for way, push in ways.items():
+                yield _Case(way, push, size, clients)
 
 
-def _put(blob: Blob, connection: Connection) -> int:
-    connection.push_blob(REPOSITORY, blob)
+def _upload(bench: Bench, clients: Clients, server: Server, case: _Case) -> Row:
+    each = min(_MOST_BLOBS, _CASE_BYTES // case.size) / case.clients
+    blobs = bench.source.blobs(case.size, max(1, math.ceil(each)) * case.clients)
+    jobs = [partial(case.push, blob) for blob in blobs]
+    took = clients.run(server, case.clients, jobs, bench.scale.seconds * _SHARE_OF_SECONDS)
+    figures = took.by_number() if case.size < MIB else took.by_size()
+    return Row(case.name, server.contestant.name, figures)
+
+
+def _put(blob: Blob, wire: Wire) -> int:
+    wire.push(REPOSITORY, blob)
     return blob.size
 
 
-def _patch(blob: Blob, connection: Connection) -> int:
-    connection.push_blob_in_chunks(REPOSITORY, blob, _CHUNK_BYTES)
+def _stream(blob: Blob, wire: Wire) -> int:
+    wire.push_streamed(REPOSITORY, blob)
     return blob.size
 
 
-def _limits(bench: Bench) -> list[Row]:
-    blob = bench.source.blob(bench.scale.blob_bytes)
+def _chunk(blob: Blob, wire: Wire) -> int:
+    wire.push_in_chunks(REPOSITORY, blob, _CHUNK_BYTES)
+    return blob.size
+
+
+def _limits(bench: Bench) -> Iterator[Row]:
+    blob = bench.source.blob(_LARGE_BYTES)
     with open(blob.path, "rb") as file:
         content = file.read(blob.shared)
     started = time.thread_time()  # of the core, not of the clock: what else runs does not count
     hashlib.sha256(content).digest()
-    hashed = time.thread_time()
-    rates = (len(content) / (hashed - started), write_rate(bench.folder, content, bench.scale.blobs))
-    return [Row(limit, "limit", {_RATE: rate / 1e6}) for limit, rate in zip(_LIMITS, rates, strict=True)]
+    hashed = time.thread_time() - started
+    yield Row(_HASHED, "limit", {transfers.RATE: len(content) / hashed / 1e6})
+    written = write_rate(bench.folder, content, _CASE_BYTES // len(content))
+    yield Row(_WRITTEN, "limit", {transfers.RATE: written / 1e6})
+    for writers in _SMALL_CLIENTS:
+        seconds = bench.scale.seconds * _SHARE_OF_SECONDS
+        rate = len(sync_times(bench.folder, writers, seconds)) / seconds
+        yield Row(f"{_WRITTEN} a small file, {written_clients(writers)}", "limit", {requests.RATE: rate})
 
 
-def _share_of_limit(rows: list[Row], case: str) -> list[Goal]:
-    ours = figure(rows, case, "cargohold", _RATE)
-    limits = {limit: figure(rows, limit, "limit", _RATE) or 0.0 for limit in _LIMITS}
+def _share_of_limit(rows: list[Row], case: _Case) -> list[Goal]:
+    if case.clients > 1 or case.size < _LARGE_BYTES:
+        return []
+    ours = figure(rows, case.name, "cargohold", transfers.RATE)
+    limits = {limit: figure(rows, limit, "limit", transfers.RATE) or 0.0 for limit in (_HASHED, _WRITTEN)}
     slower = min(limits, key=limits.__getitem__)
-    text = f"{case}: {_RATE}, share of the slower limit ({slower})"
+    text = f"{case.name}: {transfers.RATE}, share of the slower limit ({slower})"
     return [] if ours is None else [Goal(text, ours / limits[slower], 0.8, at_least=True)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cargohold.types.digest import Digest
 
+AT_ONCE_BYTES: Final = 16 << 10
 _MOST = 16 << 20
 _OVERHEAD = 400
 
@@ -35,3 +37,22 @@ class ContentCache:
         while self._size > _MOST:
             _, dropped = self._contents.popitem(last=False)
             self._size -= len(dropped) + _OVERHEAD
+
+
+def read_at_once(path: str) -> bytes | None:
+    """The bytes of a file, if that needs no wait: it has fewer than AT_ONCE_BYTES, and the system has them in memory.
+
+    None where whoever wants them must read the file as usual, and learn there what is in the way.
+    """
+    buffer = bytearray(AT_ONCE_BYTES)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        length = os.preadv(descriptor, [buffer], 0, os.RWF_NOWAIT)
+    except OSError:  # not in memory, or a file system that cannot tell
+        return None
+    finally:
+        os.close(descriptor)
+    return bytes(buffer[:length]) if length < AT_ONCE_BYTES else None

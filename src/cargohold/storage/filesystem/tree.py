@@ -10,6 +10,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from cargohold.storage.durable import Disk
@@ -187,6 +188,9 @@ def store_error(error: OSError) -> StoreError:
 
 def exists(path: str) -> bool:
     """Whether there is a file. An error other than its absence is raised, never taken for an absence."""
+    # It takes half the time of a stat, which alone says why there seems to be none.
+    if os.access(path, os.F_OK, effective_ids=True):
+        return True
     try:
         os.stat(path)
     except OSError as error:
@@ -228,6 +232,12 @@ def read_link(path: str) -> Digest | None:
         return None
     finally:
         os.close(descriptor)
+    return _linked(content)
+
+
+@lru_cache(maxsize=4096)  # most links are read again and again; each takes some hundred bytes here
+def _linked(content: bytes) -> Digest | None:
+    """The digest that a link of this content names."""
     try:
         return Digest(content.decode("ascii", "replace").strip())
     except DigestInvalid:

@@ -1,0 +1,131 @@
+"""What is pulled is what the tree holds at that moment, whatever this process has seen of it before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.content import AT_ONCE_BYTES, read_at_once
+from cargohold.storage.filesystem.tree import exists, read_link
+from cargohold.storage.protocols import NotFound, Unavailable
+from cargohold.types.digest import Algorithm, Digest
+from tests.e2e.clients.absence import require_root
+
+from .contract.base import LATEST, ONE, commit, sample
+from .foreign import put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("loop")
+
+FIRST, SECOND = sample("first"), sample("second")
+NOBODY = 65534
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FilesystemStore]:
+    with closing(FilesystemStore(str(tmp_path))) as made:
+        made.prepare()
+        yield made
+
+
+def in_another_process(script: str, *arguments: str) -> None:
+    subprocess.run(["sh", "-euc", script, "sh", *arguments], check=True, timeout=30)
+
+
+async def test_another_process_moves_a_tag(store: FilesystemStore) -> None:
+    """A tag is what its link says at each request, whether the link is written over, replaced, spoiled or removed."""
+    for each in (FIRST, SECOND):
+        await commit(store, ONE, each, LATEST)
+    link = store.layout.tag_current(ONE, LATEST)
+    for digest, script in (
+        (FIRST.digest, 'printf %s "$2" > "$1"'),
+        (SECOND.digest, 'printf %s "$2" > "$1.new"; mv "$1.new" "$1"'),
+        (FIRST.digest, 'printf %s "$2" > "$1"'),
+    ):
+        in_another_process(script, link, digest)
+        assert await store.resolve_tag(ONE, LATEST) == digest
+    for script in ('printf sha256:no > "$1"', ': > "$1"', 'rm "$1"'):
+        in_another_process(script, link)
+        with pytest.raises(NotFound):
+            await store.resolve_tag(ONE, LATEST)
+
+
+async def test_another_process_deletes_a_manifest(store: FilesystemStore) -> None:
+    """A manifest whose bytes are in memory is there while its link is, and again when that comes back."""
+    await commit(store, ONE, FIRST, LATEST)
+    link = f"{store.layout.revision(ONE, FIRST.digest)}/link"
+    for _ in range(2):
+        assert await store.read_manifest(ONE, FIRST.digest) == FIRST.manifest.content
+        in_another_process('mv "$1" "$1.away"', link)
+        with pytest.raises(NotFound):
+            await store.read_manifest(ONE, FIRST.digest)
+        with pytest.raises(NotFound):
+            await store.lease_manifest(ONE, FIRST.digest)
+        in_another_process('mv "$1.away" "$1"', link)
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+@pytest.mark.parametrize("length", [100, AT_ONCE_BYTES - 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1])
+async def test_content_of_any_length(store: FilesystemStore, algorithm: Algorithm, length: int) -> None:
+    """The first to ask for a manifest gets all of its bytes, and of damaged ones none."""
+    content = os.urandom(length)
+    digest = Digest.of(content, algorithm)
+    data, revision = store.layout.data(digest), store.layout.revision(ONE, digest)
+    put(f"{revision}/link", digest.encode())
+    put(data, b"x" + content[1:] + b"x")
+    with pytest.raises(Unavailable, match="damaged"):
+        await store.read_manifest(ONE, digest)
+    put(data, content)
+    assert await store.read_manifest(ONE, digest) == content
+
+
+async def test_content_that_is_missing(store: FilesystemStore) -> None:
+    """A manifest whose bytes are nowhere is not there, whatever its link says."""
+    await commit(store, ONE, FIRST, LATEST)
+    with closing(FilesystemStore(store.layout.root)) as second:
+        in_another_process('rm "$1"', store.layout.data(FIRST.digest))
+        with pytest.raises(NotFound):
+            await second.read_manifest(ONE, FIRST.digest)
+
+
+def test_what_is_not_read_at_once(tmp_path: Path) -> None:
+    """What is not there, and what is no file, is for whoever reads it as usual; no descriptor is left open."""
+    before = os.listdir("/proc/self/fd")
+    assert read_at_once(str(tmp_path / "none")) is None
+    assert read_at_once(str(tmp_path)) is None
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_absence_is_seen(tmp_path: Path) -> None:
+    """Nothing, a file in the place of a folder, and a link that leads to itself are absences."""
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to("round")
+    assert exists(str(tmp_path / "file"))
+    for name in ("none", "none/none", "file/none", "round"):
+        assert not exists(str(tmp_path / name))
+        assert read_link(str(tmp_path / name)) is None
+
+
+def test_what_may_not_be_seen_is_no_absence(tmp_path: Path) -> None:
+    """Where the system does not say, as in a folder that may not be entered, whoever asks is told that it does not."""
+    require_root()
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o700)
+    (folder / "link").touch()
+    os.seteuid(NOBODY)
+    try:
+        for name in ("link", "none"):
+            with pytest.raises(PermissionError):
+                exists(str(folder / name))
+            with pytest.raises(PermissionError):
+                read_link(str(folder / name))
+    finally:
+        os.seteuid(0)

@@ -257,3 +257,16 @@ def test_no_operation_holds_a_path(before: str, middle: str, after: str) -> None
         for method in METHODS:
             with pytest.raises(RegistryError):
                 route(method, path, "")
+
+
+@pytest.mark.parametrize("filling", ["", "x=" + "y" * 2000], ids=["short", "too long to be remembered"])
+def test_an_address_is_read_alike_each_time(filling: str) -> None:
+    """What was asked before is the same operation or the same error again; a method or query apart is another."""
+    path = f"/v2/library/app/manifests/{DIGEST}"
+    for _ in range(3):
+        assert route("GET", path, filling) == ops.PullManifest(APP, DIGEST)
+        assert route("DELETE", path, filling) == ops.DeleteManifest(APP, DIGEST)
+        assert route("PUT", path, f"tag=a&{filling}") == ops.PushManifest(APP, DIGEST, (Tag("a"),))
+        assert route("PUT", path, f"tag=b&{filling}") == ops.PushManifest(APP, DIGEST, (Tag("b"),))
+        with pytest.raises(MethodNotAllowed):
+            route("POST", path, filling)

@@ -7,7 +7,8 @@ name may itself contain words like `manifests`, so an address is read from its e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from cargohold.types.digest import Algorithm, Digest
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UPLOADS = "/blobs/uploads"
+_LONGEST_KEPT: Final = 512
 _PLAIN: dict[str, type[Operation]] = {
     "/auth/keys": PublishKeys,
     "/health": CheckHealth,
@@ -58,13 +60,20 @@ _PLAIN: dict[str, type[Operation]] = {
 }
 
 
-def route(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - one for each kind of address
+def route(method: str, path: str, query: str) -> Operation:
     """The operation that a request asks for.
 
     `path` is percent-decoded, `query` is not. Raises EndpointUnknown, MethodNotAllowed (with `Allow`), NameInvalid,
     DigestInvalid, BlobUploadUnknown, PaginationInvalid, and for a bad tag ManifestUnknown where it would be read and
     TagInvalid where it would be written.
     """
+    if len(path) + len(query) > _LONGEST_KEPT:
+        return _read.__wrapped__(method, path, query)
+    return _read(method, path, query)
+
+
+@lru_cache(maxsize=2048)  # what was asked is asked again; 4 MB at most
+def _read(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - one for each kind of address
     if path.startswith("/v2/"):
         head, _, last = path.rpartition("/")
         if head.endswith("/manifests"):

@@ -1,11 +1,17 @@
-"""What a request's headers must be where a wrong reading would store something wrong."""
+"""What a request's headers must be where a wrong reading would store something wrong; what describes content."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from cargohold.types.conditions import entity_tag
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cargohold.messages import RequestHeaders
+    from cargohold.types.digest import Digest
     from cargohold.types.errors import RegistryError
 
 
@@ -22,3 +28,15 @@ def only_value(headers: RequestHeaders, name: str, error: type[RegistryError]) -
     if name in headers:
         raise error(f"{name.title()} has characters outside ASCII")
     return None
+
+
+@lru_cache(maxsize=4096)  # of what is pulled often: a few hundred bytes each
+def named(digest: Digest) -> Sequence[tuple[str, str]]:
+    """What every answer about some content says of it."""
+    return ("docker-content-digest", digest), ("etag", entity_tag(digest))
+
+
+@lru_cache(maxsize=4096)
+def described(digest: Digest, media_type: str, length: int) -> Sequence[tuple[str, str]]:
+    """What an answer with some content, or to a HEAD, says of it; the length is in bytes."""
+    return *named(digest), ("content-type", media_type), ("content-length", str(length))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cargohold.messages import Bytes, Empty
-from cargohold.routes.headers import only_value
+from cargohold.routes.headers import described, named, only_value
 from cargohold.types.accept import Accept
-from cargohold.types.conditions import entity_tag, none_match
+from cargohold.types.conditions import none_match
 from cargohold.types.errors import ManifestInvalid
 
 if TYPE_CHECKING:
@@ -33,12 +33,11 @@ class ManifestRoutes:
         headers = request.headers
         find = self._manifests.check if request.method == "HEAD" else self._manifests.pull
         pulled = await find(asked.repository, asked.reference, Accept.parse(headers.get_all("accept")))
-        described: Headers = [("docker-content-digest", pulled.digest), ("etag", entity_tag(pulled.digest))]
-        if not none_match(headers.get_all("if-none-match"), pulled.digest):
-            return Empty(304, described)
-        described.append(("content-type", pulled.media_type))
-        described.append(("content-length", str(len(pulled.content))))
-        return Empty(200, described) if request.method == "HEAD" else Bytes(200, described, pulled.content)
+        digest, content = pulled.digest, pulled.content
+        if not none_match(headers.get_all("if-none-match"), digest):
+            return Empty(304, [*named(digest)])
+        said = [*described(digest, pulled.media_type, len(content))]
+        return Empty(200, said) if request.method == "HEAD" else Bytes(200, said, content)
 
     async def push(self, asked: PushManifest, request: Request) -> Answer:
         """201 with the digest."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 # No part of a text can match these in two ways: the time that they take grows as its length does.
 # Possessive are only repetitions of one character: those of groups go wrong in Python before 3.11.5.
@@ -40,6 +40,8 @@ class Accept(msgspec.Struct, frozen=True):
 
         A lone `*` and weights such as `.2`, which old Java clients send, are understood.
         """
+        if not lines:
+            return _NO_LINES
         kept = sum(map(len, lines)) < _LONGEST_KEPT
         return (_parse if kept else _parse.__wrapped__)(tuple(lines))
 
@@ -50,21 +52,24 @@ class Accept(msgspec.Struct, frozen=True):
         """
         if not self.ranges:
             return True
-        for media_range in _matching(media_type.lower()):
+        for media_range in _matching(media_type):
             taken = self.ranges.get(media_range)
             if taken is not None:
                 return taken
         return False
 
 
-def _matching(media_type: str) -> Iterator[str]:
+_NO_LINES = Accept({})
+
+
+@lru_cache(maxsize=64)  # there are few types of manifests
+def _matching(media_type: str) -> Sequence[str]:
     """The ranges that match a type, the most specific first."""
-    yield media_type
+    media_type = media_type.lower()
     kind, _, subtype = media_type.partition("/")
     if kind == "application" and subtype.endswith("+json"):
-        yield "application/json"
-    yield f"{kind}/*"
-    yield _ANYTHING
+        return media_type, "application/json", f"{kind}/*", _ANYTHING
+    return media_type, f"{kind}/*", _ANYTHING
 
 
 @lru_cache(maxsize=256)  # a client sends the same lines with every request

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from benchmarks.workloads.blob_downloads import blob_downloads
 from benchmarks.workloads.blob_uploads import blob_uploads
 from benchmarks.workloads.idle import idle
+from benchmarks.workloads.lists import lists
 from benchmarks.workloads.manifest_operations import manifest_operations
-from benchmarks.workloads.manifests_by_tag import manifests_by_tag
+from benchmarks.workloads.manifest_reads import manifest_reads
 from benchmarks.workloads.many_uploads import many_uploads
+from benchmarks.workloads.mounts import mounts
 from benchmarks.workloads.signed_in import signed_in
 from benchmarks.workloads.small_blobs import small_blobs
 
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 WORKLOADS: dict[str, Callable[[Bench], Outcome]] = {
     "idle": idle,
-    "manifests-by-tag": manifests_by_tag,
+    "manifest-reads": manifest_reads,
     "signed-in": signed_in,
     "manifest-operations": manifest_operations,
     "small-blobs": small_blobs,
+    "lists": lists,
     "blob-downloads": blob_downloads,
     "blob-uploads": blob_uploads,
+    "mounts": mounts,
     "many-uploads": many_uploads,
 }

@@ -9,7 +9,6 @@ from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.guarded import Guarded, by_password, by_token
 from benchmarks.load import requests
 from benchmarks.outcome import Goal, Outcome, Row, median_rows
-from benchmarks.workloads.gets import CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 _PATH = f"/v2/{REPOSITORY}/manifests/{TAG}"
 _NOBODY, _PASSWORD, _TOKEN = "no login", "Basic, a password", "Bearer, a token"
 _BOUND = 1.2
+_CLIENTS = 16
 
 
 def signed_in(bench: Bench) -> Outcome:
@@ -36,12 +36,12 @@ def signed_in(bench: Bench) -> Outcome:
                 (_PASSWORD, guarded, by_password()),
                 (_TOKEN, guarded, by_token(guarded)),
             ]:
-                took = requests.get(server, _PATH, CLIENTS, bench.scale.seconds, login)
+                took = requests.get(server, _PATH, _CLIENTS, bench.scale.seconds, login)
                 rows.append(Row(case, server.contestant.name, took.figures()))
     medians = median_rows(rows)
     return Outcome(
         "Manifests by tag, signed in",
-        f"A manifest of {len(image.manifest())} bytes on {CLIENTS} connections, from a registry that asks for no login"
+        f"A manifest of {len(image.manifest())} bytes on {_CLIENTS} connections, from a registry that asks for no login"
         " and from one that does. The password's hash is of cost 10, and alone takes some 50 ms to check: it is checked"
         " once in each worker. The token is one of the built-in service, for this repository.",
         medians,

@@ -1,0 +1,109 @@
+"""Trees of very many manifests, tags or repositories, written as each contestant keeps them: pushes would take hours.
+
+What the manifests name is not there, and nobody asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.content import MANIFEST_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from benchmarks.processes import Server
+
+
+class Tagged(NamedTuple):
+    """A manifest, and its tag if it has one."""
+
+    content: bytes
+    tag: str = ""
+
+
+class Repository(NamedTuple):
+    """A repository and its manifests."""
+
+    name: str
+    manifests: Iterable[Tagged]
+
+
+def fill(servers: Sequence[Server], make: Callable[[], Iterable[Repository]]) -> None:
+    """Give the repositories that `make` makes to servers to which nothing was pushed yet.
+
+    cargohold and Distribution keep them alike, and so have the same files: none of what is asked for changes one.
+    """
+    alike = {server.contestant.name: server for server in servers}
+    for server in servers:
+        folder = f"{server.folder}/data"
+        os.makedirs(folder, exist_ok=True)
+        if server.contestant.name == "distribution" and "cargohold" in alike:
+            os.symlink(f"{alike['cargohold'].folder}/data/docker", f"{folder}/docker")
+            continue
+        write = _LAYOUTS[server.contestant.name]
+        for repository in make():
+            write(folder, repository)
+
+
+def digest(content: bytes) -> str:
+    """The digest of a manifest."""
+    return f"sha256:{sha256(content).hexdigest()}"
+
+
+def _as_distribution(folder: str, repository: Repository) -> None:
+    """Without the history of each tag, which is not read."""
+    registry = f"{folder}/docker/registry/v2"
+    place = f"{registry}/repositories/{repository.name}/_manifests"
+    for content, tag in repository.manifests:
+        encoded = sha256(content).hexdigest()
+        link = f"sha256:{encoded}".encode()
+        _write(f"{registry}/blobs/sha256/{encoded[:2]}/{encoded}/data", content)
+        _write(f"{place}/revisions/sha256/{encoded}/link", link)
+        if tag:
+            _write(f"{place}/tags/{tag}/current/link", link)
+
+
+def _as_oci_layout(folder: str, repository: Repository) -> None:
+    """The layout of the Image Specification, in a folder for each repository."""
+    place, listed = f"{folder}/{repository.name}", []
+    for content, tag in repository.manifests:
+        encoded = sha256(content).hexdigest()
+        _write(f"{place}/blobs/sha256/{encoded}", content)
+        descriptor = {"mediaType": MANIFEST_TYPE, "digest": f"sha256:{encoded}", "size": len(content)}
+        named = {"annotations": {"org.opencontainers.image.ref.name": tag}} if tag else {}
+        listed.append(descriptor | named)
+    _write(f"{place}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    _write(f"{place}/index.json", json.dumps({"schemaVersion": 2, "manifests": listed}).encode())
+
+
+def _as_files(folder: str, repository: Repository) -> None:
+    """What the addresses name."""
+    place = f"{folder}/v2/{repository.name}/manifests"
+    for content, tag in repository.manifests:
+        _write(f"{place}/{digest(content)}", content)
+        if tag:
+            os.link(f"{place}/{digest(content)}", f"{place}/{tag}")
+
+
+_LAYOUTS = {
+    "cargohold": _as_distribution,
+    "distribution": _as_distribution,
+    "zot": _as_oci_layout,
+    "nginx": _as_files,
+}
+
+
+def _write(path: str, content: bytes) -> None:
+    """Make a file, unless it is there: one of the same name has the same content."""
+    try:
+        with open(path, "xb", buffering=0) as file:
+            file.write(content)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(path, content)
+    except FileExistsError:
+        return

@@ -11,6 +11,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.content import MANIFEST_TYPE
+from benchmarks.contestants.cargohold import Cargohold
+from benchmarks.contestants.distribution import Distribution
+from benchmarks.contestants.nginx import Nginx
+from benchmarks.contestants.zot import Zot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,14 +41,14 @@ def fill(servers: Sequence[Server], make: Callable[[], Iterable[Repository]]) ->
 
     cargohold and Distribution keep them alike, and so have the same files: none of what is asked for changes one.
     """
-    alike = {server.contestant.name: server for server in servers}
+    written = [server.folder for server in servers if isinstance(server.contestant, Cargohold)]
     for server in servers:
         folder = f"{server.folder}/data"
         os.makedirs(folder, exist_ok=True)
-        if server.contestant.name == "distribution" and "cargohold" in alike:
-            os.symlink(f"{alike['cargohold'].folder}/data/docker", f"{folder}/docker")
+        if isinstance(server.contestant, Distribution) and written:
+            os.symlink(f"{written[0]}/data/docker", f"{folder}/docker")
             continue
-        write = _LAYOUTS[server.contestant.name]
+        write = next(layout for kind, layout in _LAYOUTS.items() if isinstance(server.contestant, kind))
         for repository in make():
             write(folder, repository)
 
@@ -90,10 +94,10 @@ def _as_files(folder: str, repository: Repository) -> None:
 
 
 _LAYOUTS = {
-    "cargohold": _as_distribution,
-    "distribution": _as_distribution,
-    "zot": _as_oci_layout,
-    "nginx": _as_files,
+    Cargohold: _as_distribution,
+    Distribution: _as_distribution,
+    Zot: _as_oci_layout,
+    Nginx: _as_files,
 }
 
 

@@ -60,8 +60,8 @@ def signed_in(bench: Bench) -> Outcome:
         "Manifests by tag, signed in",
         f"A manifest of {len(content)} bytes on {_CLIENTS} connections, from registries that ask for no login and from"
         " ones that do. The password's hash is of cost 10, and alone takes some 50 ms to check: cargohold does so once"
-        " in each worker and 5 minutes, which is not measured, the others at each request. The token is one that cargohold has issued (ES256),"
-        " for this repository; the others have its key.",
+        " in each worker and 5 minutes, which is not measured, and the others at each request. The token is one that"
+        " cargohold has issued (ES256), for this repository; the others have its key.",
         medians,
         list(_goals(medians)),
     )

@@ -8,8 +8,8 @@ from benchmarks.workloads.blob_downloads import blob_downloads
 from benchmarks.workloads.blob_uploads import blob_uploads
 from benchmarks.workloads.idle import idle
 from benchmarks.workloads.lists import lists
-from benchmarks.workloads.manifest_operations import manifest_operations
 from benchmarks.workloads.manifest_reads import manifest_reads
+from benchmarks.workloads.manifest_writes import manifest_writes
 from benchmarks.workloads.many_uploads import many_uploads
 from benchmarks.workloads.mounts import mounts
 from benchmarks.workloads.signed_in import signed_in
@@ -25,7 +25,7 @@ WORKLOADS: dict[str, Callable[[Bench], Outcome]] = {
     "idle": idle,
     "manifest-reads": manifest_reads,
     "signed-in": signed_in,
-    "manifest-operations": manifest_operations,
+    "manifest-writes": manifest_writes,
     "small-blobs": small_blobs,
     "lists": lists,
     "blob-downloads": blob_downloads,

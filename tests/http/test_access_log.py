@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import strategies as st
 from cargohold.auth.identity import EVERYONE, Identity, Kind
 from cargohold.http.access_log import LONGEST_AGENT, LONGEST_PATH, SHOWN_PARAMETERS, access_log, masked
 from cargohold.messages import Bytes, Empty, File
+from cargohold.observe.lines import Alike, Json, line_of_request
 from cargohold.types import operations as ops
 from cargohold.types.names import RepositoryName, Tag
 from tests.routes.caller import request
 
 if TYPE_CHECKING:
     from cargohold.messages import Answer
-    from cargohold.observe.lines import RequestLine
+    from cargohold.observe.lines import RequestLine, Told
 
 PULL = ops.PullManifest(RepositoryName("team/app"), Tag("v1"))
 
@@ -24,13 +26,13 @@ def line(
     answer: Answer, method: str = "GET", target: str = "/v2/team/app/manifests/v1", **more: Any
 ) -> RequestLine:
     """The one line of a request, at the level that shows all."""
-    lines: list[RequestLine] = []
+    lines: list[Told] = []
     asked = request(method, target, more.pop("headers", {}))
     for name, value in more.items():
         setattr(asked, name, value)
     access_log(lines.append, "debug")(asked, answer, 0.00123456)
     (only,) = lines
-    return only
+    return line_of_request(only)
 
 
 def test_what_a_line_tells() -> None:
@@ -115,7 +117,7 @@ def test_levels(operation: ops.Operation | None, status: int, level: str) -> Non
 @pytest.mark.parametrize(("least", "count"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 1)])
 def test_least_level(least: str, count: int) -> None:
     """What is less severe than the settings ask for is not told."""
-    lines: list[RequestLine] = []
+    lines: list[Told] = []
     observe = access_log(lines.append, least)
     for operation, status in ((ops.CheckHealth(), 200), (PULL, 200), (PULL, 500)):
         asked = request("GET", "/")
@@ -166,3 +168,63 @@ def test_no_query_smuggles(parameters: dict[str, str]) -> None:
     for parameter in masked(query).split("&"):
         name, _, value = parameter.partition("=")
         assert name in SHOWN_PARAMETERS or value in ("***", "")
+
+
+ASKED = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(["GET", "HEAD"]),
+        "path": st.sampled_from(["/v2/team/app/manifests/v1", "/v2/x 200", '/v2/"é\x1b', "/" + "p" * 600]),
+        "query": st.sampled_from(["", "", "n=1", "account=hunter2"]),
+        "client": st.sampled_from(["192.0.2.1", "192.0.2.2"]),
+        "operation": st.sampled_from([None, PULL, ops.CheckReady()]),
+        "identity": st.sampled_from(
+            [
+                EVERYONE,
+                *(Identity(Kind.PASSWORD, "ci", EVERYONE.authority, sort=sort) for sort in ("user", "robot")),
+            ]
+        ),
+    }
+)
+ANSWERS = st.sampled_from([Bytes(200, [], b"four"), Bytes(200, [], b""), Empty(404, []), Empty(500, [])])
+
+
+@given(
+    st.lists(
+        st.tuples(ASKED, st.sampled_from(["", "crane/1", "a" * 600]), ANSWERS, st.integers(0, 1)), max_size=40
+    )
+)
+def test_what_was_told_before_changes_no_line(
+    requests: list[tuple[dict[str, Any], str, Answer, int]],
+) -> None:
+    """Among any others, whatever is remembered of them, a request has the line that it has alone."""
+    lines: list[Told] = []
+    observe, style = access_log(lines.append, "info"), Json()
+    for fields, agent, answer, received in requests:
+        asked = request("GET", "/", {"user-agent": agent})
+        asked.body.received = received
+        for name, value in fields.items():
+            setattr(asked, name, value)
+        alone: list[Told] = []
+        access_log(alone.append, "info")(asked, answer, 0.25)
+        observe(asked, answer, 0.25)
+        assert len(lines) == len(alone)
+        for told, other in zip(lines, alone, strict=True):
+            assert style.told(told) == style.request(line_of_request((other[0], *told[1:])))
+        lines.clear()
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Whoever asks for ever other things, or for long ones, makes the process no larger."""
+    observe = access_log(lambda _: None, "info")
+    before = remembered()
+    for number in range(3000):
+        observe(request("GET", f"/{number}"), Empty(404, []), 0.0)
+    some = remembered()
+    assert before < some <= before + 1024
+    for number in range(10):
+        observe(request("GET", f"/{'p' * 5000}{number}"), Empty(404, []), 0.0)
+    assert remembered() == some
+
+
+def remembered() -> int:
+    return sum(type(each) is Alike for each in gc.get_objects())

@@ -8,7 +8,18 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cargohold.observe.lines import Human, Json, RecordLine, RequestLine, cut, line_of, timestamp
+from cargohold.observe.lines import (
+    Alike,
+    Human,
+    Json,
+    RecordLine,
+    RequestLine,
+    Told,
+    cut,
+    line_of,
+    line_of_request,
+    timestamp,
+)
 from cargohold.observe.writer import PIECE_BYTES
 
 NOW = timestamp(1704207845.75)
@@ -158,6 +169,34 @@ def test_a_record_is_one_line(message: str, exception: str) -> None:
     assert first.startswith(f"{NOW} ERROR cargohold.some: ")
     assert all(each.isprintable() for each in [first, *below])
     assert not [each for each in below if not re.match(r"    |…", each)]
+
+
+@given(
+    TEXTS,
+    TEXTS,
+    st.from_regex(r"[A-Za-z0-9._:/+=@-]{1,128}", fullmatch=True),
+    st.sampled_from(["", "0af7651916cd43dd8448eb211c80319c"]),
+    st.floats(0, 1e5),
+)
+@example('"duration_ms":0.0', '","request_id":"', "id-1", "", 0.00123)
+@example("\\", '\\"request_id":""', "id-1", "", 1.0)
+def test_lines_of_requests_that_are_alike(
+    path: str, agent: str, request_id: str, trace_id: str, seconds: float
+) -> None:
+    """The third line that is made of the same is as the first, but for what is a request's own."""
+    alike = Alike(
+        request_line(time="", request_id="", duration_ms=0.0, path=path, user_agent=agent, query=path)
+    )
+    for style in (Json(), Human(colour=False)):
+        for number in range(4):
+            told: Told = (
+                alike,
+                1704207845.75 + number,
+                f"{request_id[:-1]}{number}",
+                seconds * number,
+                trace_id,
+            )
+            assert style.told(told) == style.request(line_of_request(told))
 
 
 def test_cut() -> None:

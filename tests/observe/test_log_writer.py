@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.observe.writer import BACKLOG_BYTES, PIECE_BYTES, Writer
+from cargohold.observe.writer import BACKLOG_BYTES, DELAY_SECONDS, PIECE_BYTES, TOGETHER, Writer
 from tests.e2e.clients.absence import require_root
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def drained():
 
 reader, end = os.pipe()
 os.set_blocking(reader, False)
-writer = Writer(end, lambda count: b"")
+writer = Writer(end, lambda count: b"", bytes)
 for _ in range(20):
     writer.add(b"of the parent".ljust(4095) + b"\\n")
 if os.fork():
@@ -61,6 +61,10 @@ def notice(count: int) -> bytes:
     return b"dropped %d\n" % count
 
 
+def number_line(number: int) -> bytes:
+    return b"%d\n" % number
+
+
 def read(reader: int) -> bytes:
     """What is there now."""
     found = b""
@@ -70,7 +74,7 @@ def read(reader: int) -> bytes:
     return found
 
 
-def gathering(writer: Writer, act: Callable[[], None]) -> None:
+def gathering(writer: Writer[int], act: Callable[[], None]) -> None:
     """Do something while the writer gathers lines."""
 
     async def run() -> None:
@@ -83,7 +87,7 @@ def gathering(writer: Writer, act: Callable[[], None]) -> None:
 
 def test_lines_go_out_at_once_at_first(pipe: tuple[int, int]) -> None:
     """Before it is started, and after it was stopped, a writer keeps nothing back."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
     writer.add(b"first\n")
     assert read(pipe[0]) == b"first\n"
     gathering(writer, lambda: None)
@@ -93,7 +97,7 @@ def test_lines_go_out_at_once_at_first(pipe: tuple[int, int]) -> None:
 
 def test_gathered_lines_go_out_at_the_stop(pipe: tuple[int, int]) -> None:
     """In between they wait for more to come, and none is lost or moved."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
 
     def act() -> None:
         for number in range(1000):
@@ -107,7 +111,7 @@ def test_gathered_lines_go_out_at_the_stop(pipe: tuple[int, int]) -> None:
 
 def test_gathered_lines_go_out_soon(pipe: tuple[int, int]) -> None:
     """No further line is needed for that, nor the thread of the loop for the line."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
 
     async def run() -> bytes:
         writer.start(asyncio.get_running_loop())
@@ -122,9 +126,80 @@ def test_gathered_lines_go_out_soon(pipe: tuple[int, int]) -> None:
     assert asyncio.run(run()) == b"lone\n"
 
 
+def test_lines_are_made_when_they_are_written(pipe: tuple[int, int]) -> None:
+    """Those that are still to be made keep their place among the others, at the stop too."""
+    writer = Writer(pipe[1], notice, number_line)
+
+    def act() -> None:
+        for number in range(0, 1000, 2):
+            writer.gather(number)
+            if number % 100 == 0:
+                writer.add(b"%d\n" % (number + 1))
+            else:
+                writer.gather(number + 1)
+
+    gathering(writer, act)
+    assert read(pipe[0]).split() == [b"%d" % number for number in range(1000)]
+
+
+def test_few_lines_wait_to_be_made(pipe: tuple[int, int]) -> None:
+    """However many come within one turn of the loop, what waits to be made is little."""
+    made: list[int] = []
+
+    def make(number: int) -> bytes:
+        made.append(number)
+        return b"%d\n" % number
+
+    writer = Writer(pipe[1], notice, make)
+
+    def act() -> None:
+        for number in range(10 * TOGETHER):
+            writer.gather(number)
+            assert number - len(made) < TOGETHER
+
+    gathering(writer, act)
+    assert made == list(range(10 * TOGETHER))
+
+
+def test_lines_to_be_made_go_out_soon(pipe: tuple[int, int]) -> None:
+    """No further line is needed for that, neither for the first of several nor for those after it."""
+    writer = Writer(pipe[1], notice, number_line)
+
+    async def run() -> bytes:
+        writer.start(asyncio.get_running_loop())
+        for number in range(3):
+            writer.gather(number)
+        found = b""
+        async with asyncio.timeout(20):
+            while len(found) < len(b"0\n1\n2\n"):
+                await asyncio.sleep(DELAY_SECONDS / 5)
+                found += read(pipe[0])
+        return found
+
+    assert asyncio.run(run()) == b"0\n1\n2\n"
+
+
+def test_urgent_lines_are_made_at_once(pipe: tuple[int, int]) -> None:
+    """With those before them; and where nothing is gathered, every line is."""
+    writer = Writer(pipe[1], notice, number_line)
+    writer.gather(1)
+    assert read(pipe[0]) == b"1\n"
+
+    def act() -> None:
+        writer.gather(2)
+        writer.gather(3)
+        assert read(pipe[0]) == b""
+        writer.gather(4, at_once=True)
+        assert read(pipe[0]) == b"2\n3\n4\n"
+
+    gathering(writer, act)
+    writer.gather(5)
+    assert read(pipe[0]) == b"5\n"
+
+
 def test_the_loop_ended_without_a_stop(pipe: tuple[int, int]) -> None:
     """What is told after an error has ended the loop goes out at once, with what was gathered before."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
 
     async def run() -> None:
         writer.start(asyncio.get_running_loop())
@@ -138,7 +213,7 @@ def test_the_loop_ended_without_a_stop(pipe: tuple[int, int]) -> None:
 
 def test_urgent_lines_go_out_at_once(pipe: tuple[int, int]) -> None:
     """And those that came before them go before them."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
 
     def act() -> None:
         writer.add(b"patient\n")
@@ -167,7 +242,7 @@ def test_pieces_are_whole_lines() -> None:
     thread.start()
     with reader:
         with end:
-            writer = Writer(end.fileno(), notice)
+            writer = Writer(end.fileno(), notice, number_line)
             gathering(writer, act)
             end.shutdown(socket.SHUT_WR)
         thread.join(20)
@@ -180,12 +255,12 @@ def test_pieces_are_whole_lines() -> None:
 def test_nobody_reads(pipe: tuple[int, int], *, by_its_owner: bool) -> None:
     """What is not read is kept up to a limit and never waited for; what is beyond it is counted, and told later."""
     if by_its_owner:
-        writer = Writer(pipe[1], notice)
+        writer = Writer(pipe[1], notice, number_line)
     else:
         require_root()
         os.seteuid(NOBODY)
         try:
-            writer = Writer(pipe[1], notice)
+            writer = Writer(pipe[1], notice, number_line)
         finally:
             os.seteuid(0)
     count = 2 * BACKLOG_BYTES // len(LINE)
@@ -209,7 +284,7 @@ def test_nobody_reads(pipe: tuple[int, int], *, by_its_owner: bool) -> None:
 
 def test_lines_of_others_pass_on(pipe: tuple[int, int]) -> None:
     """That the writer does not wait is no business of those who share the descriptor: theirs still blocks."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
     assert os.get_blocking(pipe[1])
     writer.add(b"x\n")
     assert os.get_blocking(pipe[1])
@@ -217,7 +292,7 @@ def test_lines_of_others_pass_on(pipe: tuple[int, int]) -> None:
 
 def test_the_reader_has_gone(pipe: tuple[int, int]) -> None:
     """Then lines are counted as lost, and nobody is told by an exception."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
     os.close(pipe[0])
     writer.add(b"one\n")
     writer.add(b"two\n")
@@ -227,7 +302,7 @@ def test_the_reader_has_gone(pipe: tuple[int, int]) -> None:
 def test_the_disk_is_full() -> None:
     """So it is where a file takes no more."""
     with open("/dev/full", "wb") as full:
-        writer = Writer(full.fileno(), notice)
+        writer = Writer(full.fileno(), notice, number_line)
         gathering(writer, lambda: writer.add(b"one\n"))
         assert writer.dropped == 1
 
@@ -242,7 +317,7 @@ def test_a_forked_process_has_its_own_lines() -> None:
 
 def test_many_threads(pipe: tuple[int, int]) -> None:
     """Lines of threads come whole, each thread's in its order."""
-    writer = Writer(pipe[1], notice)
+    writer = Writer(pipe[1], notice, number_line)
 
     def tell(who: int) -> None:
         for number in range(200):

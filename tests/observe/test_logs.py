@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cargohold.observe.lines import REQUESTS
+from cargohold.observe.lines import REQUESTS, Alike
 from cargohold.observe.logs import hand_on, set_up_as_guest
 from tests.observe.test_log_lines import request_line
 
@@ -142,7 +142,7 @@ def test_a_guest_leaves_the_log_of_its_host_alone() -> None:
 def test_requests_in_the_log_of_a_host(caplog: pytest.LogCaptureFixture) -> None:
     """A formatter of the host's finds each field on the record."""
     caplog.set_level(logging.INFO, REQUESTS)
-    hand_on(request_line(status=404, user="ann"))
+    hand_on((Alike(request_line(status=404, user="ann")), 1704207845.75, "id-1", 0.00025, ""))
     (record,) = caplog.records
     assert (record.levelno, record.name, record.getMessage()) == (logging.INFO, REQUESTS, "GET /v2/ 200")
     fields = vars(record)

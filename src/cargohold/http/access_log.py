@@ -8,14 +8,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cargohold.http.observing import TRACE_ID, promised_bytes
-from cargohold.observe.lines import REQUESTS, RequestLine, cut, one_word, timestamp
+from cargohold.observe.lines import REQUESTS, Alike, RequestLine, cut, one_word
 from cargohold.types.operations import CheckHealth, CheckReady, ReadMetrics, RepositoryOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from cargohold.http.observing import Observer
     from cargohold.messages import Answer, Request
+    from cargohold.observe.lines import Told
     from cargohold.types.operations import Operation
 
 LONGEST_PATH: Final = 1024
@@ -42,21 +43,48 @@ SHOWN_PARAMETERS: Final = frozenset(
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9._~:/@+%,*-]*")
 _FAULT: Final = 500
+_LONGEST_KNOWN: Final = 512
+_MOST_KNOWN: Final = 1024
+"""Of requests that are remembered since others like them may come: 4 MB at most."""
 _QUIET: Final = (CheckHealth, CheckReady, ReadMetrics)
 
 
-def access_log(emit: Callable[[RequestLine], None], least: str) -> Observer:
-    """What gives each request to `emit`, unless it is less severe than `least` (a level as the settings write it).
+def access_log(emit: Callable[[Told], None], least: str) -> Observer:
+    """What tells `emit` of each request, unless it is less severe than `least` (a level as the settings write it).
 
     Requests are INFO. Those that fail by our fault (500 and above) are ERROR; those for health and metrics are DEBUG,
     but INFO where the answer is that no requests can be sent here.
     """
     threshold = logging.getLevelNamesMapping()[least.upper()]
+    known: dict[Hashable, Alike | None] = {}
 
     def observe(request: Request, answer: Answer, seconds: float) -> None:
-        severity = _severity(request.operation, answer.status)
-        if severity >= threshold:
-            emit(_line(request, answer, seconds, severity))
+        path, identity = request.path, request.identity
+        agent = request.headers.get("user-agent") or ""
+        if request.query or len(path) + len(agent) + len(identity.name) > _LONGEST_KNOWN:
+            alike = _alike(request, answer, agent, threshold)
+        else:
+            # All that the line is made of: what is asked for stands in the path, where it was found out at all.
+            key = (
+                request.method,
+                path,
+                request.client,
+                agent,
+                identity.name,
+                identity.sort,
+                type(request.operation),
+                answer.status,
+                promised_bytes(request, answer),
+                request.body.received,
+            )
+            try:
+                alike = known[key]
+            except KeyError:
+                if len(known) >= _MOST_KNOWN:
+                    known.clear()
+                alike = known[key] = _alike(request, answer, agent, threshold)
+        if alike is not None:
+            emit((alike, time.time(), request.id, seconds, TRACE_ID.get()))
 
     return observe
 
@@ -67,27 +95,32 @@ def _severity(operation: Operation | None, status: int) -> int:
     return logging.INFO if isinstance(operation, CheckReady) else logging.ERROR
 
 
-def _line(request: Request, answer: Answer, seconds: float, severity: int) -> RequestLine:
+def _alike(request: Request, answer: Answer, agent: str, threshold: int) -> Alike | None:
+    """What the line of a request is like; None where it is not told."""
     path, operation, identity = cut(request.path, LONGEST_PATH), request.operation, request.identity
-    return RequestLine(
-        timestamp(time.time()),
-        logging.getLevelName(severity),
-        REQUESTS,
-        f"{request.method} {one_word(path)} {answer.status}",
-        request.id,
-        request.client,
-        request.method,
-        path,
-        answer.status,
-        promised_bytes(request, answer),
-        request.body.received,
-        round(seconds * 1000, 3),
-        masked(request.query) if request.query else "",
-        str(operation.repository) if isinstance(operation, RepositoryOperation) else "",
-        identity.name,
-        identity.sort if identity.name else "",
-        cut(request.headers.get("user-agent") or "", LONGEST_AGENT),
-        TRACE_ID.get(),
+    severity = _severity(operation, answer.status)
+    if severity < threshold:
+        return None
+    return Alike(
+        RequestLine(
+            "",
+            logging.getLevelName(severity),
+            REQUESTS,
+            f"{request.method} {one_word(path)} {answer.status}",
+            "",
+            request.client,
+            request.method,
+            path,
+            answer.status,
+            promised_bytes(request, answer),
+            request.body.received,
+            0.0,
+            masked(request.query) if request.query else "",
+            str(operation.repository) if isinstance(operation, RepositoryOperation) else "",
+            identity.name,
+            identity.sort if identity.name else "",
+            cut(agent, LONGEST_AGENT),
+        )
     )
 
 

@@ -58,9 +58,8 @@ def promised_bytes(request: Request, answer: Answer) -> int:
     """How long the body is that an answer announces; 0 for one to a HEAD."""
     if request.method == "HEAD":
         return 0
-    match answer:
-        case Bytes():
-            return len(answer.body)
-        case File():
-            return int(next(value for name, value in answer.headers if name == "content-length"))
+    if type(answer) is Bytes:
+        return len(answer.body)
+    if type(answer) is File:
+        return int(next(value for name, value in answer.headers if name == "content-length"))
     return 0

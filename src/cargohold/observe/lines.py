@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 REQUESTS: Final = "cargohold.requests"
 """The logger of the lines that tell of requests."""
 
+_LONGEST_REST: Final = 512
+"""Bytes: more than time, duration and two ids take in a line."""
 _COLOURS: Final = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 
 
@@ -47,6 +50,40 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
     trace_id: str = ""
 
 
+class Alike:
+    """What the lines of requests that are alike have in common: all but the moment, the ids and the duration.
+
+    `line` is one of them, without these. A style keeps in `pieces` what it has made of it, from the second use on.
+    """
+
+    __slots__ = ("is_error", "is_used", "line", "pieces")
+
+    def __init__(self, line: RequestLine) -> None:
+        self.line = line
+        self.is_error = line.level == "ERROR"
+        self.is_used = False
+        self.pieces: tuple[str, str, str] | None = None
+
+
+Told = tuple[Alike, float, str, float, str]
+"""A request: what it is like, when it was answered (seconds of the epoch), its id, how many seconds it took, its trace.
+
+The ids are plain words.
+"""
+
+
+def line_of_request(told: Told) -> RequestLine:
+    """The whole line."""
+    alike, moment, request_id, seconds, trace_id = told
+    return msgspec.structs.replace(
+        alike.line,
+        time=timestamp(moment),
+        request_id=request_id,
+        duration_ms=_milliseconds(seconds),
+        trace_id=trace_id,
+    )
+
+
 class RecordLine(msgspec.Struct, omit_defaults=True):
     """Whatever else is told; the ids are of the request in which it was."""
 
@@ -64,6 +101,10 @@ class Style(Protocol):
 
     def request(self, line: RequestLine) -> bytes:
         """The line of a request."""
+        ...
+
+    def told(self, told: Told) -> bytes:
+        """The line of a request that may be like others before it."""
         ...
 
     def record(self, line: RecordLine) -> bytes:
@@ -86,6 +127,30 @@ class Json:
         if len(encoded) < PIECE_BYTES and encoded.isascii() and b"\x7f" not in encoded:
             return encoded + b"\n"
         return self._careful(line)
+
+    def told(self, told: Told) -> bytes:
+        """The line of a request that may be like others before it."""
+        alike, moment, request_id, seconds, trace_id = told
+        if alike.pieces is None:
+            if alike.is_used:
+                alike.pieces = self._pieces(alike.line)
+            alike.is_used = True
+            return self.request(line_of_request(told))
+        first, second, end = alike.pieces
+        if trace_id:
+            end = f'{end[:-2]},"trace_id":"{trace_id}"}}\n'
+        time, duration = _timestamp(int(moment * 1000)), _as_milliseconds(int(seconds * 1_000_000 + 0.5))
+        return f'{{"time":"{time}{first}{request_id}{second}{duration}{end}'.encode()
+
+    def _pieces(self, line: RequestLine) -> tuple[str, str, str] | None:
+        """What stands after the time, after the id and after the duration; None where that needs more care."""
+        encoded = self.request(line)
+        if not encoded.isascii() or len(encoded) > PIECE_BYTES - _LONGEST_REST:
+            return None
+        # In a text within JSON a quotation mark has a backslash before it: neither of these can stand there.
+        first, _, rest = encoded.decode().removeprefix('{"time":"').partition('"request_id":""')
+        second, _, third = rest.partition('"duration_ms":0.0')
+        return f'{first}"request_id":"', f'"{second}"duration_ms":', third
 
     def record(self, line: RecordLine) -> bytes:
         """The line of whatever else; a long text lacks its middle."""
@@ -130,6 +195,10 @@ class Human:
             text += f", {line.user_agent}"
         return self._line(line, text)
 
+    def told(self, told: Told) -> bytes:
+        """The line of a request that may be like others before it."""
+        return self.request(line_of_request(told))
+
     def record(self, line: RecordLine) -> bytes:
         """The line of whatever else, with an exception's lines below it, indented."""
         return self._line(line, f"{line.logger}: {line.message}", line.exception)
@@ -144,16 +213,24 @@ class Human:
 
 def timestamp(seconds: float) -> str:
     """A moment (of the epoch) in UTC, with milliseconds: `2024-01-02T15:04:05.678Z` (RFC 3339)."""
-    global _second  # noqa: PLW0603 - most lines are of the second of the line before
-    whole = int(seconds)
-    known, text = _second
-    if known != whole:
-        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(whole))
-        _second = whole, text
-    return f"{text}{int((seconds - whole) * 1000):03}Z"
+    return _timestamp(int(seconds * 1000))
 
 
-_second = (0, "1970-01-01T00:00:00.")
+@lru_cache(maxsize=2)  # most lines are of the millisecond of the line before
+def _timestamp(milliseconds: int) -> str:
+    whole, part = divmod(milliseconds, 1000)
+    return time.strftime(f"%Y-%m-%dT%H:%M:%S.{part:03}Z", time.gmtime(whole))
+
+
+def _milliseconds(seconds: float) -> float:
+    """With three digits after the point: `round` takes longer than a whole line."""
+    return int(seconds * 1_000_000 + 0.5) / 1000
+
+
+@lru_cache(maxsize=4096)  # most requests take less than four milliseconds
+def _as_milliseconds(microseconds: int) -> str:
+    """A number as JSON has it."""
+    return repr(microseconds / 1000)
 
 
 def line_of(record: logging.LogRecord, request_id: str, trace_id: str) -> RecordLine:

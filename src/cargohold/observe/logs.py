@@ -9,7 +9,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Final
 
-from cargohold.observe.lines import Human, Json, RecordLine, RequestLine, line_of, timestamp
+from cargohold.observe.lines import Human, Json, RecordLine, line_of, line_of_request, timestamp
 from cargohold.observe.writer import Writer
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from cargohold.observe.lines import Style
+    from cargohold.observe.lines import Style, Told
 
     # The id of the request that is answered where it is called, and that of its trace; empty where there is none.
     Ids = Callable[[], tuple[str, str]]
@@ -34,7 +34,7 @@ class Log:
     def __init__(self, style: Style, ids: Ids, descriptor: int) -> None:
         self._style = style
         self._ids = ids
-        self._writer = Writer(descriptor, self._notice)
+        self._writer: Writer[Told] = Writer(descriptor, self._notice, style.told)
 
     @property
     def dropped(self) -> int:
@@ -53,9 +53,9 @@ class Log:
         """Write what is gathered; waits for a reader, but not for long."""
         self._writer.flush()
 
-    def request(self, line: RequestLine) -> None:
-        """Tell of a request."""
-        self._writer.add(self._style.request(line), at_once=line.level == "ERROR")
+    def request(self, told: Told) -> None:
+        """Tell of a request; in the thread of the loop."""
+        self._writer.gather(told, at_once=told[0].is_error)
 
     def record(self, record: logging.LogRecord) -> None:
         """Tell what a logger was told."""
@@ -110,8 +110,9 @@ def set_up_as_guest(level: str, style: str, ids: Ids) -> Log | None:
     return log
 
 
-def hand_on(line: RequestLine) -> None:
+def hand_on(told: Told) -> None:
     """Tell of a request to the log of the application around the package, with the fields as the record's own."""
+    line = line_of_request(told)
     level = logging.getLevelNamesMapping()[line.level]
     fields = {name: getattr(line, name) for name in line.__struct_fields__ if name != "message"}
     logging.getLogger(line.logger).log(level, "%s", line.message, extra=fields)

@@ -9,7 +9,7 @@ JOBS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile
 COVERED := --cov --cov-report=term
 
-.PHONY: help serve test test-slow crash soak check format lint types imports unit conformance bench docs image binary lock clean
+.PHONY: help serve test test-slow crash soak check format lint types imports unit conformance bench bench-quick docs image binary lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -65,8 +65,17 @@ unit: $(VENV)/dev.stamp ## the tests that start no servers, with branch coverage
 conformance: $(VENV)/runtime.stamp ## the official OCI suite, without a login and with it (Go 1.24 or later)
 	@$(BIN)/python ci/conformance
 
-bench: $(VENV)/dev.stamp ## measure; see benchmarks/README.md
+$(VENV)/bench.stamp: $(VENV)/dev.stamp requirements/bench.txt
+	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+bench: $(VENV)/bench.stamp ## measure beside other registries, which it builds; some 25 minutes; see benchmarks/README.md
+	@$(BIN)/python -m benchmarks.install
 	@$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/bench.stamp ## the same in a minute: the most telling workloads, in one short round
+	@$(BIN)/python -m benchmarks.install
+	@$(BIN)/python -m benchmarks --quick
 
 build/docs/stamp: requirements/docs.txt
 	@$(PYTHON) -m venv build/docs
@@ -87,6 +96,7 @@ lock: ## pin the dependencies anew (needs uv)
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/runtime.txt requirements/build.in -o requirements/build.txt
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/runtime.txt -c requirements/build.txt --group dev pyproject.toml -o requirements/dev.txt
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/runtime.txt --extra tracing pyproject.toml -o requirements/tracing.txt
+	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/dev.txt --group bench -o requirements/bench.txt
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --group docs -o requirements/docs.txt
 	@uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -c requirements/runtime.txt --group package -o requirements/package.txt
 

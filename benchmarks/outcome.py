@@ -104,6 +104,10 @@ class Outcome:
     rows: Sequence[Row] = ()
     goals: Sequence[Goal] = field(default_factory=list)
 
+    def columns(self) -> list[str]:
+        """The names of all figures, in the order in which the rows bring them."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.figures))
+
     def as_json(self) -> dict[str, object]:
         """Plain values."""
         return asdict(self) | {"goals": [asdict(goal) | {"met": goal.met} for goal in self.goals]}

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import uvloop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +35,7 @@ class _Talk(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # those of uvloop do not inherit from it
         self._send()
 
     def _send(self) -> None:
@@ -80,7 +81,7 @@ def run(port: int, make: Callable[[int], bytes], expected: int, clients: int, se
 
     Raises RuntimeError where an answer has another status than `expected`, ConnectionError, or TimeoutError.
     """
-    return asyncio.run(_run(port, make, expected, clients, seconds))
+    return uvloop.run(_run(port, make, expected, clients, seconds))
 
 
 async def _run(

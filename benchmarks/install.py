@@ -1,0 +1,125 @@
+"""`python -m benchmarks.install`: build the other registries, and install what of Debian the benchmarks use.
+
+What cannot be had is named and left out: the benchmarks run with what there is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.contestants.contestant import BUILT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LIMIT_SECONDS = 1800
+_POLICY = "/usr/sbin/policy-rc.d"
+
+
+class Build(NamedTuple):
+    """A Go program: the module path of its command, its version, and what its own makers build it with."""
+
+    path: str
+    version: str
+    environment: dict[str, str]
+    flags: tuple[str, ...] = ()
+
+    def command(self) -> list[str]:
+        """What builds it; the folder is said in the environment."""
+        return ["go", "install", "-trimpath", *self.flags, f"{self.path}@{self.version}"]
+
+
+_ZOT = "zotregistry.dev/zot/v2"
+_ZOT_VERSION = "v2.1.20"
+_ZOT_ENVIRONMENT = {"CGO_ENABLED": "0", "GOEXPERIMENT": "jsonv2"}
+_ZOT_FLAGS = ("-ldflags", f"-s -w -X {_ZOT}/pkg/buildinfo.Commit={_ZOT_VERSION}")
+
+BUILDS = {
+    "registry": Build("github.com/distribution/distribution/v3/cmd/registry", "v3.1.2", {"CGO_ENABLED": "0"}),
+    "zot": Build(f"{_ZOT}/cmd/zot", _ZOT_VERSION, _ZOT_ENVIRONMENT, _ZOT_FLAGS),
+    "zb": Build(f"{_ZOT}/cmd/zb", _ZOT_VERSION, _ZOT_ENVIRONMENT, _ZOT_FLAGS),
+}
+# Which package has which program.
+PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "skopeo": "skopeo", "ctr": "containerd"}
+
+
+def main() -> int:
+    """Gives the exit code: 0, whatever could be had."""
+    for name, build in BUILDS.items():
+        _build(name, build)
+    _install([package for name, package in PACKAGES.items() if shutil.which(name, path=_places()) is None])
+    return 0
+
+
+def _build(name: str, build: Build) -> None:
+    """Build it unless this version of it was built before."""
+    stamp, wanted = os.path.join(BUILT, f".{name}"), " ".join(build.command())
+    if os.path.exists(stamp) and os.path.exists(os.path.join(BUILT, name)):
+        with open(stamp, encoding="utf-8") as file:
+            if file.read() == wanted:
+                return
+    if shutil.which("go") is None:
+        print(f"{name}: not built: that takes Go", flush=True)
+        return
+    print(f"{name}: building {build.path}@{build.version}", flush=True)
+    os.makedirs(BUILT, exist_ok=True)
+    ran = subprocess.run(
+        build.command(),
+        env={**os.environ, **build.environment, "GOBIN": BUILT},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_LIMIT_SECONDS,
+    )
+    if ran.returncode:
+        print(f"{name}: not built: {ran.stderr.strip()[-1000:]}", flush=True)
+        return
+    with open(stamp, "w", encoding="utf-8") as file:
+        file.write(wanted)
+
+
+def _install(packages: list[str]) -> None:
+    """Install Debian's packages, which takes root; otherwise say which."""
+    if not packages:
+        return
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() or shutil.which("apt-get") is None:
+        print(f"missing, and left out: {', '.join(packages)}; on Debian, as root: {' '.join(command)}")
+        return
+    print(f"installing {', '.join(packages)}", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with _no_services():
+        ran = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=_LIMIT_SECONDS
+        )
+    if ran.returncode:
+        print(f"not installed: {ran.stderr.strip()[-1000:]}", flush=True)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Within it, Debian's packages start none of the services that they bring, such as nginx's on every address."""
+    if os.path.exists(_POLICY):
+        yield
+        return
+    with open(_POLICY, "x", encoding="ascii") as file:
+        file.write("#!/bin/sh\nexit 101\n")
+    os.chmod(_POLICY, 0o755)
+    try:
+        yield
+    finally:
+        os.unlink(_POLICY)
+
+
+def _places() -> str:
+    """The PATH, and where Debian keeps what only root used to start."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

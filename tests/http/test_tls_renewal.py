@@ -166,22 +166,26 @@ def test_a_pair_that_is_no_good_is_left_alone(running: Secured) -> None:
     until_served(running, running.renew().fingerprint)
 
 
-def test_a_pair_that_only_the_server_cannot_use_is_left_alone(running: Secured) -> None:
-    """What the check takes and the TLS library does not shows when a worker starts with it: the others go on."""
-    old = running.fingerprint()
-    processes = running.server.processes()
-    new = running.authority.issue()
-    others = (running.folder / "authority").read_bytes()
-    (running.folder / "certificate").write_bytes(
-        new.pem.replace(b" CERTIFICATE-", b" X509 CERTIFICATE-") + others  # a name that OpenSSL knows alone
-    )
-    (running.folder / "key").write_bytes(new.key_pem())
-    running.server.process.send_signal(signal.SIGHUP)
-    until(lambda: "the certificate in use stays, as the new one cannot be used" in running.server.stderr())
-    assert "a worker ended with signal 6 as it started" in running.server.stderr()
-    until(lambda: running.server.processes() == processes)
-    assert running.fingerprint() == old
-    until_served(running, running.renew().fingerprint)
+def test_a_pair_that_only_the_server_cannot_use_is_left_alone(tmp_path: Path) -> None:
+    """What the check takes and that of HTTP/2 does not shows when a worker starts: the others go on."""
+    with secured(tmp_path, HASTY, workers=2, http2=True) as running:
+        old = running.fingerprint()
+        processes = running.server.processes()
+        new = running.authority.issue()
+        others = (running.folder / "authority").read_bytes()
+        (running.folder / "certificate").write_bytes(
+            new.pem.replace(b" CERTIFICATE-", b" X509 CERTIFICATE-")
+            + others  # a name that OpenSSL knows alone
+        )
+        (running.folder / "key").write_bytes(new.key_pem())
+        running.server.process.send_signal(signal.SIGHUP)
+        until(
+            lambda: "the certificate in use stays, as the new one cannot be used" in running.server.stderr()
+        )
+        assert "a worker ended with signal 6 as it started" in running.server.stderr()
+        until(lambda: running.server.processes() == processes)
+        assert running.fingerprint() == old
+        until_served(running, running.renew().fingerprint)
 
 
 def test_a_new_worker_that_dies_for_a_reason_of_its_own_costs_only_time(running: Secured) -> None:

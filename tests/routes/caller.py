@@ -28,7 +28,7 @@ class Lines:
     """The header lines of a request; values that are not ASCII are left out, as every adapter does."""
 
     def __init__(self, lines: Sequence[tuple[str, str]]) -> None:
-        self._first = {name.lower(): value for name, value in reversed(lines)}  # as granian has it
+        self._first = {name.lower(): value for name, value in reversed(lines)}  # as servers have it
         self._lines = [(name.lower(), value) for name, value in lines if value.isascii()]
 
     def __contains__(self, name: str) -> bool:

@@ -18,10 +18,10 @@ from cargohold.app.tracing import prepare as prepare_tracing
 from cargohold.config import load
 from cargohold.config.checks import IN_THE_CLEAR, sends_passwords_in_the_clear
 from cargohold.http.access_log import access_log
+from cargohold.http.application import Application
 from cargohold.http.exchange import answer_faults
 from cargohold.http.middleware import allow_origins, answer_errors, dispatch
 from cargohold.http.observing import REQUEST_ID, TRACE_ID, observe
-from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve as serve_http
 from cargohold.http.tls import Tls
 from cargohold.observe import logs
@@ -125,7 +125,7 @@ def tls_of(settings: Settings) -> Tls | None:
 
 def application(
     settings: Settings, log: Log, counts: Counts, place: int, expires: float | None
-) -> RsgiApplication:
+) -> Application:
     """The registry on a store of its own, for one process: it is made after the fork. The store must be prepared.
 
     It counts at its `place` among all processes that share the counts, and its certificate `expires` then.
@@ -135,7 +135,7 @@ def application(
     record = PullRecord(settings, store)
     start, stop = _background(settings, store, gate, log, meter, tracing, record)
     readiness = Readiness(store, writes=not settings.read_only)
-    return RsgiApplication(
+    return Application(
         handler(
             settings,
             store,

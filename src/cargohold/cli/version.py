@@ -13,6 +13,7 @@ _LIBRARIES = (
     "click",
     "cryptography",
     "granian",
+    "httptools",
     "httpx2",
     "joserfc",
     "limits",

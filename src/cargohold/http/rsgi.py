@@ -15,14 +15,10 @@ from cargohold.types.addresses import host_or_nothing
 from cargohold.types.errors import SizeInvalid
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-    from cargohold.http.exchange import Handler
+    from cargohold.http.application import Application
     from cargohold.messages import Answer, Headers
-
-STALL_SECONDS = 60.0
-_CLOSE = ("connection", "close")  # over HTTP/2, which knows no such header, it is left out
 
 # Granian gives one empty piece for the end of a body. Over HTTP/1 it gives another for the error that cut it
 # off (or for trailers, which no client of a registry sends). Over HTTP/2 the error comes again and again,
@@ -65,59 +61,21 @@ class HTTPProtocol(Protocol):
         ...
 
 
-class RsgiApplication:
-    """Carries requests from granian to `handler` and its answers back.
+class Rsgi:
+    """Carries requests from granian to an application, and its answers back."""
 
-    The handler must have an answer to everything (`answer_faults`).
-    `start` and `stop` begin and end the application's background tasks on the worker's loop, before the first
-    request and after the last; a worker that is killed skips `stop`. `leave` is called when the server has been
-    told to stop, and still takes requests. `stall_timeout` (seconds) is how long a body may send nothing; every
-    answer bears `headers`.
-    """
-
-    def __init__(  # noqa: PLR0913 - all but the first may be left out
-        self,
-        handler: Handler,
-        *,
-        headers: Headers | None = None,
-        start: Callable[[AbstractEventLoop], None] | None = None,
-        stop: Callable[[AbstractEventLoop], None] | None = None,
-        leave: Callable[[], None] | None = None,
-        stall_timeout: float = STALL_SECONDS,
-    ) -> None:
-        self._handler = handler
-        self._headers = headers or []
-        self._start = start
-        self._stop = stop
-        self._leave = leave
-        self._stall_timeout = stall_timeout
-
-    def __rsgi_init__(self, loop: AbstractEventLoop) -> None:
-        """Granian calls it in each worker, before the first request."""
-        if self._start is not None:
-            self._start(loop)
-
-    def __rsgi_del__(self, loop: AbstractEventLoop) -> None:
-        """Granian calls it in each worker, after the last request."""
-        if self._stop is not None:
-            self._stop(loop)
-
-    def leave(self) -> None:
-        """Tell the application that the server is about to stop, and clients to go."""
-        if self._leave is not None:
-            self._leave()
-        self.end_connections()
-
-    def end_connections(self) -> None:
-        """Ask clients, with each answer from now on, to come back on a new connection."""
-        if _CLOSE not in self._headers:
-            self._headers = [*self._headers, _CLOSE]
+    def __init__(self, application: Application) -> None:
+        self._application = application
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Answer one request, then read what its client may still be sending."""
         headers = scope.headers
         length = _announced(headers, scope)
-        body = RsgiBody(protocol, headers, scope, length, self._stall_timeout) if length != 0 else NO_BODY
+        body = (
+            RsgiBody(protocol, headers, scope, length, self._application.stall_timeout)
+            if length != 0
+            else NO_BODY
+        )
         request = Request(
             scope.method,
             scope.path,
@@ -131,9 +89,7 @@ class RsgiApplication:
             host=host_or_nothing(scope.authority or headers.get("host")),
         )
         try:
-            answer = await self._handler(request)
-            answer.headers.extend(self._headers)
-            _send(protocol, answer)
+            _send(protocol, await self._application.answer(request))
             if not body.ended:
                 await body.discard()
         except asyncio.CancelledError:

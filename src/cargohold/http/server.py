@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import socket as sockets
     from collections.abc import Callable
 
+    from cargohold.http.application import Application
     from cargohold.http.chores import Chore
-    from cargohold.http.rsgi import RsgiApplication
 
 __all__ = ["Tls", "serve"]
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def serve(  # noqa: PLR0913 - each is a switch of the command line
-    application_factory: Callable[[int, float | None], RsgiApplication],
+    application_factory: Callable[[int, float | None], Application],
     *,
     host: str = "127.0.0.1",
     port: int = 5000,

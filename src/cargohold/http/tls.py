@@ -31,6 +31,7 @@ _CURVES: Final = "secp256r1", "secp384r1"
 _DAY: Final = 86400
 _HAS_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 _NOT_YET_VALID: Final = 9  # X509_V_ERR_CERT_NOT_YET_VALID
+_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _FLIGHTS: Final = 4  # a handshake has no more, of each end
 _END: Final = "-----END CERTIFICATE-----"
 
@@ -78,6 +79,23 @@ class Credentials:
         """
         client_ca = None if self.client_ca is None else _path(_in_memory(self.client_ca))
         return _path(_in_memory(self.certificate)), _path(_in_memory(self.key)), client_ca
+
+    def context(self) -> ssl.SSLContext:
+        """What secures the connections of this process."""
+        certificate, key = _in_memory(self.certificate), _in_memory(self.key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[self.tls.minimum]
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(_path(certificate), _path(key))
+        finally:
+            os.close(certificate)
+            os.close(key)
+        if self.client_ca is not None:
+            context.load_verify_locations(cadata=_text(self.client_ca))
+            required = self.tls.client_certificates == "require"
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        return context
 
 
 def load(tls: Tls) -> Credentials:

@@ -1,52 +1,37 @@
-"""One process that serves: granian on an event loop, until a signal lets what runs come to its end."""
+"""One process that serves: an HTTP server on an event loop, until a signal lets what runs come to its end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import os
 import resource
-import select
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-from granian._granian import SocketHolder
-from granian.constants import HTTPModes
-from granian.http import HTTP1Settings, HTTP2Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cargohold.http.closing import LONGEST_SECONDS, last_connections, refuse
-from cargohold.http.listen import BACKLOG
+from cargohold.http.http1.server import Http1Server
 from cargohold.http.notify import notify_stop
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
+    from cargohold.http.application import Application
     from cargohold.http.closing import SocketFile
     from cargohold.http.redirect import Redirect
-    from cargohold.http.rsgi import RsgiApplication
     from cargohold.http.tls import Credentials
 
 # Of one worker; more wait until one of these ends. Idle ones count, so there are many; each may hold buffers without
 # a login, so there are no more.
 MAX_CONNECTIONS = 1024
-# For a request's head, from the connection or the answer before it: who is silent gives way to those that wait.
-HEAD_MILLISECONDS = 10_000
-# Of one connection: what a stalled transfer may hold. Uploads are no faster with more.
-BUFFER_BYTES = 128 * 1024
-FILE_THREADS = 16
-HTTP2_PING_MILLISECONDS = 30_000
 RETIRE = signal.SIGUSR1
 END = signal.SIGUSR2
-# What granian gives a handshake (10) and then the head of a request (10): a connection has been used by then.
+# What a handshake may take (10) and then the head of a request (10): a connection has been used by then.
 RETIREMENT_SECONDS = 25.0
 KILL_AFTER_SECONDS = 5.0
 # A signal that comes again so soon is the same: launchers hand it on, and the terminal has sent it to all.
@@ -55,9 +40,6 @@ _LAST_REQUESTS_SECONDS = 2.0
 _OVERTIME_SECONDS = 5
 # How long a supervised worker that was told to stop waits for word that all are to: it may have been told alone.
 _WORD_SECONDS = 1.0
-
-# Granian's stubs leave out the parameters: descriptor, whether of a Unix socket, backlog.
-_open_socket = cast("Callable[[int, bool, int], Any]", SocketHolder)
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +55,7 @@ class Work:
     if it is a Unix socket.
     """
 
-    application_factory: Callable[[int, float | None], RsgiApplication]
+    application_factory: Callable[[int, float | None], Application]
     http2: bool
     drain: float
     stop_timeout: float
@@ -106,6 +88,26 @@ class Work:
             _log.info("connections that come in the moment of the stop may be reset: %s", error.strerror)
 
 
+class HttpServer(Protocol):
+    """What serves an application to the clients of a listener."""
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Serve until it is stopped and what runs has ended; `ready` is called when connections are taken."""
+        ...
+
+    def stop(self) -> None:
+        """Take no more connections, and let those that there are end with the request that they are at."""
+        ...
+
+    def listener(self) -> socket.socket:
+        """Another handle of the socket, to be closed; not to be had once the server has ended."""
+        ...
+
+    def take_no_more(self) -> None:
+        """Leave new connections to other processes that listen; those that are open go on."""
+        ...
+
+
 class Pulse(NamedTuple):
     """`beat` is called every so many seconds, for as long as the loop turns."""
 
@@ -116,61 +118,6 @@ class Pulse(NamedTuple):
 def say_nothing_is_renewed() -> None:
     """Answer a SIGHUP where there is no TLS."""
     _log.info("a SIGHUP renews the certificate, and there is none: nothing is done")
-
-
-class _Granian(Server):
-    """Granian within this process, on a socket that is open already."""
-
-    def __init__(self, target: SimpleNamespace, listener: socket.socket, task: Work) -> None:
-        super().__init__(
-            target=target,
-            http=HTTPModes.auto if task.http2 else HTTPModes.http1,
-            websockets=False,
-            backpressure=_most_connections(),
-            runtime_blocking_threads=FILE_THREADS,
-            http1_settings=HTTP1Settings(max_buffer_size=BUFFER_BYTES, header_read_timeout=HEAD_MILLISECONDS),
-            http2_settings=HTTP2Settings(
-                max_frame_size=BUFFER_BYTES,
-                max_headers_size=BUFFER_BYTES,
-                keep_alive_interval=HTTP2_PING_MILLISECONDS,
-            ),
-            log_level=LogLevels.warning,
-            # Incremental: the handlers stay the application's own, and granian's lines go to them.
-            log_dictconfig={
-                "incremental": True,
-                "handlers": {},
-                "loggers": {"_granian": {"propagate": True}},
-            },
-        )
-        self._is_unix = listener.family == socket.AF_UNIX
-        self._descriptor = listener.detach()  # granian closes it
-        if task.credentials is not None:
-            # What granian would make of the files itself, but of contents that cannot change meanwhile.
-            certificate, key, client_ca = task.credentials.files()
-            tls = task.credentials.tls
-            must = tls.client_certificates == "require"
-            self.ssl_ctx: Any = (True, certificate, key, None, f"tls{tls.minimum}", client_ca, [], must)
-
-    def _init_shared_socket(self) -> None:
-        self._shd: Any = _open_socket(self._descriptor, self._is_unix, BACKLOG)
-
-    def listener(self) -> socket.socket:
-        """Another handle of the socket, to be closed; not to be had once the server has ended."""
-        return socket.socket(fileno=os.dup(self._descriptor))
-
-    def take_no_more(self) -> None:
-        """Leave new connections to other processes that listen; those that are open go on.
-
-        Granian can only stop whole, and then cuts off whoever is in the middle of a handshake. So the kernel
-        is asked to tell it of no more connections, through the epoll descriptor on which it waits for them.
-        """
-        for name in os.listdir("/proc/self/fdinfo"):
-            with contextlib.suppress(FileNotFoundError), open(f"/proc/self/fdinfo/{name}") as file:
-                waits = [line.split()[1] for line in file if line.startswith("tfd:")]
-                if str(self._descriptor) in waits:
-                    with select.epoll.fromfd(os.dup(int(name))) as poll:
-                        poll.unregister(self._descriptor)
-                    return
 
 
 def work(  # noqa: PLR0913 - what a process must know
@@ -209,24 +156,14 @@ async def _work(  # noqa: PLR0913 - as `work`
     told.listen(loop, lifeline, hangs_up=task.ends_with_terminal)
     expires = None if task.credentials is None else task.credentials.expires
     application = task.application_factory(place, expires)
-    others: set[asyncio.Task[Any]] = set()  # than those of requests
-
-    def started(loop: asyncio.AbstractEventLoop) -> None:
-        application.__rsgi_init__(loop)
-        if pulse is not None:
-            loop.create_task(_beat(pulse))
-        others.update(asyncio.all_tasks(loop))
-        loop.call_soon(ready)
-
-    # Granian's own end comes before that of requests whose client has gone: the application's is called after both.
-    target = SimpleNamespace(
-        __rsgi__=application.__rsgi__, __rsgi_init__=started, __rsgi_del__=lambda _loop: None
-    )
-    logging.getLogger("_granian").addFilter(_is_news)
-    server = _Granian(target, listener, task)
+    application.start(loop)
+    if pulse is not None:
+        loop.create_task(_beat(pulse))  # noqa: RUF006 - it is referred to in the next line
+    others = asyncio.all_tasks(loop)  # than those of requests
+    server = _server(task, application, listener)
     if task.redirect is not None:
         await task.redirect.start()
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(ready))
     await _first(serving, told.leave, told.retire)
     if told.retire.is_set():
         await _retire(task, application, server, serving, told)
@@ -238,21 +175,31 @@ async def _work(  # noqa: PLR0913 - as `work`
     signal.alarm(math.ceil(task.stop_timeout) + _OVERTIME_SECONDS)
     if not (serving.done() or told.retire.is_set()):
         await _take_the_last(task, server, alone=lifeline is None)
-    server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
+    server.stop()
     await asyncio.wait({serving}, timeout=max(0.0, end - loop.time()))
     if serving.done():
         await _end_of(asyncio.all_tasks() - others)
-        application.__rsgi_del__(loop)
+        application.stop(loop)
         serving.result()
         return 0 if told.leave.is_set() or told.retire.is_set() else 1
     _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)
-    application.__rsgi_del__(loop)
+    application.stop(loop)
     _exit(0)
     return 0
 
 
+def _server(task: Work, application: Application, listener: socket.socket) -> HttpServer:
+    most = _most_connections()
+    if task.http2:
+        from cargohold.http.http2 import Http2Server  # noqa: PLC0415 - of some size, and seldom wanted
+
+        return Http2Server(application, listener, most=most, credentials=task.credentials)
+    tls = None if task.credentials is None else task.credentials.context()
+    return Http1Server(application, listener, most=most, tls=tls)
+
+
 async def _leave(
-    task: Work, application: RsgiApplication, serving: asyncio.Task[None], told: _Told, *, alone: bool
+    task: Work, application: Application, serving: asyncio.Task[None], told: _Told, *, alone: bool
 ) -> None:
     """Say that the server goes, and serve on until no more connections come."""
     application.leave()
@@ -261,7 +208,7 @@ async def _leave(
     await _first(serving, told.end, timeout=task.drain if alone else task.drain + _WORD_SECONDS)
 
 
-async def _take_the_last(task: Work, server: _Granian, *, alone: bool) -> None:
+async def _take_the_last(task: Work, server: HttpServer, *, alone: bool) -> None:
     """Serve those who were about to come; a supervisor has seen to it that nobody else does."""
     with server.listener() as listener:
         if alone:
@@ -273,7 +220,7 @@ async def _take_the_last(task: Work, server: _Granian, *, alone: bool) -> None:
 
 
 async def _retire(
-    task: Work, application: RsgiApplication, server: _Granian, serving: asyncio.Task[None], told: _Told
+    task: Work, application: Application, server: HttpServer, serving: asyncio.Task[None], told: _Told
 ) -> None:
     """Let connections end: first as their clients like, then the idle ones; a request takes the time it takes."""
     if task.redirect is not None:
@@ -281,7 +228,7 @@ async def _retire(
     application.end_connections()
     server.take_no_more()
     await _first(serving, told.leave, timeout=RETIREMENT_SECONDS)
-    server.stop()  # type: ignore[no-untyped-call] # granian leaves it so
+    server.stop()
     await _first(serving, told.leave)
 
 
@@ -300,7 +247,7 @@ async def _beat(pulse: Pulse) -> None:
 
 
 async def _end_of(requests: set[asyncio.Task[Any]]) -> None:
-    """Let requests come to their end whose connection is no more: granian does not wait for them."""
+    """Let requests come to their end whose connection is no more: no server waits for them."""
     if requests:
         await asyncio.wait(requests, timeout=_LAST_REQUESTS_SECONDS)
 
@@ -339,7 +286,7 @@ class _Told:
 
 
 def _exit(code: int) -> None:
-    """End the process without waiting for granian's threads, which may be in the middle of a transfer."""
+    """End the process without waiting for threads, which may be in the middle of a transfer."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -360,7 +307,3 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:  # an interpreter that it is not made for
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return "experimental" not in record.getMessage()  # that the embedded server is so is said at every start

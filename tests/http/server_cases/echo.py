@@ -15,8 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from cargohold.http.application import Application
 from cargohold.http.exchange import answer_faults
-from cargohold.http.rsgi import RsgiApplication
 from cargohold.http.server import serve
 from cargohold.http.tls import Tls
 from cargohold.messages import Answer, Bytes, Empty, File, Request
@@ -160,8 +160,8 @@ def marked(root: str, name: str) -> Callable[..., None]:
 def main(root: str, arguments: str = "{}", *, chore: Chore | None = None) -> int:
     """Serve; the address goes to stderr when it is ready."""
 
-    def application(_place: int, _expires: float | None) -> RsgiApplication:
-        return RsgiApplication(
+    def application(_place: int, _expires: float | None) -> Application:
+        return Application(
             answer_faults(Echo(root)),
             headers=[("x-extra", "1")],
             start=marked(root, "started"),

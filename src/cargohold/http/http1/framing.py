@@ -1,0 +1,98 @@
+"""Where a request's body ends (RFC 9112, 6 and 7): which of the bytes that arrive are its content. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_LONGEST_LINE: Final = 4096
+_LONGEST_TRAILERS: Final = 16 * 1024
+
+
+class BadFraming(Exception):
+    """What arrived is no chunk: nobody can tell where the body ends, or the next request begins."""
+
+
+class Framing(Protocol):
+    """Takes the bytes of a connection from the end of a head; `complete` says whether the body's last has come."""
+
+    complete: bool
+
+    def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
+        """The content among the first `stop` bytes, and how many of them are the body's; raises BadFraming."""
+        ...
+
+
+class Sized:
+    """A body of a length that was announced, in bytes."""
+
+    __slots__ = ("_left", "complete")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.complete = length == 0
+
+    def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
+        """As `Framing` says."""
+        used = min(stop, self._left)
+        self._left -= used
+        self.complete = not self._left
+        return bytes(memoryview(data)[:used]), used
+
+
+class Chunked:
+    """A body in chunks (RFC 9112, 7.1). Extensions and trailers are read and dropped."""
+
+    __slots__ = ("_left", "_line", "_next", "_trailers", "complete")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line = b""
+        self._next = self._size
+        self._trailers = 0
+        self.complete = False
+
+    def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
+        """As `Framing` says."""
+        view, parts, at = memoryview(data), [], 0
+        while at < stop and not self.complete:
+            if self._left:
+                end = min(at + self._left, stop)
+                parts.append(view[at:end])
+                self._left -= end - at
+                at = end
+            else:
+                at = self._take_line(data, at, stop)
+        return b"".join(parts), at
+
+    def _take_line(self, data: bytearray | bytes, at: int, stop: int) -> int:
+        end = data.find(b"\n", at, stop)
+        self._line += data[at : stop if end < 0 else end + 1]
+        if len(self._line) > _LONGEST_LINE:
+            raise BadFraming
+        if end < 0:
+            return stop
+        line, self._line = self._line, b""
+        if not line.endswith(b"\r\n"):
+            raise BadFraming
+        self._next(line[:-2])
+        return end + 1
+
+    def _size(self, line: bytes) -> None:
+        size = _SIZE.fullmatch(line)
+        if size is None:
+            raise BadFraming
+        self._left = int(size[1], 16)
+        self._next = self._end_of_chunk if self._left else self._trailer
+
+    def _end_of_chunk(self, line: bytes) -> None:
+        if line:
+            raise BadFraming
+        self._next = self._size
+
+    def _trailer(self, line: bytes) -> None:
+        self._trailers += len(line)
+        if self._trailers > _LONGEST_TRAILERS:
+            raise BadFraming
+        self.complete = not line

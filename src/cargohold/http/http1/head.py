@@ -1,0 +1,201 @@
+"""The head of a request (RFC 9112, 2 to 6): from its bytes to what the registry asks of it. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from cargohold.types.addresses import host_or_nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_LINE_BYTES: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 128 * 1024
+MAX_HEADERS: Final = 100
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_BLANK: Final = b"\r\n\r\n"
+_VERSIONS: Final = ("1.0", "1.1")
+# Any method that the parser knows stands for one that it does not: the router refuses both.
+_KNOWN_METHOD: Final = b"PURGE"
+_REMEMBERED_BYTES: Final = 1 << 20
+_LONGEST_REMEMBERED: Final = 4096
+
+
+class BadHead(Exception):
+    """A head that is not taken; `status` is what its sender is told."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class HeadHeaders:
+    """The header lines of a request, as `messages.RequestHeaders` says."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
+        named: dict[str, list[str | None]] = {}
+        for name, value in lines:
+            readable = value.decode() if value.isascii() else None
+            named.setdefault(name.decode().lower(), []).append(readable)
+        self._lines = named
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._lines
+
+    def get(self, key: str) -> str | None:
+        """The first value of that name; None where there is none, or where it is not ASCII."""
+        found = self._lines.get(key)
+        return found[0] if found else None
+
+    def get_all(self, key: str) -> list[str]:
+        """The value of each line of that name, in their order."""
+        found = self._lines.get(key)
+        return [value for value in found if value is not None] if found else []
+
+    def values(self) -> list[str]:
+        """The value of each line."""
+        return [value for values in self._lines.values() for value in values if value is not None]
+
+
+class Head:
+    """A request without its body. Values alone, so that it can be given again for the same bytes.
+
+    `length` is that of the body in bytes, None where it comes in chunks; `keeps` whether the client may ask again on
+    the connection; `expects` whether it waits for `100 Continue` before it sends the body.
+    """
+
+    __slots__ = ("expects", "headers", "host", "keeps", "length", "method", "path", "query")
+
+    def __init__(self, method: str, target: bytes, headers: HeadHeaders, *, keeps: bool) -> None:
+        authority, self.path, self.query = _split(target)
+        self.method = method
+        self.headers = headers
+        self.keeps = keeps
+        self.length = _announced(headers)
+        self.expects = "expect" in headers
+        # In an address of absolute form it counts for more (RFC 9112, 3.2.2).
+        self.host = host_or_nothing(authority or headers.get("host"))
+
+
+class Heads:
+    """Reads heads, and remembers those of the last requests without a body by their bytes: a client's are all alike.
+
+    What is remembered takes some megabytes at most.
+    """
+
+    def __init__(self) -> None:
+        self._remembered: dict[bytes, Head] = {}
+        self._size = 0
+
+    def read(self, data: bytes) -> Head:
+        """`data` is the whole head, up to and with its blank line. Raises BadHead."""
+        head = self._remembered.get(data)
+        if head is None:
+            head = parse(data)
+            if head.length == 0 and len(data) <= _LONGEST_REMEMBERED:
+                self._remember(data, head)
+        return head
+
+    def _remember(self, data: bytes, head: Head) -> None:
+        if self._size > _REMEMBERED_BYTES:
+            self._remembered.clear()
+            self._size = 0
+        self._remembered[data] = head
+        self._size += len(data)
+
+
+def end_of_head(data: bytes) -> int:
+    """Where the first head ends in `data`; 0 where more of it is to come. Raises BadHead where it cannot be one."""
+    end = data.find(_BLANK)
+    if end >= 0:
+        if end > MAX_HEAD_BYTES:
+            raise BadHead(431)
+        return end + len(_BLANK)
+    if data and _TOKEN.match(data) is None:  # TLS on a port without it, perhaps: its client is told at once
+        raise BadHead(400)
+    if len(data) > MAX_LINE_BYTES and data.find(b"\r\n") < 0:
+        raise BadHead(414)
+    if len(data) >= MAX_HEAD_BYTES:
+        raise BadHead(431)
+    return 0
+
+
+def parse(data: bytes) -> Head:
+    """The head in `data`, which ends with its blank line. Raises BadHead."""
+    if data.find(b"\r\n", 0, MAX_LINE_BYTES) < 0:
+        raise BadHead(414)
+    read = _Read()
+    parser = httptools.HttpRequestParser(read)
+    method = b""
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # to a protocol that is not spoken here: the request is answered as it stands (RFC 9110, 7.8)
+    except httptools.HttpParserInvalidMethodError:
+        method, parser = _parse_unknown_method(data, read)
+    except httptools.HttpParserError:
+        raise BadHead(400) from None
+    if parser.get_http_version() not in _VERSIONS:
+        raise BadHead(505)
+    if len(read.lines) > MAX_HEADERS:
+        raise BadHead(431)
+    headers = HeadHeaders(read.lines)
+    coding = headers.get_all("transfer-encoding")
+    if coding and [value.lower() for value in coding] != ["chunked"]:
+        raise BadHead(400)
+    name = (method or parser.get_method()).decode()
+    return Head(name, read.target, headers, keeps=parser.should_keep_alive())
+
+
+def _parse_unknown_method(data: bytes, read: _Read) -> tuple[bytes, httptools.HttpRequestParser]:
+    method = _TOKEN.match(data)
+    if method is None:
+        raise BadHead(400)
+    parser = httptools.HttpRequestParser(read)
+    try:
+        parser.feed_data(_KNOWN_METHOD + data[method.end() :])
+    except httptools.HttpParserError:
+        raise BadHead(400) from None
+    return method[0], parser
+
+
+class _Read:
+    """What the parser calls."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.lines: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.lines.append((name, value))
+
+
+def _split(target: bytes) -> tuple[str | None, str, str]:
+    """The authority (of the absolute form alone), the path, decoded once, and the query of a request's target."""
+    authority = None
+    if not target.startswith((b"/", b"*")):
+        scheme, separator, rest = target.partition(b"://")
+        if separator and scheme.lower() in {b"http", b"https"}:
+            place, slash, rest = rest.partition(b"/")
+            name, mark, query = place.partition(b"?")  # "http://name?query" has no path
+            authority, target = name.decode("latin-1"), (slash or b"/") + (mark + query if mark else rest)
+    path, _, query = target.partition(b"?")
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return authority, path.decode("utf-8", "replace"), query.decode("latin-1")
+
+
+def _announced(headers: HeadHeaders) -> int | None:
+    if "transfer-encoding" in headers:
+        return None
+    return int(headers.get("content-length") or 0)

@@ -14,7 +14,7 @@ from benchmarks.load import requests
 from benchmarks.load.connection import Connection
 from benchmarks.outcome import Outcome, Row, ratio_goal
 from benchmarks.workloads.threads import ask
-from benchmarks.workloads.trees import Repository, Tagged, digest, fill
+from benchmarks.workloads.trees import Repository, Tagged, digest, fill, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -81,7 +81,7 @@ def _measure(
     make: Callable[[], Iterable[Repository]],
     wanted: Sequence[_List],
 ) -> list[Row]:
-    with bench.all_running(contestants) as servers:
+    with in_memory(bench) as place, place.all_running(contestants) as servers:
         fill(servers, make)
         return [
             Row(

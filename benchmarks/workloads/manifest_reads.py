@@ -11,7 +11,7 @@ from benchmarks.load import requests
 from benchmarks.load.connection import Connection
 from benchmarks.outcome import Outcome, Row, limit_goal, median_rows, ratio_goal
 from benchmarks.workloads.sizes import written_clients
-from benchmarks.workloads.trees import Repository, Tagged, digest, fill
+from benchmarks.workloads.trees import Repository, Tagged, digest, fill, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ def manifest_reads(bench: Bench) -> Outcome:
     """Goals: by tag 5 times Distribution and half of nginx; 5 ms for all but one answer in a hundred."""
     content, rows = bench.image().manifest(), []
     cases = [each for each in _cases(content, bench.scale.entries) if each.clients in _clients(bench)]
-    with bench.all_running(bench.contestants) as servers:
+    with in_memory(bench) as place, place.all_running(bench.contestants) as servers:
         fill(servers, partial(_repositories, content, bench.scale.entries))
         for server in servers:
             _check(server, cases, len(content))

@@ -1,66 +1,61 @@
-"""`python -m benchmarks.collection`: what a collection of garbage takes, and what those who pull meanwhile feel."""
+"""`python -m benchmarks.collection`: what collecting garbage from a large storage takes, and what pulls feel of it."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from benchmarks import machine, report
-from benchmarks.content import MANIFEST_TYPE, REPOSITORY, TAG, Source, manifest
+from benchmarks.content import REPOSITORY, TAG, Source, manifest
 from benchmarks.contestants.cargohold import Cargohold
+from benchmarks.contestants.distribution import Distribution
 from benchmarks.load import requests
 from benchmarks.outcome import MIB, Goal, Outcome, Row, median_rows
-from benchmarks.processes import running
+from benchmarks.workloads.large_tree import Tree, collection_command, measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.processes import Server
 
-_LAYERS = 10
-_DELETED_EVERY = 10
 _CLIENTS = 16
 _BLOB_BYTES = 10_000
-_GRACE_SECONDS = 2.0
 _SETTLE_SECONDS = 1.0
 _END_SECONDS = 60.0
 _ALONE, _BESIDE = "alone", "beside a collection"
-_MEMORY, _RATIO = "highest memory MB", "p99, times that alone"
+_RATIO = "p99, times that alone"
 
 
 def main() -> int:
     """Gives the exit code: 0 when all was measured, whether the goals were met or not."""
     asked = _arguments()
-    program = Cargohold.find()
-    if program is None:
+    contestants = [kind(program) for kind in (Cargohold, Distribution) if (program := kind.find())]
+    ours = next((each for each in contestants if isinstance(each, Cargohold)), None)
+    if ours is None:
         raise SystemExit("cargohold is not installed beside this interpreter")
-    contestant = Cargohold(program)
     with tempfile.TemporaryDirectory(prefix="cargohold-bench-", dir=asked.folder) as folder:
         about = machine.describe(folder) | {
             "blobs": f"{asked.blobs:,}",
             "repositories": f"{asked.repositories:,}",
         }
-        with running(contestant, folder) as server:
-            began = time.monotonic()
-            _make_tree(f"{server.folder}/data/docker/registry/v2", asked.blobs, asked.repositories)
-            print(f"the tree was made in {time.monotonic() - began:.0f} s", flush=True)
-            outcomes = {}
-            if asked.pairs:
+        tree = Tree(f"{folder}/tree", asked.blobs, asked.repositories)
+        began = time.monotonic()
+        tree.write()
+        print(f"the tree was made in {time.monotonic() - began:.0f} s", flush=True)
+        outcomes = {"large-tree": measured(tree, contestants, folder)}
+        print("\n".join(report.section(outcomes["large-tree"])), flush=True)
+        if asked.pairs:
+            with tree.served_by(ours, folder) as server:
                 outcomes["pulls"] = _pulls(server, folder, asked.pairs, asked.seconds)
-                print("\n".join(report.section(outcomes["pulls"])), flush=True)
-            outcomes["collection"] = _collection(server, asked.blobs)
-            print("\n".join(report.section(outcomes["collection"])), flush=True)
+            print("\n".join(report.section(outcomes["pulls"])), flush=True)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    versions = {contestant.name: contestant.version()}
+    versions = {contestant.name: contestant.version() for contestant in contestants}
     print(f"\nwritten: {report.write(f'{stamp}-collection', about, versions, outcomes)}")
     return 0
 
@@ -77,63 +72,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _make_tree(registry: str, blobs: int, repositories: int) -> None:
-    """Images of layers that hold nothing, without a server: of one in ten the manifest was deleted."""
-    for number in range(0, blobs, _LAYERS):
-        folder = f"{registry}/repositories/filled/r{number // _LAYERS % repositories}"
-        layers = [sha256(b"%d" % each).hexdigest() for each in range(number, number + _LAYERS)]
-        for layer in layers:
-            _write(f"{registry}/blobs/sha256/{layer[:2]}/{layer}/data", b"")
-            _write(f"{folder}/_layers/sha256/{layer}/link", f"sha256:{layer}".encode())
-        if number // _LAYERS % _DELETED_EVERY:
-            listed = [{"mediaType": "text/plain", "digest": f"sha256:{each}", "size": 0} for each in layers]
-            content = json.dumps(
-                {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": listed[0], "layers": listed[1:]}
-            ).encode()
-            digest = sha256(content).hexdigest()
-            link = f"sha256:{digest}".encode()
-            _write(f"{registry}/blobs/sha256/{digest[:2]}/{digest}/data", content)
-            _write(f"{folder}/_manifests/revisions/sha256/{digest}/link", link)
-            _write(f"{folder}/_manifests/tags/v{number}/index/sha256/{digest}/link", link)
-            _write(f"{folder}/_manifests/tags/v{number}/current/link", link)
-
-
-def _write(path: str, content: bytes) -> None:
-    try:
-        os.makedirs(os.path.dirname(path))
-    except FileExistsError:
-        return
-    with open(path, "xb", buffering=0) as file:
-        file.write(content)
-
-
 @contextmanager
-def _collecting(server: Server, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A collection by hand in the server's tree, of whatever nobody has asked for in a second; ended on leaving."""
+def _collecting(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """A collection by hand in the server's tree, ended on leaving."""
     process = subprocess.Popen(
-        [
-            server.contestant.program,
-            "gc",
-            "--json",
-            "--no-wait",
-            "--storage-path",
-            f"{server.folder}/data",
-            "--set",
-            f"gc.grace={_GRACE_SECONDS}s",
-            *words,
-        ],
+        collection_command(server.contestant, f"{server.folder}/data"),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.terminate()
-            process.wait(_END_SECONDS)
-        assert process.stdout is not None
-        process.stdout.close()
+        process.terminate()
+        process.wait(_END_SECONDS)
 
 
 def _pulls(server: Server, folder: str, pairs: int, seconds: float) -> Outcome:
@@ -174,34 +126,6 @@ def _pulls(server: Server, folder: str, pairs: int, seconds: float) -> Outcome:
         " which goes on each time where it was. The ratio is the median of the pairs.",
         median_rows(rows),
         [Goal(_RATIO, ratio, 1.5)],
-    )
-
-
-def _collection(server: Server, blobs: int) -> Outcome:
-    """Goal: 300 MB, however many blobs there are."""
-    # What was asked for or made within the grace time, and a quarter of it more, would stay.
-    time.sleep(2 * _GRACE_SECONDS)
-    began = time.monotonic()
-    with _collecting(server, "--full-speed", "--set", "gc.untagged=true") as process:
-        assert process.stdout is not None
-        told = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"the collection ended with {process.returncode}: {told!r}")
-    found = json.loads(told)
-    figures = {
-        "seconds": time.monotonic() - began,
-        "CPU s": usage.ru_utime + usage.ru_stime,
-        _MEMORY: usage.ru_maxrss / 1024,
-        **{name: found[name] for name in ("repositories", "links", "blobs")},
-    }
-    return Outcome(
-        "A collection",
-        f"`cargohold gc --full-speed`, with `gc.untagged` on, in a tree of {blobs:,} layers in images of {_LAYERS}, of"
-        f" which one in {_DELETED_EVERY} was deleted; what the collections beside pulls have left of it.",
-        [Row("all of the tree", server.contestant.name, figures)],
-        [Goal(_MEMORY, figures[_MEMORY], 300)],
     )
 
 

@@ -40,7 +40,7 @@ def test_no_secret_is_kept() -> None:
     names: list[Any] = [next(iter(kept._entries)) for kept in (first, second)]
     assert names[0] != names[1]
     assert b"secret" not in names[0]
-    assert len(names[0]) == 16
+    assert len(names[0]) == 32
 
 
 def test_for_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ MOST = 4096
 ROOM = 2 << 20
 """Bytes of secrets: what is found out from a secret grows with it, such as the accesses that a token names."""
 _KEY_BYTES = 32
-_DIGEST_BYTES = 16
 
 Found = TypeVar("Found")
 
@@ -39,7 +38,8 @@ class Remembered(Generic[Found]):
     """
 
     def __init__(self) -> None:
-        self._hash = blake2b(key=os.urandom(_KEY_BYTES), digest_size=_DIGEST_BYTES)
+        # Nobody sees the hashes, so that nobody can lengthen what was hashed: a key in front is enough.
+        self._hash = sha256(os.urandom(_KEY_BYTES))
         self._entries: OrderedDict[bytes, _Entry[Found]] = OrderedDict()
         self._size = 0
         self._names_of: dict[Hashable, set[bytes]] = {}
@@ -99,7 +99,7 @@ class Remembered(Generic[Found]):
             del self._names_of[entry.whose]
 
     def _name(self, secret: bytes) -> bytes:
-        # A copy costs half of what a new hash under the key does.
+        # A copy costs half of what a new hash with the key does.
         name = self._hash.copy()
         name.update(secret)
         return name.digest()

@@ -57,27 +57,26 @@ class Guard:
         needs = operation.needs()
         if not needs or type(operation) in self._unguarded:
             return
-        identity = request.identity = await self._identify(request, needs)
+        shown, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
+        if lines != [shown] and (lines or "authorization" in request.headers):
+            raise self._unproved(request, needs, "write one Authorization header, in ASCII")
+        identity = self._login.remembered(shown, request.client)
+        if identity is None:
+            identity = await self._identify(request, needs, shown)
+        request.identity = identity
         if self._admitted is not None and identity.name:
             self._admitted(request)
         for access in needs:
-            if not identity.may(*access):
+            if not identity.may(access.permission, access.repository):
                 raise self._refusal(identity, request, needs, access)
 
-    async def _identify(self, request: Request, needs: Iterable[Access]) -> Identity:
-        first, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
-        if lines == [first]:
-            known = self._login.remembered(lines[0], request.client)
-            if known is not None:
-                return known
-        elif lines or "authorization" in request.headers:
-            raise self._unproved(request, needs, "write one Authorization header, in ASCII")
+    async def _identify(self, request: Request, needs: Iterable[Access], shown: str | None) -> Identity:
         try:
-            return await self._login.identify(lines[0] if lines else None, request.client)
+            return await self._login.identify(shown, request.client)
         except Malformed as problem:
             raise self._unproved(request, needs, str(problem)) from None
         except Unproved:
-            if lines[0][:7].lower() == "bearer ":
+            if shown is not None and shown[:7].lower() == "bearer ":
                 message, error = "the token is not valid, or no longer", "invalid_token"
             else:
                 message, error = "unknown user, or wrong password", None

@@ -6,6 +6,7 @@ Each operation says which permissions it needs, on which repository, so that one
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -40,6 +41,11 @@ class Access(NamedTuple):
     repository: RepositoryName | None
 
 
+@lru_cache(maxsize=2048)  # the same repositories are asked for again and again
+def _need(permission: Permission, repository: RepositoryName | None = None) -> tuple[Access, ...]:
+    return (Access(permission, repository),)
+
+
 class Operation(msgspec.Struct, frozen=True):
     """What one request asks."""
 
@@ -53,7 +59,7 @@ class CheckSupport(Operation, frozen=True):
 
     def needs(self) -> tuple[Access, ...]:
         """No more than a login that is valid."""
-        return (Access(Permission.ENTER, None),)
+        return _need(Permission.ENTER)
 
 
 class RequestToken(Operation, frozen=True):
@@ -80,7 +86,7 @@ class ReadMetrics(Operation, frozen=True):
 
     def needs(self) -> tuple[Access, ...]:
         """A login of somebody, unless the settings show the metrics to everyone."""
-        return (Access(Permission.METRICS, None),)
+        return _need(Permission.METRICS)
 
 
 class ListRepositories(Operation, frozen=True):
@@ -90,7 +96,7 @@ class ListRepositories(Operation, frozen=True):
 
     def needs(self) -> tuple[Access, ...]:
         """The permission to see what there is."""
-        return (Access(Permission.CATALOG, None),)
+        return _need(Permission.CATALOG)
 
 
 class RepositoryOperation(Operation, frozen=True):
@@ -101,17 +107,17 @@ class RepositoryOperation(Operation, frozen=True):
 
 class _Pull(RepositoryOperation, frozen=True):
     def needs(self) -> tuple[Access, ...]:
-        return (Access(Permission.PULL, self.repository),)
+        return _need(Permission.PULL, self.repository)
 
 
 class _Push(RepositoryOperation, frozen=True):
     def needs(self) -> tuple[Access, ...]:
-        return (Access(Permission.PUSH, self.repository),)
+        return _need(Permission.PUSH, self.repository)
 
 
 class _Delete(RepositoryOperation, frozen=True):
     def needs(self) -> tuple[Access, ...]:
-        return (Access(Permission.DELETE, self.repository),)
+        return _need(Permission.DELETE, self.repository)
 
 
 class ListTags(_Pull, frozen=True):

@@ -31,6 +31,11 @@ def error_answer(error: RegistryError) -> Bytes:
     return Bytes(error.status, headers, encode_json({"errors": error.entries()}))
 
 
+def announced(answer: File) -> int:
+    """How many bytes of its file an answer announces."""
+    return int(next(value for name, value in reversed(answer.headers) if name == "content-length"))
+
+
 def answer_faults(handler: Handler) -> Handler:
     """Give every request an answer that can be sent, which is what the adapters count on.
 
@@ -63,7 +68,7 @@ def _found(answer: File) -> Answer:
     which says 404 with a plain body to whatever keeps it from that: it is tried here, so that only what goes
     wrong in between is answered so.
     """
-    length = int(next(value for name, value in answer.headers if name == "content-length"))
+    length = announced(answer)
     try:
         if length <= SMALL_FILE_BYTES:
             return Bytes(answer.status, answer.headers, _read(answer.path, answer.start, length))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from cargohold.http.exchange import announced
 from cargohold.messages import Answer, Bytes, File, Request
 
 if TYPE_CHECKING:
@@ -61,5 +62,5 @@ def promised_bytes(request: Request, answer: Answer) -> int:
     if type(answer) is Bytes:
         return len(answer.body)
     if type(answer) is File:
-        return int(next(value for name, value in answer.headers if name == "content-length"))
+        return announced(answer)
     return 0

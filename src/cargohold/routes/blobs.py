@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from cargohold.messages import Bytes, Empty, File
+from cargohold.routes.headers import named
 from cargohold.storage.protocols import ContentBytes
-from cargohold.types.conditions import entity_tag, none_match, range_applies
+from cargohold.types.conditions import none_match, range_applies
 from cargohold.types.ranges import format_content_range, parse_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cargohold.messages import Answer, Headers, Request
     from cargohold.registry.blobs import Blobs
     from cargohold.storage.protocols import Content
     from cargohold.types.digest import Digest
     from cargohold.types.operations import DeleteBlob, PullBlob
     from cargohold.types.ranges import ByteRange
+
+
+_LASTING: Final = (("accept-ranges", "bytes"), ("cache-control", "max-age=31536000"))
+_TYPE: Final = ("content-type", "application/octet-stream")
+
+
+@lru_cache(maxsize=4096)  # of what is pulled often: a few hundred bytes each
+def _described(digest: Digest, length: int) -> Sequence[tuple[str, str]]:
+    """What an answer with bytes of a blob, or to a HEAD, says of them; the length is in bytes."""
+    return *named(digest), *_LASTING, _TYPE, ("content-length", str(length))
 
 
 class BlobRoutes:
@@ -31,20 +45,13 @@ class BlobRoutes:
         """
         find = self._blobs.check if request.method == "HEAD" else self._blobs.find
         content = await find(asked.repository, asked.digest)
-        headers: Headers = [
-            ("docker-content-digest", asked.digest),
-            ("etag", entity_tag(asked.digest)),
-            ("accept-ranges", "bytes"),
-            ("cache-control", "max-age=31536000"),
-        ]
         if not none_match(request.headers.get_all("if-none-match"), asked.digest):
-            return Empty(304, headers)
-        headers.append(("content-type", "application/octet-stream"))
+            return Empty(304, [*named(asked.digest), *_LASTING])
         wanted = _wanted(asked.digest, request, content.size)
         if wanted is None:
-            headers.append(("content-length", str(content.size)))
+            headers = [*_described(asked.digest, content.size)]
             return Empty(200, headers) if request.method == "HEAD" else _send(200, headers, content)
-        headers.append(("content-length", str(wanted.stop - wanted.start)))
+        headers = [*_described(asked.digest, wanted.stop - wanted.start)]
         headers.append(("content-range", format_content_range(wanted, content.size)))
         return _send(206, headers, content, wanted.start, wanted.stop)
 

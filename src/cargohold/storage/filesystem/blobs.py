@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import Change, remove
-from cargohold.storage.filesystem.tree import exists, read_link, size_of, told
+from cargohold.storage.filesystem.tree import exists, read_link, size_of, store_error, told
 from cargohold.storage.filesystem.usage import FileUsage
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.protocols import ContentFile, NotFound, Unavailable
@@ -41,22 +41,25 @@ class FileBlobs(FileUsage):
     """The part of the store that is a `BlobStore`."""
 
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
-        path = self.layout.data(digest)
+        path = self.data_path(digest)
         try:
-            os.stat(f"{self.layout.layer(repository, digest)}/link")
-            return ContentFile(path, os.stat(path).st_size)
-        except OSError:
-            with told():
-                holder = self._holder(repository, digest)
-                if holder is None:
-                    raise NotFound(digest) from None
-                path = self.layout.data(holder)
+            if exists(f"{self.layout.layer(repository, digest)}/link"):
                 return ContentFile(path, os.stat(path).st_size)
+        except OSError:
+            pass  # Distribution may keep it under another digest, and what is in the way is told below.
+        with told():
+            holder = self._holder(repository, digest)
+            if holder is None:
+                raise NotFound(digest)
+            path = self.layout.data(holder)
+            return ContentFile(path, os.stat(path).st_size)
 
     async def lease_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
-        with told():
+        try:
             # Before it is found: what is collected in between is not found, and what is made is leased.
             is_due = self.leases.is_due(self.layout.layer(repository, digest))
+        except OSError as error:
+            raise store_error(error) from error
         found = await self.find_blob(repository, digest)
         if is_due:
             await self.in_turn(repository, self._lease_blob, repository, digest)

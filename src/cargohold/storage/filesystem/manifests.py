@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _FEW = 32
 _RETRIES = 8
+_REMEMBERED_LINKS = 4_096
 
 
 class _Push(NamedTuple):
@@ -55,6 +56,7 @@ class FileManifests(FileUsage):
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
         self._contents = ContentCache()
+        self._links: dict[RepositoryName, str] = {}
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
         try:
@@ -74,7 +76,7 @@ class FileManifests(FileUsage):
             raise NotFound(digest)
         content = self._contents.get(digest)
         if content is None:
-            content = read_at_once(self.layout.data(digest))
+            content = read_at_once(self.data_path(digest))
             # A thread costs ten times what it takes to read a few thousand bytes.
             if content is None or Digest.of(content, digest.algorithm) != digest:
                 content = await self.in_metadata(self.read_content, digest)
@@ -135,7 +137,8 @@ class FileManifests(FileUsage):
                     self._contents.put(digest, manifest.content)
                     return
             finally:
-                await self.in_metadata(change.discard)
+                if not change.is_placed:
+                    await self.in_metadata(change.discard)
         raise Unavailable("the manifest's repository is changing too fast")
 
     def _stage(
@@ -165,6 +168,7 @@ class FileManifests(FileUsage):
                 change.place()
             for folder in (self.layout.blob(digest), self.layout.revision(repository, digest)):
                 self.leases.renew(folder)
+            self._remember_link(repository, f"{self.layout.revision(repository, digest)}/link")
             if is_first:
                 self.noted.add(repository_shard(repository), Sums(repositories=1))
             return True
@@ -243,7 +247,12 @@ class FileManifests(FileUsage):
             add(f"{self.layout.referrers(repository, referrer.subject)}/{flat(digest)}", referrer.descriptor)
         add(f"{self.layout.revision(repository, digest)}/link", digest.encode())
         for tag in dict.fromkeys(tags):
-            add(f"{self.layout.tag_index(repository, tag, digest)}/link", digest.encode())
+            former = f"{self.layout.tag_index(repository, tag, digest)}/link"
+            if exists(former):
+                granted.append(former)
+            else:
+                # Nobody reads it: what the tag points to is what counts.
+                change.file(former, digest.encode(), may_be_lost=True)
             change.file(self.layout.tag_current(repository, tag), digest.encode())
         return granted
 
@@ -264,15 +273,30 @@ class FileManifests(FileUsage):
 
     def has_manifest(self, repository: RepositoryName) -> bool:
         """Whether the repository exists: it holds at least one manifest."""
+        known = self._links.get(repository)
+        if known is not None and exists(known):
+            return True
+        found = next(self._links_of(repository), None)
+        if found is not None:
+            self._remember_link(repository, found)
+        return found is not None
+
+    def _links_of(self, repository: RepositoryName) -> Iterator[str]:
+        """The links of the manifests of a repository: there may be very many."""
         for algorithm in Algorithm:
             with (
                 suppress(FileNotFoundError, NotADirectoryError),
                 os.scandir(f"{self.layout.revisions(repository)}/{algorithm.value}") as entries,
             ):
-                # The first will do: there may be very many.
-                if any(exists(f"{entry.path}/link") for entry in entries):
-                    return True
-        return False
+                for entry in entries:
+                    if exists(link := f"{entry.path}/link"):
+                        yield link
+
+    def _remember_link(self, repository: RepositoryName, link: str) -> None:
+        """Where to look first; a few hundred bytes each."""
+        if len(self._links) >= _REMEMBERED_LINKS:
+            self._links.clear()
+        self._links[repository] = link
 
 
 def _holds(path: str, content: bytes) -> bool:

@@ -50,6 +50,9 @@ class Tree:
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         self.layout = Layout(os.path.abspath(root))
+        self.data_path = lru_cache(maxsize=4096)(
+            self.layout.data
+        )  # a path costs as much as a call of the system
         self.disk = Disk(self.layout.root, self.layout.lasts)
         self.terms = terms or Terms()
         self.leases = Leases(self.disk, self.terms)

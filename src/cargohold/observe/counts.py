@@ -47,6 +47,8 @@ BOUNDS: Final = (
 )
 """Upper bounds of the classes of durations, in seconds; what takes longer than the last has a class of its own."""
 
+_FIRST: Final = BOUNDS[0]
+"""What most requests take no longer than."""
 _WORD: Final = 8
 _UPLOADED, _DOWNLOADED, _DROPPED, _OWN = range(4)
 _LABELS: Final = (*map(str, STATUSES), OTHER)
@@ -84,7 +86,7 @@ class Area:
             row = self._rows[method if method in METHODS else OTHER, route or OTHER]
         cells = self._cells
         cells[row + _COLUMNS.get(status, _DURATIONS - 1)] += 1
-        cells[row + _DURATIONS + bisect_left(BOUNDS, seconds)] += 1
+        cells[row + (_DURATIONS if seconds <= _FIRST else _DURATIONS + bisect_left(BOUNDS, seconds))] += 1
         cells[row + _NANOSECONDS] += int(seconds * 1e9)
 
     def uploaded(self, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -88,7 +89,7 @@ class Manifests:
             content = await self._store.read_manifest(repository, digest)
         except NotFound:
             raise ManifestUnknown(detail={"reference": reference}) from None
-        media_type = self._media_type(digest, content)
+        media_type = self._media_types.get(digest) or self._media_type(digest, content)
         if not accept.allows(media_type):
             raise NotAcceptable(
                 f"the manifest is of the type {media_type}, which the Accept header does not allow"
@@ -103,24 +104,23 @@ class Manifests:
         What a tag leads to is not collected anyway: who asks for that waits for no lock that another holds too long.
         """
         pulled = await self.pull(repository, reference, accept)
-        has_tag = isinstance(reference, Tag)
+        leasing = self._store.lease_manifest(repository, pulled.digest)
         try:
-            async with asyncio.timeout(_LEASE_SECONDS if has_tag else None):
-                await self._store.lease_manifest(repository, pulled.digest)
+            if isinstance(reference, Tag):
+                with suppress(TimeoutError, Unavailable):
+                    async with asyncio.timeout(_LEASE_SECONDS):
+                        await leasing
+            else:
+                await leasing
         except NotFound:
             raise ManifestUnknown(detail={"reference": reference}) from None
-        except (TimeoutError, Unavailable):
-            if not has_tag:
-                raise
         return pulled
 
     def _media_type(self, digest: Digest, content: bytes) -> str:
         """Found out once: content that is named by its digest does not change."""
-        found = self._media_types.get(digest)
-        if found is None:
-            if len(self._media_types) >= _KNOWN_TYPES:
-                self._media_types.clear()
-            found = self._media_types[digest] = detect_media_type(content)
+        if len(self._media_types) >= _KNOWN_TYPES:
+            self._media_types.clear()
+        found = self._media_types[digest] = detect_media_type(content)
         return found
 
     async def push(

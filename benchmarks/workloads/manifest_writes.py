@@ -27,7 +27,7 @@ _DELETE_SECONDS = 30.0
 _LAYERS, _BLOB_BYTES = 10, 512
 _CHILDREN = 5
 _TAGS = 100
-_DELETED = 500
+_MOST_DELETED = 500
 _IN_A_ROUND = 10_000_000
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _IMAGE, _INDEX = f"PUT of an image of {_LAYERS} layers", f"PUT of an index of {_CHILDREN}"
@@ -38,7 +38,7 @@ _LIMIT = "write and fsync a small file"
 def manifest_writes(bench: Bench) -> Outcome:
     """Goals: twice Distribution, 0.8 of the disk, and 5 ms for all but one answer in a hundred."""
     image, rows = Image(*bench.source.blobs(_BLOB_BYTES, _LAYERS + 1)), []
-    seconds = min(bench.scale.seconds, _MOST_SECONDS)
+    seconds, count = min(bench.scale.seconds, _MOST_SECONDS), min(bench.scale.entries // 20, _MOST_DELETED)
     with bench.all_running(bench.registries) as servers:
         for server in servers:
             server.contestant.publish(server, image.blobs, image.manifest())
@@ -47,7 +47,7 @@ def manifest_writes(bench: Bench) -> Outcome:
             first = (number + 1) * _IN_A_ROUND
             for case, make in _cases(image, first):
                 rows += [_put(server, case, make, seconds) for server in servers]
-            deleted = [image.manifest(first - 1 - each) for each in range(_DELETED)]
+            deleted = [image.manifest(first - 1 - each) for each in range(count)]
             rows += [_delete(server, deleted) for server in servers]
             rows.append(_limit(bench, seconds))
     medians = median_rows(rows)
@@ -56,7 +56,7 @@ def manifest_writes(bench: Bench) -> Outcome:
         f"{_CLIENTS} connections, each with one request at a time, from our own client, which takes up to a core; where"
         " there are only two, the server has one of them. Each PUT is of a manifest that was not there before, of"
         f" blobs or manifests that were, and moves one of {_TAGS} tags; a tag that is moved goes from one of two"
-        f" manifests to the other. {_DELETED} manifests without a tag are deleted, in the same repository. cargohold"
+        f" manifests to the other. {count} manifests without a tag are deleted, in the same repository. cargohold"
         " syncs all files and folders before it answers, Distribution its files, zot nothing. The limit is that of one"
         " small file for each, written and synced by as many threads.",
         medians,

@@ -7,11 +7,17 @@ A state that is missing, of another boot, or of another build of the hash costs 
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import deque
+from typing import TYPE_CHECKING
 
 from cargohold.storage.boot import boot_id
 from cargohold.storage.durable import remove, replace_unsynced
 from cargohold.types.digest import Algorithm, Digest, Hasher
+
+if TYPE_CHECKING:
+    from cargohold.storage.filesystem.tree import Tree
 
 _PIECE = 1 << 20
 
@@ -61,3 +67,79 @@ def advance(hasher: Hasher, descriptor: int, size: int) -> None:
         if not piece:
             raise OSError(0, "a file is shorter than it was")
         hasher.update(piece)
+
+
+class RunningHash:
+    """A session's hash, taken on in a thread beside the next write: behind what is written, and never before it.
+
+    For one event loop. Without a hasher nothing is hashed; the file is read at the end of the session then.
+    """
+
+    def __init__(self, tree: Tree, hasher: Hasher | None, descriptor: int) -> None:
+        self._tree = tree
+        self._hasher = hasher
+        self._descriptor = descriptor
+        self._todo: deque[tuple[int, list[bytes]]] = deque()
+        self._added = self._done = 0
+        self._less = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def behind(self) -> int:
+        """How many bytes are held that are yet to be hashed."""
+        return self._added - self._done
+
+    def take(self, start: int, pieces: list[bytes]) -> None:
+        """Hash at once (in a thread) what has been written from `start` on; only while nothing is behind."""
+        if self._hasher is None:
+            return
+        try:
+            # A writer before this one may have died without keeping its hash: what it wrote is read back once.
+            advance(self._hasher, self._descriptor, start)
+        except OSError:
+            self._hasher = None
+            return
+        for piece in pieces:
+            self._hasher.update(piece)
+
+    def add(self, start: int, pieces: list[bytes]) -> None:
+        """Have hashed what has been written from `start` on, in the order of these calls."""
+        self._todo.append((start, pieces))
+        self._added += sum(map(len, pieces))
+        if self._running is None:
+            self._running = asyncio.ensure_future(self._run())
+
+    async def caught_up(self, most: int) -> None:
+        """Wait until no more than so many bytes are held."""
+        while self.behind > most:
+            self._less.clear()
+            if self.behind > most:
+                await self._less.wait()
+
+    async def end(self) -> Hasher | None:
+        """Wait until all is hashed; the hasher, which no thread uses any more."""
+        while self._running is not None:
+            await asyncio.shield(self._running)
+        return self._hasher
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._todo:
+                await self._tree.in_bulk(self._take_all, loop)
+        finally:
+            self._running = None
+            if self._todo:
+                self._hasher = None
+                self._todo.clear()
+                self._done = self._added
+                self._less.set()
+
+    def _take_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        """As long as there is something, so that a fast client's bytes cost no hand-over each."""
+        while self._todo:
+            start, pieces = self._todo[0]
+            self.take(start, pieces)
+            del self._todo[0]
+            self._done += sum(map(len, pieces))
+            loop.call_soon_threadsafe(self._less.set)

@@ -12,7 +12,7 @@ from cargohold.storage.filesystem.blobs import FileBlobs, Link
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import exists, size_of
-from cargohold.storage.filesystem.writer import FileUploadWriter
+from cargohold.storage.filesystem.writer import FileUploadWriter, Memory
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Hasher
@@ -21,6 +21,7 @@ from cargohold.types.names import UploadId
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from cargohold.storage.filesystem.leases import Terms
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
@@ -29,6 +30,10 @@ _RETRIES = 8
 
 class FileUploads(FileBlobs):
     """The part of the store that is an `UploadStore`, apart from what ends idle sessions (`FileExpiry`)."""
+
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
+        self._memory = Memory()
 
     async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
         await self.require_room(repository, 0)
@@ -57,7 +62,8 @@ class FileUploads(FileBlobs):
         self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
     ) -> AsyncIterator[FileUploadWriter]:
         session = FileSession(self.layout, self.noted, repository, upload)
-        writer = FileUploadWriter(self, repository, session)
+        writer = FileUploadWriter(self, repository, session, self._memory)
+        self._memory.writers += 1
         try:
             await self.in_bulk(writer.open, offset)
             if length:
@@ -67,6 +73,7 @@ class FileUploads(FileBlobs):
             try:
                 await writer.finish()
             finally:
+                self._memory.writers -= 1
                 session.close()
 
     async def commit_upload(

@@ -1,4 +1,4 @@
-"""The writer of an upload session: collects pieces, puts them down in batches, hashes what it wrote."""
+"""The writer of an upload session: collects pieces, puts them down in batches, has them hashed beside the next one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cargohold.storage import disk
 from cargohold.storage.durable import write_all
-from cargohold.storage.filesystem.hashing import advance, load_hasher, save_hasher
+from cargohold.storage.filesystem.hashing import RunningHash, load_hasher, save_hasher
 from cargohold.storage.filesystem.tree import to_the_end
 from cargohold.storage.locks import PATIENCE, Busy
 from cargohold.storage.protocols import Conflict, NotFound, Unavailable
@@ -22,23 +22,49 @@ if TYPE_CHECKING:
     from cargohold.storage.filesystem.usage import FileUsage
     from cargohold.types.names import RepositoryName
 
-_BATCH = 256 << 10
-_MANY_PIECES = 64
+_ALL_HELD: Final = 24 << 20
+_MOST_HELD, _LEAST_HELD = 3 << 20, 256 << 10
+_BATCH: Final = 512 << 10
+_SMALL: Final = 64 << 10
+_STRETCH: Final = 8 << 20
+_FEW_PIECES, _MANY_PIECES = 16, 256
 _PAUSE = 0.01
 
 
+class Memory:
+    """How much the open writers of a process may hold: 24 MiB together, so long as that is 256 KiB for each of them.
+
+    None holds more than 3 MiB; each may go beyond its share by one piece.
+    """
+
+    def __init__(self) -> None:
+        self.writers = 0
+
+    @property
+    def share(self) -> int:
+        """The most that one of them holds, in bytes."""
+        return max(_LEAST_HELD, min(_MOST_HELD, _ALL_HELD // max(1, self.writers)))
+
+    @property
+    def batch(self) -> int:
+        """How much is put down at once: few hand-overs a mebibyte, and room for the next to arrive meanwhile."""
+        return min(_BATCH, self.share // 4)
+
+
 class FileUploadWriter:
-    """See `UploadWriter`. At most two batches are in memory: one on its way to the disk, one being collected.
+    """See `UploadWriter`. It holds a batch that is collected, one on its way to the disk, and those yet to be hashed.
 
     To be opened before anything else (in a thread), and to be finished whatever becomes of it.
     """
 
-    def __init__(self, tree: FileUsage, repository: RepositoryName, session: FileSession) -> None:
+    def __init__(
+        self, tree: FileUsage, repository: RepositoryName, session: FileSession, memory: Memory
+    ) -> None:
         self._tree = tree
         self._repository = repository
         self._session = session
-        self._is_open = False
-        self._hasher: Hasher | None = None
+        self._memory = memory
+        self._running: RunningHash | None = None
         self._began = self._written = self._taken = 0
         self._pieces: list[bytes] = []
         self._collected = 0
@@ -51,29 +77,41 @@ class FileUploadWriter:
         if offset is not None and offset != size:
             raise Conflict(f"the session holds {size} bytes")
         self._session.open()
-        self._is_open = True
         self._began = self._written = size
         kept = load_hasher(self._session.hashing)
-        if kept is not None and kept.length <= size:
-            self._hasher = kept
-        elif size == 0:
-            self._hasher = Hasher(Algorithm.SHA256)
+        if kept is None or kept.length > size:
+            kept = None if size else Hasher(Algorithm.SHA256)
+        self._running = RunningHash(self._tree, kept, self._session.descriptor)
 
     @property
     def offset(self) -> int:
         return self._began + self._taken
 
+    @property
+    def _hash(self) -> RunningHash:
+        assert self._running is not None
+        return self._running
+
     async def write(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._collected += len(piece)
         self._taken += len(piece)
-        if self._collected >= _BATCH:
+        if self._collected >= self._memory.batch or len(self._pieces) >= _MANY_PIECES:
             await self._land()
             self._launch()
+        await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Wait until no more is held than may be."""
+        share = self._memory.share
+        if self.offset - self._written + self._hash.behind > share:
+            await self._land()
+            await self._hash.caught_up(max(0, share - self._collected))
 
     def _launch(self) -> None:
         pieces, self._pieces, self._collected = self._pieces, [], 0
-        self._flight = asyncio.ensure_future(self._deliver(pieces))
+        batch = pieces if len(pieces) <= _FEW_PIECES else [b"".join(pieces)]
+        self._flight = asyncio.ensure_future(self._deliver(batch))
 
     async def _land(self) -> None:
         """Wait for the batch on its way; a cancelled wait leaves it to `finish`."""
@@ -83,7 +121,7 @@ class FileUploadWriter:
 
     async def finish(self) -> None:
         """Put down what is left and keep the hash: also when the caller is cancelled while it waits for that."""
-        if self._is_open:
+        if self._running is not None:
             await to_the_end(asyncio.ensure_future(self._finish()))
 
     async def _finish(self) -> None:
@@ -94,23 +132,25 @@ class FileUploadWriter:
                 await self._land()
         finally:
             self._flight = None
-            if self._hasher is not None and self._written > self._began:
-                await self._tree.in_bulk(self._keep_hash, self._hasher)
+            hasher = await self._hash.end()
+            if hasher is not None and self._written > self._began:
+                await self._tree.in_bulk(self._keep_hash, hasher)
 
     def _keep_hash(self, hasher: Hasher) -> None:
         # The bytes are stored: without what is kept here they are read once more at the end of the session.
         with suppress(OSError):
             save_hasher(self._session.hashing, hasher)
 
-    async def _deliver(self, pieces: list[bytes]) -> None:
+    async def _deliver(self, batch: list[bytes]) -> None:
         """Put a batch down; where another holds the end, wait here for it and not in a thread."""
         if self._failed:
             raise Conflict("an earlier part of this request was not stored")
         self._failed = True
-        deadline = time.monotonic() + PATIENCE
+        deadline, start = time.monotonic() + PATIENCE, self._written
+        is_small = not self._hash.behind and sum(map(len, batch)) <= _SMALL
         while True:
             try:
-                await self._tree.counted(partial(self._tree.in_bulk, self._put, pieces))
+                await self._tree.counted(partial(self._tree.in_bulk, self._put, batch, is_small=is_small))
                 break
             except Busy:
                 if time.monotonic() >= deadline:
@@ -119,12 +159,15 @@ class FileUploadWriter:
                 raise Conflict(*gone.args) from None
             await asyncio.sleep(_PAUSE)
         self._failed = False
+        if not is_small:
+            self._hash.add(start, batch)
 
-    def _put(self, pieces: list[bytes]) -> None:
-        """One batch: only at the end of the very file that the session still has, so that no other writer is hurt."""
-        descriptor = self._session.descriptor
-        batch = pieces if len(pieces) <= _MANY_PIECES else [b"".join(pieces)]
-        size = sum(map(len, batch))
+    def _put(self, batch: list[bytes], *, is_small: bool) -> None:
+        """One batch: only at the end of the very file that the session still has, so that no other writer is hurt.
+
+        One that is small is hashed here, since handing it on would take longer.
+        """
+        descriptor, size = self._session.descriptor, sum(map(len, batch))
         with self._tree.taking(self._repository, lambda: size), self._session.at_end(self._written):
             try:
                 os.lseek(descriptor, self._written, os.SEEK_SET)
@@ -133,9 +176,9 @@ class FileUploadWriter:
             except OSError:
                 disk.truncate(descriptor, self._written)
                 raise
-        if self._hasher is not None:
-            # A writer before this one may have died without keeping its hash: what it wrote is read back once.
-            advance(self._hasher, descriptor, self._written)
-            for piece in batch:
-                self._hasher.update(piece)
-        self._written += size
+        begin, self._written = self._written, self._written + size
+        if is_small:
+            self._hash.take(begin, batch)
+        first, last = begin // _STRETCH, self._written // _STRETCH
+        if first != last:
+            disk.start_writing(descriptor, first * _STRETCH, last * _STRETCH)

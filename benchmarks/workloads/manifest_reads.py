@@ -58,10 +58,11 @@ def manifest_reads(bench: Bench) -> Outcome:
     return Outcome(
         "Manifests read",
         f"Manifests of {len(content)} bytes: one, and one out of {bench.scale.entries:,} in repositories of"
-        f" {_IN_A_REPOSITORY}, each with a tag, all in an order made by chance. Those of {_USUAL} clients are measured"
-        f" {bench.scale.rounds} times, the others once. nginx serves the same bytes as static files. HEAD is sent by"
-        " our own client, which takes a core; where there are only two, the server has one of them. The processor time"
-        " of clients that ask for many includes what wrk takes to read the addresses before it starts.",
+        f" {_IN_A_REPOSITORY}, each with a tag, all in an order made by chance. Those of {_USUAL} clients are the"
+        f" median of {bench.scale.rounds}; the others, which a quick run leaves out, are measured once. nginx serves"
+        " the same bytes as static files. HEAD is sent by our own client, which takes a core; where there are only"
+        " two, the server has one of them. The processor time of clients that ask for many includes what wrk takes to"
+        " read the addresses before it starts.",
         medians,
         [goal for case in cases if case.clients == _USUAL for goal in _goals(medians, case)],
     )

@@ -9,6 +9,7 @@ from benchmarks.content import MANIFEST_TYPE, REPOSITORY, TAG
 from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.guarded import Guarded, by_password, by_token
 from benchmarks.load import requests
+from benchmarks.load.connection import Connection
 from benchmarks.outcome import Goal, Outcome, Row, figure, median_rows, ratio_goal
 from benchmarks.workloads.logins import peer_by_password, peer_by_token
 from benchmarks.workloads.threads import ask
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from benchmarks.bench import Bench
     from benchmarks.contestants.contestant import Contestant
-    from benchmarks.load.connection import Connection
     from benchmarks.processes import Server
 
 _CLIENTS = 16
@@ -52,6 +52,8 @@ def signed_in(bench: Bench) -> Outcome:
         asked = [_Asked(case, Cargohold.name, server) for case, server in ours]
         theirs = zip(product((_NOBODY, *_LOGINS), peers), others, strict=True)
         asked += [_Asked(case, peer.name, server) for (case, peer), server in theirs]
+        for each in asked:
+            _check(each)
         requests.get(guarded, _PATH, _CLIENTS, 1.0, by_password())
         for _ in range(bench.scale.rounds):
             rows += [_ask(each, guarded, min(bench.scale.seconds, _MOST_SECONDS)) for each in asked]
@@ -71,6 +73,12 @@ def _all(peers: Sequence[Contestant], guarded: Server) -> list[Contestant]:
     """The peers without a login, by password, and by token."""
     by_passwords = [peer_by_password(peer, guarded) for peer in peers]
     return [*peers, *by_passwords, *(peer_by_token(peer, guarded) for peer in peers)]
+
+
+def _check(asked: _Asked) -> None:
+    """Raises RuntimeError where a registry that asks for a login answers without one."""
+    with Connection(asked.server.port) as connection:
+        connection.ask(200 if asked.case == _NOBODY else 401, "GET", _PATH, headers={"accept": MANIFEST_TYPE})
 
 
 def _ask(asked: _Asked, guarded: Server, seconds: float) -> Row:

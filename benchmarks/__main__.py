@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,19 +21,26 @@ from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.distribution import Distribution
 from benchmarks.contestants.nginx import Nginx
 from benchmarks.contestants.zot import Zot
-from benchmarks.outcome import FULL, QUICK
+from benchmarks.outcome import FULL, QUICK, Outcome
 from benchmarks.processes import CLIENT_CORES
 from benchmarks.workloads import WORKLOADS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import NoReturn
+
     from benchmarks.contestants.contestant import Contestant
 
 CONTESTANTS: tuple[type[Contestant], ...] = (Cargohold, Distribution, Zot, Nginx)
+# What tells most in a minute.
+QUICK_WORKLOADS = ("idle", "manifest-reads", "manifest-writes", "blob-downloads", "blob-uploads")
 
 
 def main() -> int:
-    """Gives the exit code: 0 when all was measured, whether the goals were met or not."""
+    """Gives the exit code: 0 when all was measured, whether the goals were met or not; 1 when a workload failed."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, _interrupt)
     os.sched_setaffinity(0, CLIENT_CORES)
     found = {kind: kind.find() for kind in CONTESTANTS}
     present = [kind(program) for kind, program in found.items() if program]
@@ -37,21 +49,63 @@ def main() -> int:
     for name, version in versions.items():
         print(f"{name}: {version}", flush=True)
     scale = QUICK if asked.quick else FULL
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    outcomes: dict[str, Outcome] = {}
+    failed = []
     with tempfile.TemporaryDirectory(prefix="cargohold-bench-", dir=asked.folder) as folder:
         about = machine.describe(folder) | {"scale": scale.name}
         bench = Bench(present, scale, folder, Source(folder, scale.largest_blob_bytes))
-        outcomes = {}
-        for name in asked.workloads or WORKLOADS:
-            outcomes[name] = WORKLOADS[name](bench)
-            print("\n".join(report.section(outcomes[name])), flush=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    print(f"\nwritten: {report.write(f'{stamp}-{scale.name}', about, versions, outcomes)}")
-    return 0
+        try:
+            for name in asked.workloads or (QUICK_WORKLOADS if asked.quick else WORKLOADS):
+                outcomes[name], well = _measure(name, bench)
+                print("\n".join(report.section(outcomes[name])), flush=True)
+                failed += [] if well else [name]
+        finally:  # what was measured before an interruption is kept
+            print(f"\nwritten: {report.write(f'{stamp}-{scale.name}', about, versions, outcomes)}")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
+    """What came of a workload, and whether it came to its end: one that fails must not cost what others found."""
+    began = time.monotonic()
+    try:
+        with _limited(bench.scale.limit):
+            outcome = WORKLOADS[name](bench)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told here and in the report
+        traceback.print_exc()
+        took = time.monotonic() - began
+        return Outcome(name, f"**Failed** after {took:.0f} s: {type(error).__name__}: {error}"), False
+    took = time.monotonic() - began
+    return replace(outcome, about=f"{outcome.about} The whole took {took:.0f} s."), True
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in what is within it and takes longer."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise TimeoutError(f"given up after {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """As the keyboard does it: all servers are ended on the way out."""
+    raise KeyboardInterrupt
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute: one short round of each")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one short round; by default of {', '.join(QUICK_WORKLOADS)}"
+    )
     parser.add_argument(
         "--folder", help="where to store; the disk that is measured (default: where temporary files go)"
     )

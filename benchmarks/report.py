@@ -62,7 +62,9 @@ def section(outcome: Outcome) -> Iterator[str]:
     if outcome.rows:
         columns = outcome.columns()
         yield from _table(["case", "", *columns], [_cells(row, columns) for row in outcome.rows])
-    peers = list(dict.fromkeys(row.contestant for row in outcome.rows if row.contestant != _OURS))
+    ours = {row.case for row in outcome.rows if row.contestant == _OURS}
+    others = (row.contestant for row in outcome.rows if row.case in ours and row.contestant != _OURS)
+    peers = list(dict.fromkeys(others))
     if ratios := list(_ratios(outcome.rows, peers)):
         yield ""
         yield from _table([f"{_OURS}, times", "", *peers], ratios)

@@ -14,6 +14,7 @@ from benchmarks.workloads.many_uploads import many_uploads
 from benchmarks.workloads.mounts import mounts
 from benchmarks.workloads.signed_in import signed_in
 from benchmarks.workloads.small_blobs import small_blobs
+from benchmarks.workloads.zb import zb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,4 +33,5 @@ WORKLOADS: dict[str, Callable[[Bench], Outcome]] = {
     "blob-uploads": blob_uploads,
     "mounts": mounts,
     "many-uploads": many_uploads,
+    "zb": zb,
 }

@@ -61,7 +61,9 @@ def main() -> int:
                 print("\n".join(report.section(outcomes[name])), flush=True)
                 failed += [] if well else [name]
         finally:  # what was measured before an interruption is kept
-            print(f"\nwritten: {report.write(f'{stamp}-{scale.name}', about, versions, outcomes)}")
+            if outcomes:
+                page = report.write(f"{stamp}-{scale.name}", about, versions, outcomes, asked.results)
+                print(f"\nwritten: {page}", flush=True)
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
@@ -108,6 +110,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--folder", help="where to store; the disk that is measured (default: where temporary files go)"
+    )
+    parser.add_argument(
+        "--results", default=report.RESULTS, help="where the report goes (default: %(default)s)"
     )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"some of: {', '.join(WORKLOADS)}")
     asked = parser.parse_args()

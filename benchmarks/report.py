@@ -23,9 +23,10 @@ def write(
     about: Mapping[str, str],
     versions: Mapping[str, str],
     outcomes: Mapping[str, Outcome],
+    results: str = RESULTS,
 ) -> str:
-    """Write `results/<name>/`: README.md, results.json, and a picture of each workload; the path of the page."""
-    folder = os.path.join(RESULTS, name)
+    """Write `<results>/<name>/`: README.md, results.json, and a picture of each workload; the path of the page."""
+    folder = os.path.join(results, name)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "results.json"), "w", encoding="utf-8") as file:
         plain = {key: outcome.as_json() for key, outcome in outcomes.items()}

@@ -100,7 +100,11 @@ def descriptors() -> Iterator[None]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_silent_connections_block_nobody(tmp_path: Path, workers: int) -> None:
     """While those that send nothing, or half of something, are fewer than a worker takes, others are answered."""
-    halves = [b"", b"GET /v2/ HTTP/1.1\r\nHost: regi", b"PUT /hash HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+    halves = [
+        b"",
+        b"GET /v2/ HTTP/1.1\r\nHost: regi",
+        b"PUT /hash HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
+    ]
     with serving(tmp_path, workers=workers) as server:
         for number in range(MAX_CONNECTIONS - 1):
             server.connect().send(halves[number % len(halves)])

@@ -31,11 +31,10 @@ def encode(answer: Answer, *, to_head: bool, last: bool) -> bytes:
         lines.append(f"content-length: {length}")
     if last and ("connection", "close") not in answer.headers:
         lines.append("connection: close")
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text or not text.isascii():
-        text = "\r\n".join(filter(_is_one, lines))
-    return f"{_start(answer.status, int(time.time()))}\r\n{text}\r\n\r\n".encode("latin-1")
+    content = "".join(lines)
+    if not (content.isascii() and content.isprintable()):
+        lines = list(filter(_is_one, lines))
+    return "\r\n".join((_start(answer.status, int(time.time())), *lines, "", "")).encode("latin-1")
 
 
 def refusal(status: int) -> bytes:

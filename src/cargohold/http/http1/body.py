@@ -39,6 +39,8 @@ class Http1Body(RequestBody):
     def feed(self, data: bytearray | bytes, stop: int) -> int:
         """Take what has come, the first `stop` bytes; how many of them were the body's."""
         self.expects = False
+        if self._problem:
+            return stop  # after what was no chunk nothing is one
         try:
             content, used = self._framing.take(data, stop)
         except BadFraming:

@@ -11,19 +11,20 @@ from cargohold.http.body import NO_BODY
 from cargohold.http.exchange import error_answer
 from cargohold.http.http1.answers import CONTINUE, encode, refusal
 from cargohold.http.http1.body import Http1Body
-from cargohold.http.http1.files import CutOffError, Outlet
-from cargohold.http.http1.head import MAX_HEAD_BYTES, BadHead, end_of_head
+from cargohold.http.http1.files import STALL_SECONDS, CutOffError, Outlet
+from cargohold.http.http1.head import BadHead, end_of_head
 from cargohold.messages import Bytes, File, Request
 from cargohold.types.errors import BlobUnknown, RegistryError
 
 if TYPE_CHECKING:
-    from cargohold.http.body import RequestBody
     from cargohold.http.http1.head import Head
     from cargohold.http.http1.server import Http1Server
     from cargohold.messages import Answer
 
 LINGER_SECONDS: Final = 2.0
-_FLUSH_SECONDS: Final = 0.001
+AHEAD_BYTES: Final = (
+    64 * 1024
+)  # of requests that are sent before their turn: no more is read when so many have come
 _COPIED_BYTES: Final = 16 * 1024  # a body of so many is sent with the head, as one
 
 _log = logging.getLogger(__name__)
@@ -43,11 +44,11 @@ class Connection(asyncio.BufferedProtocol):
         "_body",
         "_client",
         "_ended",
+        "_is_deaf",
         "_is_lost",
         "_is_paused",
         "_loop",
         "_pending",
-        "_refused",
         "_scheme",
         "_server",
         "_transport",
@@ -64,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self._body: Http1Body | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._ended = self._is_lost = self._is_paused = self._refused = False
+        self._ended = self._is_lost = self._is_paused = self._is_deaf = False
         self.silent_since: int | None = server.tick
 
     # What the transport calls.
@@ -75,16 +76,20 @@ class Connection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
         self._scheme = "https" if transport.get_extra_info("ssl_object") else "http"
+        # What is written is said to wait as soon as any of it does: who writes past the transport must know.
+        self._transport.set_write_buffer_limits(
+            0 if self._scheme == "http" else 1
+        )  # a 0 has TLS wait for nothing
         self._server.connections.add(self)
         self.task = self._loop.create_task(self._serve())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer is what it is
         """Where the next bytes go; they are taken out before anybody else writes into it."""
-        return self._server.room
+        return self._server.narrow_room if self._body is None else self._server.room
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""
-        if self._refused:
+        if self._is_deaf:
             return
         buffer = self._server.buffer
         body = self._body
@@ -102,7 +107,7 @@ class Connection(asyncio.BufferedProtocol):
         self._pending = self._pending + arrived if self._pending else arrived
         if self._waiter is not None:
             _resolve(self._waiter)
-        elif len(self._pending) >= MAX_HEAD_BYTES:
+        if len(self._pending) >= AHEAD_BYTES:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -115,8 +120,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lost = True
         self._server.forget(self)
         self._end("the connection ended before the body")
-        if self._writable is not None:
-            _resolve(self._writable)
+        self.resume_writing()
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it is made."""
@@ -174,8 +178,11 @@ class Connection(asyncio.BufferedProtocol):
             while (head := await self._next_head()) is not None:
                 if not await self._exchange(head):
                     break
+                if self._pending:
+                    await asyncio.sleep(0)  # others have their turn
         except BadHead as refused:
-            self._refuse(refused.status)
+            self._transport.write(refusal(refused.status))
+            self._linger()
             return
         except (CutOffError, OSError):
             self._transport.abort()  # or the client would take what it has for the whole
@@ -184,7 +191,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
             _log.exception("a connection ends with an error that nobody caught")
             return
-        self._transport.close()
+        if self._body is None:
+            self._transport.close()
+        else:
+            self._linger()
 
     async def _next_head(self) -> Head | None:
         """The next request; None where none will come."""
@@ -215,15 +225,13 @@ class Connection(asyncio.BufferedProtocol):
     async def _exchange(self, head: Head) -> bool:
         """Answer a request; whether the connection goes on."""
         application = self._server.application
-        body: RequestBody = NO_BODY
-        if head.length != 0:
-            body = self._begin_body(head, application.stall_timeout)
+        body = None if head.length == 0 else self._begin_body(head, application.stall_timeout)
         request = Request(
             head.method,
             head.path,
             head.query,
             head.headers,
-            body,
+            NO_BODY if body is None else body,
             length=head.length,
             client=self._client,
             scheme=self._scheme,
@@ -231,15 +239,19 @@ class Connection(asyncio.BufferedProtocol):
         )
         answer = await application.answer(request)
         keeps = head.keeps and not self._server.is_stopping and not application.ends_connections
+        if body is not None and body.ended:
+            keeps = keeps and body.is_whole
         if type(answer) is File and head.method != "HEAD":
             keeps = await self._send_file(answer, head, keeps=keeps)
         else:
             self._send(answer, head, keeps=keeps)
         if self._writable is not None:
-            await self._writable
-        if not body.ended:
-            await body.discard()
-        return keeps and body.ended and not self._is_lost
+            await self._drained()
+        if body is not None:
+            if not body.ended:
+                await body.discard()
+            keeps = keeps and body.is_whole
+        return keeps and not self._is_lost
 
     def _begin_body(self, head: Head, stall: float) -> Http1Body:
         body = Http1Body(self, head.length, stall, expects=head.expects)
@@ -279,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             length = int(next(value for name, value in answer.headers if name == "content-length"))
             encoded = encode(answer, to_head=False, last=not keeps)
-            await self._flushed()
+            await self._drained()
             if self._is_lost:
                 return False
             if self._scheme == "http":
@@ -300,25 +312,26 @@ class Connection(asyncio.BufferedProtocol):
             piece = await self._server.files.read(file, start, end - start)
             start += len(piece)
             self._transport.write(piece)
-            if self._writable is not None:
-                await self._writable
+            await self._drained()
 
-    async def _flushed(self) -> None:
-        """Wait until earlier answers are with the kernel: only those of requests that were sent at once may not be."""
-        while self._transport.get_write_buffer_size() and not self._is_lost:  # noqa: ASYNC110 - it tells of no event
-            await asyncio.sleep(_FLUSH_SECONDS)
+    async def _drained(self) -> None:
+        """Wait until the system has what was written. Raises CutOffError where the client takes nothing for minutes."""
+        while (writable := self._writable) is not None:
+            left = self._transport.get_write_buffer_size()
+            await asyncio.wait([writable], timeout=STALL_SECONDS)
+            if not writable.done() and self._transport.get_write_buffer_size() >= left:
+                raise CutOffError(f"the client took nothing for {STALL_SECONDS:g} seconds")
 
-    def _refuse(self, status: int) -> None:
-        """Answer what was no request. What still comes is dropped for a while: a reset could overtake the answer."""
-        self._refused = True
+    def _linger(self) -> None:
+        """End the connection. What still comes is dropped for a while: a reset could overtake the answer."""
+        self._is_deaf = True
         self.silent_since = None
-        self._transport.write(refusal(status))
-        if self._scheme == "http":
+        if self._ended or self._scheme != "http" or self._transport.is_closing():
+            self._transport.close()
+        else:
             self._transport.write_eof()
             self.resume()
-            self._loop.call_later(LINGER_SECONDS, self._transport.close)
-        else:
-            self._transport.close()
+            self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

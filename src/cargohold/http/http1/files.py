@@ -17,7 +17,11 @@ THREADS: Final = 16
 TURN_BYTES: Final = 1 << 20
 PIECE_BYTES: Final = 256 * 1024
 STALL_SECONDS: Final = 300.0
-_NOT_IN_MEMORY: Final = {errno.EAGAIN, errno.EOPNOTSUPP}
+_NOT_IN_MEMORY: Final = {errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+_NOT_SENT_BY_SYSTEM: Final = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+# What not every system has.
+_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
+_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 
 _probe = bytearray(1)
 
@@ -60,6 +64,10 @@ class Files:
             except BlockingIOError:
                 await outlet.is_free()
                 continue
+            except OSError as error:
+                if error.errno not in _NOT_SENT_BY_SYSTEM:
+                    raise
+                sent = await self._send_copied(outlet, file, start, count)
             if not sent:
                 raise CutOffError("the file is shorter than it was")
             start += sent
@@ -71,6 +79,12 @@ class Files:
             return os.sendfile(outlet.descriptor, file, start, count)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, os.sendfile, outlet.descriptor, file, start, count)
+
+    async def _send_copied(self, outlet: Outlet, file: int, start: int, count: int) -> int:
+        """Send some of a file whose file system does not let the system do it."""
+        piece = await self.read(file, start, count)
+        await outlet.write(piece, more=False)
+        return len(piece)
 
 
 class Outlet:
@@ -91,7 +105,7 @@ class Outlet:
 
     async def write(self, content: bytes, *, more: bool) -> None:
         """Send it, together with what follows if there is `more`. Raises CutOffError, and OSError."""
-        flags = socket.MSG_MORE if more else 0
+        flags = _MORE if more else 0
         while content:
             try:
                 content = content[self._socket.send(content, flags) :]
@@ -119,8 +133,10 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 def _is_in_memory(file: int, start: int, count: int) -> bool:
     """Whether the first and the last byte of a part are in the page cache, and so most likely what is between."""
+    if _NOWAIT is None:
+        return False
     try:
-        return all(os.preadv(file, [_probe], at, os.RWF_NOWAIT) for at in (start, start + count - 1))
+        return all(os.preadv(file, [_probe], at, _NOWAIT) for at in (start, start + count - 1))
     except OSError as error:
         if error.errno in _NOT_IN_MEMORY:
             return False

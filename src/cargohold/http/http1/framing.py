@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_SHORT_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]{0,1000})?\r\n")
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
+_CR: Final = 13
+_LF: Final = 10
 _LONGEST_LINE: Final = 4096
 _LONGEST_TRAILERS: Final = 16 * 1024
 
@@ -55,16 +59,34 @@ class Chunked:
 
     def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
         """As `Framing` says."""
-        view, parts, at = memoryview(data), [], 0
+        view = memoryview(data)
+        parts: list[memoryview] = []
+        at = 0
         while at < stop and not self.complete:
+            if not self._left:
+                at = self._take_whole_chunks(data, at, stop, parts)
             if self._left:
                 end = min(at + self._left, stop)
                 parts.append(view[at:end])
                 self._left -= end - at
                 at = end
-            else:
+            elif at < stop:
                 at = self._take_line(data, at, stop)
         return b"".join(parts), at
+
+    def _take_whole_chunks(self, data: bytearray | bytes, at: int, stop: int, parts: list[memoryview]) -> int:
+        """Those from `at` on that have come to their end: there may be thousands of them, of a byte each."""
+        if self._line or self._next != self._size:
+            return at
+        view = memoryview(data)
+        while (size := _SHORT_SIZE.match(data, at, stop)) is not None:
+            start = size.end()
+            end = start + int(size[1], 16)
+            if end == start or end + 2 > stop or data[end] != _CR or data[end + 1] != _LF:
+                break
+            parts.append(view[start:end])
+            at = end + 2
+        return at
 
     def _take_line(self, data: bytearray | bytes, at: int, stop: int) -> int:
         end = data.find(b"\n", at, stop)
@@ -93,6 +115,6 @@ class Chunked:
 
     def _trailer(self, line: bytes) -> None:
         self._trailers += len(line)
-        if self._trailers > _LONGEST_TRAILERS:
+        if self._trailers > _LONGEST_TRAILERS or (line and _TRAILER.fullmatch(line) is None):
             raise BadFraming
         self.complete = not line

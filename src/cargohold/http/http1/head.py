@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
@@ -19,11 +20,16 @@ MAX_HEADERS: Final = 100
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _BLANK: Final = b"\r\n\r\n"
-_VERSIONS: Final = ("1.0", "1.1")
+_PROTOCOLS: Final = (b" HTTP/1.1", b" HTTP/1.0")
+_OLD_PROTOCOL: Final = _PROTOCOLS[1]
 # Any method that the parser knows stands for one that it does not: the router refuses both.
 _KNOWN_METHOD: Final = b"PURGE"
-_REMEMBERED_BYTES: Final = 1 << 20
+_REMEMBERED_BYTES: Final = 4 << 20
 _LONGEST_REMEMBERED: Final = 4096
+# What is remembered of a head takes more than the head: as measured, at most so much a head, a line and a byte.
+_HEAD_COST: Final = 512
+_LINE_COST: Final = 190
+_BYTE_COST: Final = 3
 
 
 class BadHead(Exception):
@@ -42,12 +48,20 @@ class HeadHeaders:
     def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
         named: dict[str, list[str | None]] = {}
         for name, value in lines:
-            readable = value.decode() if value.isascii() else None
+            readable = value.strip(b" \t").decode() if value.isascii() else None
             named.setdefault(name.decode().lower(), []).append(readable)
         self._lines = named
 
     def __contains__(self, name: str) -> bool:
         return name in self._lines
+
+    def __len__(self) -> int:
+        """How many lines there are."""
+        return sum(map(len, self._lines.values()))
+
+    def count(self, name: str) -> int:
+        """How many lines have that name."""
+        return len(self._lines.get(name, ()))
 
     def get(self, key: str) -> str | None:
         """The first value of that name; None where there is none, or where it is not ASCII."""
@@ -73,13 +87,15 @@ class Head:
 
     __slots__ = ("expects", "headers", "host", "keeps", "length", "method", "path", "query")
 
-    def __init__(self, method: str, target: bytes, headers: HeadHeaders, *, keeps: bool) -> None:
+    def __init__(
+        self, method: str, target: bytes, headers: HeadHeaders, *, keeps: bool, expects: bool
+    ) -> None:
         authority, self.path, self.query = _split(target)
         self.method = method
         self.headers = headers
         self.keeps = keeps
         self.length = _announced(headers)
-        self.expects = "expect" in headers
+        self.expects = expects
         # In an address of absolute form it counts for more (RFC 9112, 3.2.2).
         self.host = host_or_nothing(authority or headers.get("host"))
 
@@ -87,7 +103,7 @@ class Head:
 class Heads:
     """Reads heads, and remembers those of the last requests without a body by their bytes: a client's are all alike.
 
-    What is remembered takes some megabytes at most.
+    What is remembered takes 4 MiB at most.
     """
 
     def __init__(self) -> None:
@@ -108,7 +124,7 @@ class Heads:
             self._remembered.clear()
             self._size = 0
         self._remembered[data] = head
-        self._size += len(data)
+        self._size += _HEAD_COST + _LINE_COST * len(head.headers) + _BYTE_COST * len(data)
 
 
 def end_of_head(data: bytes) -> int:
@@ -129,41 +145,64 @@ def end_of_head(data: bytes) -> int:
 
 def parse(data: bytes) -> Head:
     """The head in `data`, which ends with its blank line. Raises BadHead."""
-    if data.find(b"\r\n", 0, MAX_LINE_BYTES) < 0:
+    end = data.find(b"\r\n", 0, MAX_LINE_BYTES)
+    if end < 0:
         raise BadHead(414)
-    read = _Read()
-    parser = httptools.HttpRequestParser(read)
-    method = b""
-    try:
-        parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # to a protocol that is not spoken here: the request is answered as it stands (RFC 9110, 7.8)
-    except httptools.HttpParserInvalidMethodError:
-        method, parser = _parse_unknown_method(data, read)
-    except httptools.HttpParserError:
-        raise BadHead(400) from None
-    if parser.get_http_version() not in _VERSIONS:
-        raise BadHead(505)
-    if len(read.lines) > MAX_HEADERS:
-        raise BadHead(431)
-    headers = HeadHeaders(read.lines)
-    coding = headers.get_all("transfer-encoding")
-    if coding and [value.lower() for value in coding] != ["chunked"]:
-        raise BadHead(400)
-    name = (method or parser.get_method()).decode()
-    return Head(name, read.target, headers, keeps=parser.should_keep_alive())
-
-
-def _parse_unknown_method(data: bytes, read: _Read) -> tuple[bytes, httptools.HttpRequestParser]:
+    protocol = data[max(0, end - 9) : end]
+    if protocol not in _PROTOCOLS:
+        raise BadHead(505 if protocol.startswith(b" HTTP/") else 400)
     method = _TOKEN.match(data)
     if method is None:
         raise BadHead(400)
-    parser = httptools.HttpRequestParser(read)
+    read = _read(data, method.end())
+    if len(read.lines) > MAX_HEADERS:
+        raise BadHead(431)
+    headers = HeadHeaders(read.lines)
+    is_old = protocol == _OLD_PROTOCOL
+    _check(headers, is_old=is_old)
+    return Head(
+        method[0].decode(),
+        read.target,
+        headers,
+        keeps=not (is_old or _asks_to_close(headers)),
+        expects=not is_old and (headers.get("expect") or "").lower() == "100-continue",
+    )
+
+
+def _read(data: bytes, end_of_method: int) -> _Read:
+    read = _Read()
     try:
-        parser.feed_data(_KNOWN_METHOD + data[method.end() :])
+        try:
+            _feed(data, read)
+        except httptools.HttpParserInvalidMethodError:
+            _feed(_KNOWN_METHOD + data[end_of_method:], read)
     except httptools.HttpParserError:
         raise BadHead(400) from None
-    return method[0], parser
+    return read
+
+
+def _feed(data: bytes, read: _Read) -> None:
+    # To a protocol that is not spoken here nothing is upgraded: the request is answered as it stands (RFC 9110, 7.8).
+    with contextlib.suppress(httptools.HttpParserUpgrade):
+        httptools.HttpRequestParser(read).feed_data(data)
+
+
+def _check(headers: HeadHeaders, *, is_old: bool) -> None:
+    """What the parser lets pass and others may read in another way (RFC 9112, 3.2, 6.1, 11.2). Raises BadHead."""
+    if headers.count("host") != 1 and not (is_old and "host" not in headers):
+        raise BadHead(400)
+    if "transfer-encoding" in headers:
+        coding = headers.get("transfer-encoding") or ""
+        if is_old or headers.count("transfer-encoding") != 1 or coding.lower() != "chunked":
+            raise BadHead(400)
+
+
+def _asks_to_close(headers: HeadHeaders) -> bool:
+    return any(
+        option.strip().lower() == "close"
+        for line in headers.get_all("connection")
+        for option in line.split(",")
+    )
 
 
 class _Read:

@@ -7,7 +7,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING, Final
 
-from cargohold.http.http1.connection import LINGER_SECONDS, Connection
+from cargohold.http.http1.connection import AHEAD_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES, Files
 from cargohold.http.http1.head import Heads
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS: Final = 10
 HANDSHAKE_SECONDS: Final = 10.0
+# How long a client may take for what is left of its last answer, where TLS is spoken.
+FAREWELL_SECONDS: Final = 30.0
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 64
 _NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -33,8 +35,8 @@ class Http1Server:
     At most `most` connections at once; more wait in the listener's queue. Who does not send the whole head of a request
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
-    Attributes, for connections: `application`, `connections`, `heads`, `files`, `buffer` and `room` (a view of it),
-    `tick` (the seconds that have passed, roughly), `is_stopping`.
+    Attributes, for connections: `application`, `connections`, `heads`, `files`, `buffer` and views of it, `room` (the
+    whole) and `narrow_room`, `tick` (the seconds that have passed, roughly), `is_stopping`.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Http1Server:
         self.files = Files()
         self.buffer = bytearray(PIECE_BYTES)
         self.room = memoryview(self.buffer)
+        self.narrow_room = self.room[:AHEAD_BYTES]
         self.tick = 0
         self.is_stopping = False
         self._listener = listener
@@ -163,7 +166,7 @@ class Http1Server:
                 client,
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
-                ssl_shutdown_timeout=LINGER_SECONDS if self._tls else None,
+                ssl_shutdown_timeout=FAREWELL_SECONDS if self._tls else None,
             )
         except (OSError, TimeoutError):
             client.close()  # it has gone, or speaks no TLS: there is no one to tell

@@ -11,7 +11,7 @@ from benchmarks.content import REPOSITORY
 from benchmarks.load import requests, transfers
 from benchmarks.outcome import GIB, MIB, Outcome, Row, median_rows, ratio_goal
 from benchmarks.workloads.clients import Clients
-from benchmarks.workloads.sizes import cost_goal, sizes, written_clients, written_size
+from benchmarks.workloads.sizes import cost_goal, rounds, sizes, written_clients, written_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ def blob_downloads(bench: Bench) -> Outcome:
     with Clients() as clients, bench.all_running(bench.contestants) as servers:
         for server in servers:
             server.contestant.publish(server, [*blobs, *image.blobs], image.manifest())
-        for number in range(min(bench.scale.rounds, _ROUNDS)):
+        for number in rounds(bench.scale, _ROUNDS):
             for case, measure in _cases(bench, clients, blobs, seconds):
                 # These take long enough for one round to do.
                 if number == 0 or not case.startswith(f"GET {written_size(GIB)}"):

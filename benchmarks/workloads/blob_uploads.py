@@ -14,7 +14,7 @@ from benchmarks.load.disk import sync_times, write_rate
 from benchmarks.outcome import GIB, MIB, Goal, Outcome, Row, figure, median_rows, ratio_goal
 from benchmarks.processes import running
 from benchmarks.workloads.clients import Clients
-from benchmarks.workloads.sizes import sizes, written_clients, written_size
+from benchmarks.workloads.sizes import rounds, sizes, written_clients, written_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def blob_uploads(bench: Bench) -> Outcome:
     cases = list(_cases(bench.scale))
     rows: list[Row] = []
     with Clients() as clients:
-        for _ in range(min(bench.scale.rounds, _ROUNDS)):
+        for _ in rounds(bench.scale, _ROUNDS):
             rows += _limits(bench)
             for contestant in bench.registries:
                 # One after another, so that the disk holds the blobs of one alone.

@@ -56,6 +56,7 @@ def images(bench: Bench) -> Outcome:
         f"An image of ten layers, {layout.size / MIB:.0f} MiB in all, to and from an empty registry: by one client,"
         f" and by {users} at once, each of which begins with nothing. Those who push at once push to repositories of"
         f" their own what another repository has already; `{_STORED}` is what the registry's folder takes afterwards."
+        " zot says of what any repository has that it is there, and is sent nothing then."
         " MB/s are of images, whether their bytes were sent or not. skopeo pulls into a folder, containerd into its"
         " store, without unpacking, both in memory where there is enough. Of containerd's processor time that of its"
         " daemon is not counted."

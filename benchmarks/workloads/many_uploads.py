@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.content import REPOSITORY
 from benchmarks.load import transfers
 from benchmarks.load.connection import Connection, with_digest
+from benchmarks.load.disk import write_rate
 from benchmarks.load.requests import PEAK
 from benchmarks.outcome import GIB, MIB, Goal, Outcome, Row, figure, limit_goal
 from benchmarks.processes import pss, running
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _UPLOADS = 100
 _SMALL_BYTES = 2 * MIB
+_PROBE_BYTES = 100 * MIB
 _SPARE_DISK_BYTES = 2 * GIB
 _SAMPLE_SECONDS = 0.1
 _WAIT_SECONDS = 300.0
@@ -32,8 +34,7 @@ _WAIT_SECONDS = 300.0
 
 def many_uploads(bench: Bench) -> Outcome:
     """Goals: 200 MB for all processes together, and no more for large blobs than for small ones."""
-    free = shutil.disk_usage(bench.folder).free
-    large = min(bench.scale.many_blob_bytes, (free - _SPARE_DISK_BYTES) // _UPLOADS // MIB * MIB)
+    large = _bytes_each(bench)
     rows = [
         _measure(bench, contestant, size) for contestant in bench.registries for size in (_SMALL_BYTES, large)
     ]
@@ -42,10 +43,21 @@ def many_uploads(bench: Bench) -> Outcome:
         "Memory during many uploads",
         f"{_UPLOADS} clients each PUT a blob, as fast as it is taken; all stop in the middle until the last has come so"
         f" far. The highest sum of the processes' PSS, looked at there and every {_SAMPLE_SECONDS:g} s. MB of memory"
-        f" are 2^20 bytes. The disk had {free / GIB:.0f} GiB free, and is left {_SPARE_DISK_BYTES // GIB} of them.",
+        f" are 2^20 bytes. The large blobs are of {bench.scale.many_blob_bytes // MIB} MiB, or as large as the disk, of"
+        f" which {_SPARE_DISK_BYTES // GIB} GiB stay free, can take in half of the time for this.",
         rows,
         [*(goal for case in cases for goal in limit_goal(rows, case, PEAK, 200)), *_growth(rows, cases)],
     )
+
+
+def _bytes_each(bench: Bench) -> int:
+    """As many as the scale says, and the disk has room and time for."""
+    blob = bench.source.blob(_PROBE_BYTES)
+    with open(blob.path, "rb") as file:
+        rate = write_rate(bench.folder, file.read(blob.shared), 2)
+    room = shutil.disk_usage(bench.folder).free - _SPARE_DISK_BYTES
+    timely = rate * bench.scale.limit / 2 / len(bench.registries)
+    return min(bench.scale.many_blob_bytes, int(min(room, timely)) // _UPLOADS // MIB * MIB)
 
 
 def _case(size: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.content import REPOSITORY
 from benchmarks.load import requests
 from benchmarks.outcome import Outcome, Row, median_rows, ratio_goal
-from benchmarks.workloads.sizes import written_clients
+from benchmarks.workloads.sizes import rounds, written_clients
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench
@@ -27,7 +27,7 @@ def mounts(bench: Bench) -> Outcome:
     with bench.all_running(bench.registries) as servers:
         for server in servers:
             server.contestant.publish(server, [*layers, *image.blobs], image.manifest())
-        for _ in range(min(bench.scale.rounds, _ROUNDS)):
+        for _ in rounds(bench.scale, _ROUNDS):
             for clients in _CLIENTS:
                 first += 1_000_000
                 for server in servers:

@@ -1,14 +1,15 @@
-"""The sizes that blobs are moved in: what the workloads of downloads and of uploads have in common."""
+"""The sizes that blobs are moved in, how often, and what is said of it: what the workloads of blobs share."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from benchmarks.load import transfers
 from benchmarks.outcome import GIB, MIB, Goal, figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.outcome import Row, Scale
 
@@ -19,6 +20,15 @@ _UNITS = ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB"))
 def sizes(scale: Scale) -> list[int]:
     """A config, a small layer, a large layer, and a model, as far as the scale goes."""
     return [size for size in (KIB, MIB, 100 * MIB, GIB) if size <= scale.largest_blob_bytes]
+
+
+def rounds(scale: Scale, most: int) -> Iterator[int]:
+    """The numbers of the rounds: at most so many, and none is begun when a third of the time has passed."""
+    ends = time.monotonic() + scale.limit / 3
+    for number in range(min(scale.rounds, most)):
+        if number and time.monotonic() > ends:
+            return
+        yield number
 
 
 def written_size(size: int) -> str:

@@ -64,7 +64,7 @@ def access_log(emit: Callable[[Told], None], least: str) -> Observer:
         if request.query or len(path) + len(agent) + len(identity.name) > _LONGEST_KNOWN:
             alike = _alike(request, answer, agent, threshold)
         else:
-            # All that the line is made of: what is asked for stands in the path, where it was found out at all.
+            # All that the line is made of: which operation it is stands in method and path, if it was found out.
             key = (
                 request.method,
                 path,
@@ -72,7 +72,7 @@ def access_log(emit: Callable[[Told], None], least: str) -> Observer:
                 agent,
                 identity.name,
                 identity.sort,
-                type(request.operation),
+                request.operation is None,
                 answer.status,
                 promised_bytes(request, answer),
                 request.body.received,

@@ -72,7 +72,7 @@ def route(method: str, path: str, query: str) -> Operation:
     return _read(method, path, query)
 
 
-@lru_cache(maxsize=2048)  # what was asked is asked again; 4 MB at most
+@lru_cache(maxsize=1024)  # what was asked is asked again; 2 MB at most
 def _read(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - one for each kind of address
     if path.startswith("/v2/"):
         head, _, last = path.rpartition("/")

@@ -23,7 +23,7 @@ _LONGEST_REST: Final = 512
 _COLOURS: Final = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 
 
-class RequestLine(msgspec.Struct, omit_defaults=True):
+class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     """What is told of a request once it has its answer; what does not apply is empty and is left out of JSON.
 
     `bytes` is the promised length of the answer's body, `received` what came of the request's body before the answer.
@@ -50,19 +50,15 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
     trace_id: str = ""
 
 
-class Alike:
+class Alike(msgspec.Struct, gc=False):
     """What the lines of requests that are alike have in common: all but the moment, the ids and the duration.
 
     `line` is one of them, without these. A style keeps in `pieces` what it has made of it, from the second use on.
     """
 
-    __slots__ = ("is_error", "is_used", "line", "pieces")
-
-    def __init__(self, line: RequestLine) -> None:
-        self.line = line
-        self.is_error = line.level == "ERROR"
-        self.is_used = False
-        self.pieces: tuple[str, str, str] | None = None
+    line: RequestLine
+    is_used: bool = False
+    pieces: tuple[str, str, str] | None = None
 
 
 Told = tuple[Alike, float, str, float, str]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Ids = Callable[[], tuple[str, str]]
 
 _OURS: Final = "cargohold"
+_ERROR: Final = logging.getLevelName(logging.ERROR)
 
 
 class Log:
@@ -55,7 +56,7 @@ class Log:
 
     def request(self, told: Told) -> None:
         """Tell of a request; in the thread of the loop."""
-        self._writer.gather(told, at_once=told[0].is_error)
+        self._writer.gather(told, at_once=told[0].line.level == _ERROR)
 
     def record(self, record: logging.LogRecord) -> None:
         """Tell what a logger was told."""

@@ -26,7 +26,7 @@ _LASTING: Final = (("accept-ranges", "bytes"), ("cache-control", "max-age=315360
 _TYPE: Final = ("content-type", "application/octet-stream")
 
 
-@lru_cache(maxsize=4096)  # of what is pulled often: a few hundred bytes each
+@lru_cache(maxsize=1024)  # of what is pulled often: a few hundred bytes each
 def _described(digest: Digest, length: int) -> Sequence[tuple[str, str]]:
     """What an answer with bytes of a blob, or to a HEAD, says of them; the length is in bytes."""
     return *named(digest), *_LASTING, _TYPE, ("content-length", str(length))

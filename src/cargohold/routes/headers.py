@@ -30,13 +30,12 @@ def only_value(headers: RequestHeaders, name: str, error: type[RegistryError]) -
     return None
 
 
-@lru_cache(maxsize=4096)  # of what is pulled often: a few hundred bytes each
 def named(digest: Digest) -> Sequence[tuple[str, str]]:
     """What every answer about some content says of it."""
     return ("docker-content-digest", digest), ("etag", entity_tag(digest))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)  # of what is pulled often: a few hundred bytes each
 def described(digest: Digest, media_type: str, length: int) -> Sequence[tuple[str, str]]:
     """What an answer with some content, or to a HEAD, says of it; the length is in bytes."""
     return *named(digest), ("content-type", media_type), ("content-length", str(length))

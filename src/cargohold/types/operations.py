@@ -46,8 +46,8 @@ def _need(permission: Permission, repository: RepositoryName | None = None) -> t
     return (Access(permission, repository),)
 
 
-class Operation(msgspec.Struct, frozen=True):
-    """What one request asks."""
+class Operation(msgspec.Struct, frozen=True, gc=False):
+    """What one request asks. None can be a part of itself, and so none is a matter for the garbage collector."""
 
     def needs(self) -> tuple[Access, ...]:
         """All the permissions that must be held; none where everyone may."""

@@ -76,7 +76,7 @@ class FileManifests(FileUsage):
             raise NotFound(digest)
         content = self._contents.get(digest)
         if content is None:
-            content = read_at_once(self.data_path(digest))
+            content = read_at_once(self.layout.data(digest))
             # A thread costs ten times what it takes to read a few thousand bytes.
             if content is None or Digest.of(content, digest.algorithm) != digest:
                 content = await self.in_metadata(self.read_content, digest)

@@ -50,9 +50,8 @@ class Tree:
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         self.layout = Layout(os.path.abspath(root))
-        self.data_path = lru_cache(maxsize=4096)(
-            self.layout.data
-        )  # a path costs as much as a call of the system
+        # To make a path costs as much as to ask the system about it.
+        self.data_path = lru_cache(maxsize=1024)(self.layout.data)
         self.disk = Disk(self.layout.root, self.layout.lasts)
         self.terms = terms or Terms()
         self.leases = Leases(self.disk, self.terms)
@@ -238,7 +237,7 @@ def read_link(path: str) -> Digest | None:
     return _linked(content)
 
 
-@lru_cache(maxsize=4096)  # most links are read again and again; each takes some hundred bytes here
+@lru_cache(maxsize=1024)  # most links are read again and again; each takes some hundred bytes here
 def _linked(content: bytes) -> Digest | None:
     """The digest that a link of this content names."""
     try:

@@ -70,11 +70,14 @@ def main() -> int:
 
 
 def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
-    """What came of a workload, and whether it came to its end: one that fails must not cost what others found."""
+    """What came of a workload, and whether it came to its end: one that fails must not cost what others found.
+
+    Each has a folder of its own, so that none finds what another has left.
+    """
     began = time.monotonic()
     try:
-        with _limited(bench.scale.limit):
-            outcome = WORKLOADS[name](bench)
+        with _limited(bench.scale.limit), tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+            outcome = WORKLOADS[name](replace(bench, folder=folder))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told here and in the report
         traceback.print_exc()
         took = time.monotonic() - began

@@ -36,12 +36,13 @@ def draw(folder: str, under: str, outcomes: Mapping[str, Outcome]) -> dict[str, 
 
 
 def telling(outcome: Outcome) -> list[str]:
-    """The figures worth a picture: what is first in a row, the time of the slow answers, what the server took."""
+    """The figures worth a picture: what is first in a row, rates, the time of slow answers, what the server took."""
     firsts = {next(iter(row.figures)) for row in outcome.rows}
     return [
         name
         for name in outcome.columns()
         if name in firsts
+        or name.endswith("/s")
         or name == "p99 ms"
         or name.startswith("server CPU")
         or any(word in name for word in ("memory", "PSS"))

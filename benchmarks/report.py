@@ -75,12 +75,14 @@ def section(outcome: Outcome) -> Iterator[str]:
 
 
 def _ratios(rows: Sequence[Row], peers: Sequence[str]) -> Iterator[list[str]]:
-    """What is first in each of our rows, and its processor time, as multiples of what the others have there."""
+    """What is first in each of our rows, rates, and processor time, as multiples of what the others have there."""
     for row in rows:
         if row.contestant != _OURS:
             continue
         first = next(iter(row.figures))
-        for name in (each for each in row.figures if each == first or each.startswith("server CPU")):
+        for name in row.figures:
+            if name != first and not name.endswith("/s") and not name.startswith("server CPU"):
+                continue
             theirs = [figure(rows, row.case, peer, name) for peer in peers]
             if any(theirs):
                 yield [

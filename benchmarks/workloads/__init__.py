@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from benchmarks.workloads.blob_downloads import blob_downloads
 from benchmarks.workloads.blob_uploads import blob_uploads
 from benchmarks.workloads.idle import idle
+from benchmarks.workloads.images import images
+from benchmarks.workloads.large_tree import large_tree
 from benchmarks.workloads.lists import lists
 from benchmarks.workloads.manifest_reads import manifest_reads
 from benchmarks.workloads.manifest_writes import manifest_writes
@@ -32,6 +34,8 @@ WORKLOADS: dict[str, Callable[[Bench], Outcome]] = {
     "blob-downloads": blob_downloads,
     "blob-uploads": blob_uploads,
     "mounts": mounts,
+    "images": images,
     "many-uploads": many_uploads,
+    "large-tree": large_tree,
     "zb": zb,
 }

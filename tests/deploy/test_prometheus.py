@@ -50,14 +50,20 @@ def succeeds(*words: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A scrape of a server that has all that is told of: requests, a disk counted and collected, a certificate."""
+    """A scrape of a server that has all that is told of: a disk counted and collected, a quota, a certificate."""
     folder = tmp_path_factory.mktemp("scraped")
     files = folder / "certificate", folder / "key"
     authority = Authority()
     authority.issue().write(*files)
     authority.write(folder / "authority")
     trust = ssl.create_default_context(cafile=str(folder / "authority"))
-    server = Server(folder / "data", {"tls.certificate": files[0], "tls.key": files[1], "gc.schedule": "1s"})
+    settings = {
+        "tls.certificate": files[0],
+        "tls.key": files[1],
+        "gc.schedule": "1s",
+        "quotas": '[{"repository": "**", "bytes": "1GB"}]',
+    }
+    server = Server(folder / "data", settings)
     try:
         with httpx2.Client(base_url=server.url, verify=trust) as session:
             until(lambda: {*LATE} <= {*scraped(session.get("/metrics").content).families})

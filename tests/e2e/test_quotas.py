@@ -23,7 +23,9 @@ from tests.e2e.pushing import (
     put_manifest,
     start_upload,
 )
+from tests.http.serving import until
 from tests.http.wire import Wire
+from tests.observe.reading import scraped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -260,3 +262,43 @@ def collect(server: Server, settings: Mapping[str, object]) -> None:
     options = [word for name, value in assignments.items() for word in ("--set", f"{name}={value}")]
     cargohold = Path(sys.executable).parent / "cargohold"
     subprocess.run([cargohold, "gc", "--full-speed", "--no-wait", *options], check=True, timeout=60)
+
+
+def used(server: Server) -> dict[tuple[str, str], float]:
+    """What each worker says is used of the quotas, where they agree."""
+    told = []
+    with one_to_each(server) as wires:
+        for wire in wires:
+            found = scraped(wire.ask("GET", "/metrics").body)
+            told.append(
+                {
+                    (labels["repository"], labels["each"]): found[name, labels]
+                    for name, labels in found.names_and_labels("registry_quota_used_bytes")
+                }
+            )
+    assert told[0] == told[1]
+    return told[0]
+
+
+def test_metrics(start: Start) -> None:
+    """Every worker tells how much is used of each quota, whichever has stored it, and soon what was removed."""
+    server = limited(start)
+    assert used(server) == {("team/**", "false"): 0, ("team/*", "true"): 0}
+    with Wire(server.url) as wire:
+        for repository, size in (("team/a", 700_000), ("team/b", 500_000), ("elsewhere", 10)):
+            push_blob(wire, repository, bytes(size))
+    until(lambda: used(server) == {("team/**", "false"): 1_200_000, ("team/*", "true"): 700_000})
+    with Wire(server.url) as wire:
+        assert wire.ask("DELETE", f"/v2/team/a/blobs/{digest_of(bytes(700_000))}").status == 202
+    until(lambda: used(server) == {("team/**", "false"): 500_000, ("team/*", "true"): 500_000})
+
+
+def test_no_metrics_without_quotas(start: Start) -> None:
+    """Where there are no quotas, or nothing can be pushed, nothing is told of them."""
+    server = start({"workers": 1})
+    with Wire(server.url) as wire:
+        assert b"quota" not in wire.ask("GET", "/metrics").body
+    assert server.stop() == 0
+    server = start({"workers": 1, "quotas": QUOTAS, "read_only": "true"}, storage=server.storage)
+    with Wire(server.url) as wire:
+        assert b"quota" not in wire.ask("GET", "/metrics").body

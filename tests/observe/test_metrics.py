@@ -1,4 +1,4 @@
-"""What the metrics tell of the garbage collector."""
+"""What the metrics tell of the garbage collector, and of quotas."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from cargohold.observe.counts import Counts
 from cargohold.observe.exposition import write
 from cargohold.observe.metrics import Metrics
 from cargohold.storage.runs import OUTCOMES, Runs
+from cargohold.types.quotas import Quota, QuotaUse
 from tests.observe.reading import Scrape, scraped
 
 LAST = (
@@ -41,3 +42,15 @@ def test_what_runs_have_come_to() -> None:
     assert counts == {"complete": 0, "partial": 3, "stopped": 0, "failed": 1}
     assert found.one("registry_gc_freed_bytes_total") == 77
     assert [found.one(name) for name in LAST] == [9.0, 1.5, 2]
+
+
+def test_quotas() -> None:
+    """Of each quota it is told how much it allows and how much is used, by its pattern; nothing without quotas."""
+    uses = [QuotaUse(Quota("team/*", 20, each=True), 3), QuotaUse(Quota("team/*", 50), 7)]
+    metrics = Metrics(Counts(("/v2/",), 1), "1")
+    found = scraped(write(metrics.collect(quotas=uses), open_metrics=True))
+    for each, used, allowed in (("true", 3, 20), ("false", 7, 50)):
+        labels = {"repository": "team/*", "each": each}
+        assert found["registry_quota_used_bytes", labels] == used
+        assert found["registry_quota_allowed_bytes", labels] == allowed
+    assert not list(told(None).names_and_labels("registry_quota_"))

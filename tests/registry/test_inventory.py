@@ -11,11 +11,13 @@ from cargohold.registry.inventory import Holder, Holdings, Recount
 from cargohold.storage.memory import MemoryStore
 from cargohold.storage.protocols import Room, Totals, Unavailable
 from cargohold.storage.runs import Runs
+from cargohold.types.quotas import Quota, QuotaUse
 
 if TYPE_CHECKING:
     import pytest
 
 ROOM = Room(5, 10)
+QUOTA = Quota("team/*", 9)
 RUNS = Runs(since=1.0, ended=2.0)
 _OFTEN = 5
 
@@ -95,6 +97,51 @@ def test_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(case())
     assert "the disk is away" in caplog.text
+
+
+class Counting(MemoryStore):
+    """Its quotas are used by as many bytes as they were asked for; while it is `busy` it does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.busy = asyncio.Lock()
+
+    async def quota_use(self) -> list[QuotaUse]:
+        async with self.busy:
+            self.asked += 1
+            return [QuotaUse(QUOTA, self.asked)]
+
+
+def test_quotas_that_are_being_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told as they were, but not for ever; all else is told meanwhile; and they are counted once for all."""
+    monkeypatch.setattr(inventory, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(inventory, "GOOD_SECONDS", 0.5)
+
+    async def case() -> None:
+        store = Counting()
+        holder = Holder(store, asks_quotas=True)
+        assert (await holder.holdings()).quotas == [QuotaUse(QUOTA, 1)]
+        async with store.busy:
+            for found in await asyncio.gather(*(holder.holdings() for _ in range(5))):
+                assert found.quotas == [QuotaUse(QUOTA, 1)]
+                assert found.totals is not None
+            await asyncio.sleep(0.5)
+            assert (await holder.holdings()).quotas == ()
+        assert (await holder.holdings()).quotas[0].used == store.asked <= 3
+
+    asyncio.run(case())
+
+
+def test_quotas_that_nobody_asks_for() -> None:
+    """Where there are no quotas, the store is not asked for their use."""
+
+    async def case() -> None:
+        store = Counting()
+        assert (await Holder(store).holdings()).quotas == ()
+        assert store.asked == 0
+
+    asyncio.run(case())
 
 
 def test_counting_goes_on(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

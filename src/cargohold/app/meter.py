@@ -57,7 +57,8 @@ class Meter:
         self._area = counts.area(place)
         self.observers.append(counting(self._area))
         metrics = Metrics(counts, __version__, expires)
-        self.route = MetricsRoutes(metrics, Holder(store)).read
+        asks_quotas = bool(settings.quotas) and not settings.read_only
+        self.route = MetricsRoutes(metrics, Holder(store, asks_quotas=asks_quotas)).read
         self._recount = Recount(store, settings.metrics.recount)
 
     def start(self, loop: asyncio.AbstractEventLoop, log: Log | None) -> None:

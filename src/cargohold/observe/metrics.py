@@ -10,11 +10,12 @@ from cargohold.observe.processes import usage
 from cargohold.storage.runs import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cargohold.observe.counts import Counts
     from cargohold.storage.protocols import Room, Totals
     from cargohold.storage.runs import Runs
+    from cargohold.types.quotas import QuotaUse
 
 
 class Metrics:
@@ -28,7 +29,13 @@ class Metrics:
         self._version = version
         self._expires = expires
 
-    def collect(self, totals: Totals | None, room: Room | None, runs: Runs | None) -> Iterator[Metric]:
+    def collect(
+        self,
+        totals: Totals | None = None,
+        room: Room | None = None,
+        runs: Runs | None = None,
+        quotas: Sequence[QuotaUse] = (),
+    ) -> Iterator[Metric]:
         """All of them as they are now; what is not known is left out."""
         yield from self._of_requests()
         if totals is not None:
@@ -37,6 +44,8 @@ class Metrics:
             yield from _of_room(room)
         if runs is not None:
             yield from _of_runs(runs)
+        if quotas:
+            yield from _of_quotas(quotas)
         yield from self._of_server()
 
     def _of_requests(self) -> Iterator[Metric]:
@@ -170,3 +179,22 @@ def _of_runs(runs: Runs) -> Iterator[Metric]:
             "Repositories in which it collected nothing, since they hold something that cannot be read.",
             runs.skipped,
         )
+
+
+def _of_quotas(quotas: Sequence[QuotaUse]) -> Iterator[Metric]:
+    labels = [
+        {"repository": each.quota.repository, "each": "true" if each.quota.each else "false"}
+        for each in quotas
+    ]
+    yield Metric(
+        "registry_quota_used_bytes",
+        "gauge",
+        "Bytes that are used of a quota; of one of each, by the repository that uses most.",
+        [Sample("", own, each.used) for own, each in zip(labels, quotas, strict=True)],
+    )
+    yield Metric(
+        "registry_quota_allowed_bytes",
+        "gauge",
+        "Bytes that a quota allows.",
+        [Sample("", own, each.quota.bytes) for own, each in zip(labels, quotas, strict=True)],
+    )

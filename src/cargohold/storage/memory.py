@@ -26,7 +26,7 @@ from cargohold.storage.trash import DELETED, TAG_DELETED, Trashed, ended_name, n
 from cargohold.types.digest import Digest
 from cargohold.types.names import UploadId
 from cargohold.types.oci import descriptor_artifact_type
-from cargohold.types.quotas import Quotas
+from cargohold.types.quotas import Quotas, QuotaUse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cargohold.types.digest import Algorithm
     from cargohold.types.names import RepositoryName, Tag
     from cargohold.types.oci import Manifest
+    from cargohold.types.quotas import Quota
 
 
 class MemoryStore:
@@ -300,13 +301,21 @@ class MemoryStore:
     async def runs(self) -> None:
         """See `Inventory`."""
 
+    async def quota_use(self) -> list[QuotaUse]:
+        """See `Inventory`: what is in memory is counted when it is asked for."""
+        found = []
+        for quota in self._quotas.effective():
+            sizes = map(self._held_by, self._under(quota))
+            found.append(QuotaUse(quota, max(sizes, default=0) if quota.each else sum(sizes)))
+        return found
+
+    def _under(self, quota: Quota) -> list[RepositoryName]:
+        names = {*self._repositories, *(name for name, _ in self._sessions)}
+        return [name for name in names if quota in self._quotas.of(name)]
+
     def _require_room(self, repository: RepositoryName, more: int) -> None:
         for quota in self._quotas.of(repository) if more else ():
-            names = {*self._repositories, *(name for name, _ in self._sessions), repository}
-            sharing = (
-                [repository] if quota.each else [name for name in names if quota in self._quotas.of(name)]
-            )
-            used = sum(map(self._held_by, sharing))
+            used = sum(map(self._held_by, [repository] if quota.each else self._under(quota)))
             if used + more > quota.bytes:
                 raise OverQuota(quota, repository if quota.each else None, used, more)
 

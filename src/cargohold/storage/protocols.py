@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from cargohold.storage.inventory import Inventory
 from cargohold.storage.trash import DELETED, TAG_DELETED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from cargohold.storage.runs import Runs
     from cargohold.storage.trash import Cause, Trashed
     from cargohold.types.digest import Algorithm, Digest
     from cargohold.types.names import RepositoryName, Tag, UploadId
@@ -366,33 +366,6 @@ class Trial(Protocol):
 
     async def try_writing(self) -> None:
         """Write something small, read it back and remove it. It need not be durable. Raises as `try_reading`; Full."""
-        ...
-
-
-class Inventory(Protocol):
-    """How much there is."""
-
-    async def totals(self) -> Totals | None:
-        """What the store holds, as it was last counted and noted since; None where that is not known.
-
-        Costs the same however much is stored. What another server stored in the same place since the last count is
-        not in it, nor what was done by a process that died before it could note it.
-        """
-        ...
-
-    async def recount(self, age: float) -> bool:
-        """Count all that is stored, slowly, unless that was done less than `age` seconds ago; whether it was done.
-
-        One process at a time; False for others. What is stored meanwhile is counted once.
-        """
-        ...
-
-    async def room(self) -> Room | None:
-        """How much more it can hold; None where there is no telling."""
-        ...
-
-    async def runs(self) -> Runs | None:
-        """What has come of the garbage collector's runs; None where it has none, and where that is not known."""
         ...
 
 

@@ -35,6 +35,13 @@ class Quota(msgspec.Struct, frozen=True):
         return f"{holder} may hold {self.bytes:,} bytes, of which {used:,} are used: {lack}"
 
 
+class QuotaUse(msgspec.Struct, frozen=True):
+    """How many bytes are `used` of a quota; of one of `each`, by the repository that uses most."""
+
+    quota: Quota
+    used: int
+
+
 class Quotas:
     """The quotas of a registry. A repository is under every one whose pattern it matches. Safe for threads.
 
@@ -45,6 +52,13 @@ class Quotas:
         self._quotas = tuple(quotas)
         self._matches = compile_patterns(quota.repository for quota in quotas)
         self._found: dict[RepositoryName, tuple[Quota, ...]] = {}
+
+    def effective(self) -> list[Quota]:
+        """All of them, but of those that are about the same repositories in the same way the smallest alone."""
+        found: dict[tuple[str, bool], Quota] = {}
+        for quota in sorted(self._quotas, key=lambda quota: quota.bytes):
+            found.setdefault((quota.repository, quota.each), quota)
+        return list(found.values())
 
     def of(self, repository: RepositoryName) -> tuple[Quota, ...]:
         """The quotas that hold for a repository, in their order."""

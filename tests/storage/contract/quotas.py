@@ -109,6 +109,28 @@ class QuotaContract(Contract):
             await push(pair.store, ONE, bytes(200))
             assert (await refused(push(pair.second, ONE, bytes(101)))).quota.bytes == 300
 
+    async def test_what_is_used(self) -> None:
+        """Of all together it is told what they use, of each what the one uses that uses most; by whichever store."""
+        of_one = Quota("library/one", 5_000)
+        async with self.opened(EACH, TOGETHER, Quota("library/**", 9_000), of_one) as pair:
+            assert {each.quota: each.used for each in await pair.second.quota_use()} == {
+                EACH: 0,
+                TOGETHER: 0,
+                of_one: 0,
+            }
+        async with self.opened(EACH, TOGETHER, of_one) as pair:
+            await push(pair.store, ONE, bytes(300))
+            await push(pair.store, OTHER, bytes(200))
+            await started(pair.second, OTHER, bytes(200))
+            for store in (pair.second, pair.store):
+                assert {each.quota: each.used for each in await store.quota_use()} == {
+                    EACH: 400,
+                    TOGETHER: 700,
+                    of_one: 300,
+                }
+        async with self.opened() as pair:
+            assert list(await pair.store.quota_use()) == []
+
     async def test_no_session_without_room(self) -> None:
         """Where nothing is left, no session is started; where a byte is, one is."""
         async with self.opened(TOGETHER) as pair:

@@ -18,6 +18,7 @@ from cargohold.storage.protocols import Conflict, NotFound, OverQuota, Unavailab
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
 from cargohold.types.patterns import compile_pattern
+from cargohold.types.quotas import QuotaUse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -32,7 +33,10 @@ _TRIES: Final = 8
 
 
 class _Group(NamedTuple):
-    """The repositories that share the bytes of a quota: the one that it is about, or (None) all that match."""
+    """The repositories that share the bytes of a quota: the one that it is about, or (None) all that match.
+
+    Of all that match a quota of each, it is what the one uses that uses most: for who wants to know that.
+    """
 
     quota: Quota
     repository: RepositoryName | None
@@ -42,7 +46,8 @@ class _Group(NamedTuple):
         """The name of its ledger: no repository's begins with a plus sign, or has a colon."""
         if self.repository is not None:
             return self.repository.replace("/", ":")
-        return "+" + hashlib.sha256(self.quota.repository.encode()).hexdigest()
+        kind = "+most-" if self.quota.each else "+"
+        return kind + hashlib.sha256(self.quota.repository.encode()).hexdigest()
 
 
 class UncountedError(Exception):
@@ -131,6 +136,21 @@ class FileUsage(Tree):
         with ExitStack() as held, self._locked(groups):
             _entries(groups, [held.enter_context(self._ledger(group)) for group in groups], size)
 
+    async def quota_use(self) -> list[QuotaUse]:
+        """See `storage.inventory.Inventory`."""
+        found = []
+        for quota in self.terms.quotas.effective():
+            known = partial(self.patiently, self._known_use, _Group(quota, None))
+            found.append(QuotaUse(quota, await self.counted(known)))
+        return found
+
+    def _known_use(self, group: _Group) -> int:
+        with self._locked([group]), self._ledger(group) as ledger:
+            entry = ledger.read()
+        if entry is None:
+            raise UncountedError(group)
+        return entry.used
+
     def _groups(self, repository: RepositoryName) -> list[_Group]:
         """Of several quotas of the same repositories, the smallest holds."""
         found: dict[str, _Group] = {}
@@ -159,12 +179,13 @@ class FileUsage(Tree):
             ledger.write(Entry.of(self._used(group), began))
 
     def _used(self, group: _Group) -> int:
-        used = 0
-        for repository in self._members(group):
-            if self.closing:
-                raise Unavailable("the server is stopping")
-            used += self._sizes.of(repository)
-        return used
+        sizes = map(self._size_of, self._members(group))
+        return max(sizes, default=0) if group.quota.each else sum(sizes)
+
+    def _size_of(self, repository: RepositoryName) -> int:
+        if self.closing:
+            raise Unavailable("the server is stopping")
+        return self._sizes.of(repository)
 
     def _members(self, group: _Group) -> Iterable[RepositoryName]:
         if group.repository is not None:

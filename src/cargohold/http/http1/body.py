@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class Http1Body(RequestBody):
     """A body that a connection feeds. One piece is kept while the reader is busy with another; then no more is read.
 
-    Attributes: `expects` (the client waits for leave to send it).
+    Attributes: `expects` (the client waits for leave to send it), `is_crumbled` (more than half of what came last was
+    no content, but said how long chunks are).
     """
 
-    __slots__ = ("_connection", "_framing", "_piece", "_problem", "_waiter", "expects")
+    __slots__ = ("_connection", "_framing", "_piece", "_problem", "_waiter", "expects", "is_crumbled")
 
     def __init__(self, connection: Connection, length: int | None, stall: float, *, expects: bool) -> None:
         super().__init__(length, stall)
@@ -30,6 +31,7 @@ class Http1Body(RequestBody):
         self._problem = ""
         self._waiter: asyncio.Future[None] | None = None
         self.expects = expects
+        self.is_crumbled = False
 
     @property
     def is_whole(self) -> bool:
@@ -46,6 +48,7 @@ class Http1Body(RequestBody):
         except BadFraming:
             self.fail("what follows a chunk is no chunk")
             return stop
+        self.is_crumbled = 2 * len(content) < used
         self._piece = self._piece + content if self._piece else content
         self._wake()
         return used

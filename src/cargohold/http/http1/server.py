@@ -7,7 +7,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING, Final
 
-from cargohold.http.http1.connection import AHEAD_BYTES, Connection
+from cargohold.http.http1.connection import AHEAD_BYTES, CRUMBS_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES, Files
 from cargohold.http.http1.head import Heads
 
@@ -36,7 +36,7 @@ class Http1Server:
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
     Attributes, for connections: `application`, `connections`, `heads`, `files`, `buffer` and views of it, `room` (the
-    whole) and `narrow_room`, `tick` (the seconds that have passed, roughly), `is_stopping`.
+    whole), `narrow_room` and `slit`, `tick` (the seconds that have passed, roughly), `is_stopping`.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Http1Server:
         self.buffer = bytearray(PIECE_BYTES)
         self.room = memoryview(self.buffer)
         self.narrow_room = self.room[:AHEAD_BYTES]
+        self.slit = self.room[:CRUMBS_BYTES]
         self.tick = 0
         self.is_stopping = False
         self._listener = listener

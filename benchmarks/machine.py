@@ -7,8 +7,13 @@ import platform
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from benchmarks.contestants.contestant import version_of
 from benchmarks.load.requests import WRK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def describe(folder: str) -> dict[str, str]:
@@ -23,8 +28,17 @@ def describe(folder: str) -> dict[str, str]:
         "file system": _file_system(folder),
         "Python": platform.python_version(),
         "load before the run": f"{load:.2f}",
-        "client for GET": "wrk" if WRK else "our own (wrk is not installed)",
+        "clients": ", ".join(_clients()),
     }
+
+
+def _clients() -> Iterator[str]:
+    """Those that are installed, with their versions; and our own, which stands in for wrk."""
+    for name, word in (("wrk", "-v"), ("skopeo", "--version"), ("ctr", "--version")):
+        found = WRK if name == "wrk" else shutil.which(name)
+        if found:
+            yield f"{name} {version_of(found, word)}"
+    yield "our own"
 
 
 def _commit() -> str:

@@ -97,9 +97,11 @@ def _bars(panel: Axes, outcome: Outcome, name: str, cases: Sequence[str]) -> Non
         panel.barh(0, 0, color=colours[each], label=each)
     panel.set_yticks(middles)
     panel.invert_yaxis()
-    panel.set_title(name, fontsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
+    panel.xaxis.set_visible(False)  # each bar says its number
+    panel.spines[["top", "right", "bottom"]].set_visible(False)
     panel.margins(x=0.18, y=0.01)
     positive = [value for value in values if value > 0]
     if positive and max(positive) > _EVEN_UP_TO * min(positive):
         panel.set_xscale("log")
+        name = f"{name} (logarithmic)"
+    panel.set_title(name, fontsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import pytest
 from cargohold.storage.filesystem import FilesystemStore, ledger
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.sizes import Sizes
+from cargohold.storage.protocols import OverQuota
 from cargohold.types.quotas import Quota, Quotas
 
+from .checking import FIRST, Place
 from .contract.base import ONE, push
 
 if TYPE_CHECKING:
@@ -57,14 +60,41 @@ async def test_it_is_counted_once(store: FilesystemStore, monkeypatch: pytest.Mo
     assert counted == []
 
 
-async def test_it_falls(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another process has removed is known soon, though nothing is pushed."""
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds after which nothing that was counted is trusted any more."""
     monkeypatch.setattr(ledger, "_TRUSTED_SECONDS", 0.2)
     monkeypatch.setattr(ledger, "_SHARE", 0)
+    return 0.3
+
+
+async def test_it_falls(store: FilesystemStore, soon: float) -> None:
+    """What another process has removed is known soon, though nothing is pushed."""
     digest = await push(store, ONE, bytes(10))
     await push(store, ONE, b"1")
     assert await used(store) == [11]
     with closing(FilesystemStore(store.layout.root)) as other:
         await other.delete_blob(ONE, digest)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(soon)
     assert await used(store) == [1]
+
+
+@pytest.mark.parametrize("lost", ["link", "folder"])
+async def test_what_a_repair_links_again(tmp_path: Path, soon: float, lost: str) -> None:
+    """It counts soon, and nothing more is taken than there is room for then."""
+    place = await asyncio.to_thread(Place, tmp_path)
+    held = FilesystemStore(str(tmp_path), Terms(quotas=Quotas([Quota("library/**", 10_000)])))
+    with closing(held):
+        (before,) = await used(held)
+        os.unlink(place.layer(FIRST))
+        if lost == "folder":
+            os.rmdir(os.path.dirname(place.layer(FIRST)))
+        await asyncio.sleep(soon)
+        assert await used(held) == [before - len(FIRST)]
+        found = await asyncio.to_thread(place.kinds, repair=True)
+        assert found["unlinked-blob"] == 1
+        await asyncio.sleep(soon)
+        assert await used(held) == [before]
+        with pytest.raises(OverQuota) as caught:
+            await push(held, ONE, bytes(10_000 - before + 1))
+        assert caught.value.used == before

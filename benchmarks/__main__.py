@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CONTESTANTS: tuple[type[Contestant], ...] = (Cargohold, Distribution, Zot, Nginx)
 # What tells most in a minute.
-QUICK_WORKLOADS = ("idle", "manifest-reads", "manifest-writes", "blob-downloads", "blob-uploads")
+QUICK_WORKLOADS = ("manifest-reads", "manifest-writes", "blob-downloads", "blob-uploads")
 
 
 def main() -> int:

@@ -42,7 +42,7 @@ class Scale:
 QUICK = Scale(
     "quick",
     rounds=1,
-    seconds=1.0,
+    seconds=0.5,
     blob_bytes=128 * MIB,
     blobs=4,
     many_blob_bytes=4 * MIB,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,6 +88,20 @@ def wait_until_idle(wire: Wire, location: str, least: int) -> None:
     until(idle)
 
 
+def wait_until_taken_up(server: Server, location: str) -> None:
+    """Until a worker has the session's file open: a PATCH that is read after the resume adds to what that stored."""
+    uploads = server.storage / "docker/registry/v2/repositories/frozen/_uploads"
+    data = str((uploads / location.rpartition("/")[2] / "data").resolve())
+
+    def is_open() -> bool:
+        descriptors = [each for worker in server.workers() for each in Path(f"/proc/{worker}/fd").iterdir()]
+        with suppress(FileNotFoundError):
+            return any(os.readlink(each) == data for each in descriptors)
+        return False
+
+    until(is_open)
+
+
 HEADERS = ("Accept: */*", "Transfer-Encoding: chunked", f"Content-Range: 0-{SIZE - 1}")
 
 
@@ -102,6 +118,7 @@ def test_frozen_in_mid_patch(wires: tuple[Server, list[Wire]], wakes: str) -> No
         location = start_upload(resumer, "frozen")
         with Wire(server.url) as wire:
             frozen = Frozen(wire, location, content, sent, header)
+            wait_until_taken_up(server, location)
             if sent > HELD_BACK:
                 wait_until_idle(resumer, location, least=sent - HELD_BACK)
             answer = resume(resumer, location, content, frozen, wakes)

@@ -25,9 +25,10 @@ def document(path: Path, descriptor: dict[str, Any]) -> Any:
 
 
 def content(path: Path, descriptor: dict[str, Any]) -> bytes:
-    found = (path / "blobs" / descriptor["digest"].replace(":", "/")).read_bytes()
+    digest: str = descriptor["digest"]
+    found = (path / "blobs" / digest.replace(":", "/")).read_bytes()
     assert len(found) == descriptor["size"]
-    assert f"sha256:{hashlib.sha256(found).hexdigest()}" == descriptor["digest"]
+    assert f"sha256:{hashlib.sha256(found).hexdigest()}" == digest
     return found
 
 

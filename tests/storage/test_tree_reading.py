@@ -72,6 +72,23 @@ async def test_another_process_deletes_a_manifest(store: FilesystemStore) -> Non
         in_another_process('mv "$1.away" "$1"', link)
 
 
+async def test_another_process_deletes_a_blob(store: FilesystemStore) -> None:
+    """A blob is there while both its link and its bytes are, and is as long as these are now."""
+    digest = Digest.of(b"layer")
+    link, data = f"{store.layout.layer(ONE, digest)}/link", store.layout.data(digest)
+    put(link, digest.encode())
+    put(data, b"layer")
+    for path in (link, data):
+        assert (await store.find_blob(ONE, digest)).size == 5
+        in_another_process('mv "$1" "$1.away"', path)
+        for look in (store.find_blob, store.lease_blob):
+            with pytest.raises(NotFound):
+                await look(ONE, digest)
+        in_another_process('mv "$1.away" "$1"', path)
+    in_another_process('printf damage >> "$1"', data)
+    assert (await store.find_blob(ONE, digest)).size == 11
+
+
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 @pytest.mark.parametrize("length", [100, AT_ONCE_BYTES - 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1])
 async def test_content_of_any_length(store: FilesystemStore, algorithm: Algorithm, length: int) -> None:

@@ -1,4 +1,7 @@
-"""The calls that change the tree, with something done around each of them."""
+"""The calls that change the tree, with something done around each of them.
+
+Syncs of several files and folders at a time are made one after the other then: they end in any order.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cargohold.storage import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 class Around(Protocol):
@@ -25,18 +28,37 @@ def surround(around: Around) -> None:
     """Have every call that changes the tree made by `around` from now on."""
     for name in disk.CALLS:
         setattr(disk, name, partial(around, name, getattr(disk, name)))
+    disk.sync_all = _sync_one_by_one
 
 
 @contextmanager
 def surrounded(around: Around) -> Iterator[None]:
     """As `surround`, until the end of the block."""
-    before = {name: getattr(disk, name) for name in disk.CALLS}
+    before = {name: getattr(disk, name) for name in (*disk.CALLS, "sync_all")}
     surround(around)
     try:
         yield
     finally:
         for name, call in before.items():
             setattr(disk, name, call)
+
+
+def _sync_one_by_one(files: Sequence[int], folders: Iterable[str], several: disk.Several) -> None:  # noqa: ARG001 - as is the real one
+    errors: list[OSError] = []
+    for descriptor in files:
+        try:
+            disk.sync_file(descriptor)
+        except OSError as error:
+            errors.append(error)
+    for folder in folders:
+        try:
+            disk.sync_folder(folder)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def die_at(step: int) -> None:

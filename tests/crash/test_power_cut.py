@@ -100,9 +100,10 @@ async def check(root: Path, work: Work, known: Known, order: Order) -> None:
 
 
 def may_be_left(fault: str, known: Known, order: Order) -> bool:
-    """Whether it is of a push that was not acknowledged, where names are written down in any order."""
+    """Where names are written down in any order: what is of a push that was not acknowledged, and a tag's history."""
     unsure = {key.name.rpartition(":")[2] for key in known.asked}
-    return order is Order.FREE and WRONG not in fault and any(name in fault for name in unsure)
+    is_known = fault.endswith("/index") or any(name in fault for name in unsure)
+    return order is Order.FREE and WRONG not in fault and is_known
 
 
 def cut(work: Work, seed: int, number: int, folder: Path) -> None:

@@ -40,3 +40,6 @@ def _dangling_tags(root: Path) -> Iterator[str]:
         for folder in (link.parents[3] / "revisions", link.parents[1] / "index"):
             if not (folder / algorithm / encoded / "link").exists():
                 yield f"{link}: {encoded} is not in {folder}"
+    for link in root.glob("repositories/**/_manifests/tags/*/index/*/*/link"):
+        if link.read_text() != ":".join(link.parts[-3:-1]):
+            yield f"{link}: other bytes than its digest's name"

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 _CALLS = (
     "openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,"
     "truncate,ftruncate,write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendfile,copy_file_range,"
-    "fsync,fdatasync,sync,syncfs,sync_file_range,msync"
+    "fsync,fdatasync,sync,syncfs,sync_file_range,msync,io_submit,io_getevents"
 )
 _WHOLE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+|\?).*")
 _BEGUN = re.compile(r"(\d+) +(\w+)\((.*) <(?:unfinished|detached) \.\.\.>")
 _ENDED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (-?\d+|\?).*")
+_ASKED = re.compile(r"aio_data=(\w+), aio_lio_opcode=IOCB_CMD_FSYNC, aio_fildes=(\d+<[^>]*>)")
+_DONE = re.compile(r"data=(\w+), obj=\w+, res=0,")
 _STOP_SECONDS = 20.0
 
 
@@ -64,13 +66,29 @@ class Tracer:
         """Let go of the process; the calls in the order in which they ended."""
         self._process.send_signal(signal.SIGINT)
         self._end()
-        return list(_calls(self._output.read_text().splitlines()))
+        return list(_with_syncs_apart(_calls(self._output.read_text().splitlines())))
 
     def _end(self) -> None:
         self._process.communicate(timeout=_STOP_SECONDS)
 
 
-def _calls(lines: list[str]) -> Iterator[Call]:
+def _with_syncs_apart(calls: Iterator[tuple[str, Call]]) -> Iterator[Call]:
+    """Each sync of several that a thread asks the kernel for at once, as one from there to the end of its wait."""
+    asked: dict[tuple[str, str], Call] = {}
+    for thread, call in calls:
+        if call.name == "io_submit":
+            for key, opened in _ASKED.findall(call.arguments):
+                asked[thread, key] = call._replace(name="fsync", arguments=opened)
+        elif call.name == "io_getevents":
+            for key in _DONE.findall(call.arguments):
+                yield asked.pop((thread, key))._replace(end=call.end)
+        else:
+            yield call
+    assert asked == {}
+
+
+def _calls(lines: list[str]) -> Iterator[tuple[str, Call]]:
+    """Each with the thread that makes it."""
     begun: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(lines):
         if found := _BEGUN.fullmatch(line):
@@ -78,9 +96,9 @@ def _calls(lines: list[str]) -> Iterator[Call]:
         elif found := _ENDED.fullmatch(line):
             begin, arguments = begun.pop(found[1])
             if not found[4].startswith("-"):
-                yield Call(found[2], arguments + found[3], begin, number)
+                yield found[1], Call(found[2], arguments + found[3], begin, number)
         elif (found := _WHOLE.fullmatch(line)) and not found[4].startswith("-"):
-            yield Call(found[2], found[3], number, number)
+            yield found[1], Call(found[2], found[3], number, number)
         else:
             assert found or "+++" in line or "---" in line, f"a line of strace that is not understood: {line}"
 
@@ -88,12 +106,14 @@ def _calls(lines: list[str]) -> Iterator[Call]:
 class Unsynced:
     """What a power cut could undo, call after call: bytes that were written, and names that were made or removed.
 
-    Only what is below `root` counts, and of that not what `may_be_lost` finds. Paths are relative to it.
+    Only what is below `root` counts, and of that not what `may_be_lost` finds, nor the names that `name_may_be_lost`
+    does. Paths are relative to it.
     """
 
-    def __init__(self, root: str, may_be_lost: re.Pattern[str]) -> None:
+    def __init__(self, root: str, may_be_lost: re.Pattern[str], name_may_be_lost: re.Pattern[str]) -> None:
         self._root = f"{root}/"
         self._may_be_lost = may_be_lost
+        self._name_may_be_lost = name_may_be_lost
         self._written: dict[str, int] = {}
         self._named: dict[str, int] = {}
         self._removed: dict[str, int] = {}
@@ -119,7 +139,7 @@ class Unsynced:
                 self._gone(paths[0], call.end)
             case "fsync":
                 self._synced(paths[0], call.begin)
-            case "openat":
+            case "openat" | "sync_file_range":
                 pass
             case other:
                 raise AssertionError(f"{other} is not thought of here")
@@ -160,7 +180,8 @@ class Unsynced:
             + [
                 f"name of {path}"
                 for path in self._named
-                if any(f"{each}/".startswith(f"{path}/") for each in kept)
+                if not self._name_may_be_lost.search(path)
+                and any(f"{each}/".startswith(f"{path}/") for each in kept)
             ]
             + [f"removal of {path}" for path in self._removed if not self._may_be_lost.search(path)]
         )

@@ -439,13 +439,14 @@ def test_manifest_of_another_time(tmp_path: Path) -> None:
     with asyncio.Runner() as runner, closing(FilesystemStore(str(tmp_path / "data"))) as store:
         store.prepare()
         registry = Registry(store, runner)
-        for path, written in (
-            (store.layout.data(digest), content),
-            (f"{store.layout.revision(APP, digest)}/link", digest.encode()),
-            (f"{store.layout.tag_index(APP, Tag('old'), digest)}/link", digest.encode()),
-            (store.layout.tag_current(APP, Tag("old")), digest.encode()),
-        ):
-            store.disk.write_file(path, written)
+        store.disk.write_files(
+            {
+                store.layout.data(digest): content,
+                f"{store.layout.revision(APP, digest)}/link": digest.encode(),
+                f"{store.layout.tag_index(APP, Tag('old'), digest)}/link": digest.encode(),
+                store.layout.tag_current(APP, Tag("old")): digest.encode(),
+            }
+        )
         registry.delete(digest)
         assert registry.tags() == {}
         assert registry.restore("old").manifests == [digest]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage import disk as calls
+from cargohold.storage import durable
 from cargohold.storage.durable import (
     Change,
     Disk,
@@ -21,11 +22,15 @@ from cargohold.storage.durable import (
     write_all,
     write_unsynced,
 )
+from cargohold.storage.proofs import stamp
 from tests.e2e.server import UNPRIVILEGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+HOUR = 3_600_000_000_000
+"""In nanoseconds."""
 
 
 class Recorder(Disk):
@@ -41,13 +46,16 @@ class Recorder(Disk):
         if kind == self.fail_at:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    def write_file(self, path: str, content: bytes) -> None:
-        super().write_file(path, content)
-        self._note("file", path)
+    def write_files(self, contents: Mapping[str, bytes]) -> None:
+        super().write_files(contents)
+        for path in contents:
+            self._note("file", path)
 
-    def sync_folder(self, path: str) -> None:
-        super().sync_folder(path)
-        self._note("folder", path)
+    def sync_folders(self, paths: Iterable[str]) -> None:
+        there = list(filter(os.path.isdir, paths))
+        super().sync_folders(paths)
+        for path in there:
+            self._note("folder", path)
 
     def rename(self, old: str, new: str) -> None:
         if self.fail_at == "rename":
@@ -133,6 +141,60 @@ def test_rely_on(disk: Recorder, top: Path) -> None:
     _apply(change)
     assert sorted(disk.taken("folder")) == [str(top), str(top / "theirs")]
     assert disk.taken("file") == disk.taken("rename") == []
+
+
+def test_relied_on_again(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing has changed since it was synced nothing is synced again; a change by anybody else is seen."""
+    monkeypatch.setattr(durable, "stamp", lambda: stamp() + HOUR)
+    (top / "goes").mkdir()
+    (top / "goes/link").touch()
+    for synced in ([str(top), str(top / "goes")], []):
+        _rely_on(disk, top, "goes/link")
+        assert sorted(disk.taken("folder")) == synced
+    (top / "goes/other").touch()
+    _rely_on(disk, top, "goes/link")
+    assert disk.taken("folder") == [str(top / "goes")]
+    (top / "goes").rename(top / "gone")
+    (top / "goes").mkdir()
+    (top / "goes/link").touch()
+    _rely_on(disk, top, "goes/link")
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "goes")]
+
+
+def test_relied_on_while_it_changes(disk: Recorder, top: Path) -> None:
+    """A folder that has just changed is synced each time: the next change may be of the same moment."""
+    (top / "goes").mkdir()
+    for name in ("one", "two"):
+        (top / "goes" / name).touch()
+        _rely_on(disk, top, "goes/one")
+        assert str(top / "goes") in disk.taken("folder")
+
+
+def test_relied_on_where_a_sync_failed(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be synced is synced again."""
+    monkeypatch.setattr(durable, "stamp", lambda: stamp() + HOUR)
+    (top / "goes").mkdir()
+    (top / "goes/link").touch()
+    disk.fail_at = "folder"
+    with pytest.raises(OSError, match="No space"):
+        _rely_on(disk, top, "goes/link")
+    disk.fail_at = ""
+    disk.taken("folder")
+    _rely_on(disk, top, "goes/link")
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "goes")]
+
+
+def test_may_be_lost(disk: Recorder, top: Path) -> None:
+    """What may be lost is synced before it is put into place, like all else, and its folders are not."""
+    change = _change(disk, top, "goes/one")
+    change.file(str(top / "lost/two"), b"bytes")
+    change.file(str(top / "lost/three"), b"more", may_be_lost=True)
+    change.file(str(top / "other/four"), b"bytes", may_be_lost=True)
+    _apply(change)
+    assert len(disk.taken("file")) == 4
+    assert sorted(disk.taken("folder")) == [str(top), str(top / "goes"), str(top / "lost")]
+    assert (top / "lost/three").read_bytes() == b"more"
+    assert (top / "other/four").read_bytes() == b"bytes"
 
 
 def test_folder_gone_before_settle(disk: Recorder, top: Path) -> None:
@@ -275,6 +337,12 @@ def test_failure_of_what_is_not_synced(tmp_path: Path, monkeypatch: pytest.Monke
             write_unsynced(str(tmp_path / "other"), b"new")
     assert os.listdir(tmp_path) == ["file"]
     assert target.read_bytes() == b"old"
+
+
+def _rely_on(disk: Disk, top: Path, name: str) -> None:
+    change = Change(disk, str(top / "new"))
+    change.rely_on(str(top / name))
+    _apply(change)
 
 
 def _change(disk: Disk, top: Path, name: str) -> Change:

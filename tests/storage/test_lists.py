@@ -13,7 +13,8 @@ import pytest
 
 from cargohold.storage import lists
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.lists import FolderLists, Proof, load_names, load_title, save_names, stamp
+from cargohold.storage.lists import FolderLists, load_names, load_title, save_names
+from cargohold.storage.proofs import Proof, stamp
 from cargohold.types.names import RepositoryName, Tag
 
 from .contract.base import ONE, commit, sample

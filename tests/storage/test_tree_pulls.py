@@ -86,8 +86,8 @@ async def test_what_is_gone_is_forgotten(store: FilePulls) -> None:
     for repository in (ONE, OTHER):
         for digest in (FIRST, SECOND):
             await store.note_pull(repository, digest)
-    store.disk.write_file(f"{store.layout.revision(ONE, FIRST)}/link", FIRST.encode())
-    store.disk.write_file(f"{store.layout.pulled(ONE)}/readme", b"")
+    link, readme = f"{store.layout.revision(ONE, FIRST)}/link", f"{store.layout.pulled(ONE)}/readme"
+    store.disk.write_files({link: FIRST.encode(), readme: b""})
     store.forget_pulls(ONE)
     assert sorted(os.listdir(store.layout.pulled(ONE))) == ["readme", FIRST.replace(":", "-")]
     assert store.pulled_at(OTHER, SECOND)
@@ -119,7 +119,7 @@ async def test_a_pause_of_recording(store: FilePulls) -> None:
     written = json.loads(read_file(path))
     written["since"]["ci/**"] -= 9 * DAY
     remove(path)
-    store.disk.write_file(path, json.dumps(written).encode())
+    store.disk.write_files({path: json.dumps(written).encode()})
     set_back(path, 2 * DAY)
     seen = store.recording().seen
     assert store.recording().gaps == ()
@@ -147,7 +147,7 @@ async def test_another_set_of_rules(store: FilePulls) -> None:
 )
 async def test_a_spoiled_record(store: FilePulls, rubbish: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A record that cannot be read counts as none, which the log tells: what was not recorded counts as pulled."""
-    store.disk.write_file(store.layout.pulls, rubbish)
+    store.disk.write_files({store.layout.pulls: rubbish})
     with caplog.at_level(logging.WARNING):
         assert store.recording() == Recording()
     assert [record.getMessage().partition(" ")[0] for record in caplog.records] == [store.layout.pulls]

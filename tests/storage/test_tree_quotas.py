@@ -17,8 +17,8 @@ from cargohold.storage.filesystem.ledger import Ledger
 from cargohold.storage.filesystem.sizes import Sizes
 from cargohold.storage.filesystem.tree import read_file
 from cargohold.storage.layout import Layout
-from cargohold.storage.lists import Proof, stamp
 from cargohold.storage.locks import Busy
+from cargohold.storage.proofs import Proof, stamp
 from cargohold.storage.protocols import Conflict, NotFound, OverQuota, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName, UploadId

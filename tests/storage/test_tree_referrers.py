@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.lists import Proof, load_names, load_title, stamp
+from cargohold.storage.lists import load_names, load_title
+from cargohold.storage.proofs import Proof, stamp
 from cargohold.types.digest import Algorithm, Digest
 
 from .contract.base import ONE, OTHER, commit, descriptors, sample

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cargohold.storage import disk
 from cargohold.storage.filesystem import FilesystemStore, tree
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Full, NotFound, Unavailable
 from cargohold.storage.trash import DELETED, Cause, Trashed, Why, new_record
 from cargohold.types.names import Tag
+from tests.crash.calls import surrounded
 
 from .contract.base import LATEST, ONE, OTHER, commit, document, sample, tags_of
 from .foreign import Foreign, put
 from .places import fill, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cargohold.storage.trash import Record
@@ -55,22 +55,21 @@ def old(store: FilesystemStore, age: float) -> Record:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def calls() -> Iterator[list[tuple[str, str]]]:
     """The renames and the syncs of folders, in their order."""
     made: list[tuple[str, str]] = []
-    real_rename, real_sync = disk.rename, disk.sync_folder
 
-    def rename(old: str, new: str) -> None:
-        real_rename(old, new)
-        made.append(("rename", new if "/trash/" in new else old))
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        result = call(*arguments, **named)
+        if name == "rename":
+            old, new = arguments
+            made.append((name, new if "/trash/" in new else old))
+        elif name == "sync_folder":
+            made.append(("sync", arguments[0]))
+        return result
 
-    def sync_folder(path: str) -> None:
-        real_sync(path)
-        made.append(("sync", path))
-
-    monkeypatch.setattr(disk, "rename", rename)
-    monkeypatch.setattr(disk, "sync_folder", sync_folder)
-    return made
+    with surrounded(around):
+        yield made
 
 
 @pytest.mark.parametrize("by_tag", [False, True])
@@ -90,21 +89,20 @@ async def test_record_is_durable_first(
     assert {folder, os.path.dirname(folder), store.layout.repository(ONE)} <= synced
 
 
-async def test_no_record_no_deletion(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_record_no_deletion(store: FilesystemStore) -> None:
     """Where the record cannot be written, nothing is deleted."""
     await commit(store, ONE, FIRST, LATEST)
 
-    def fail(path: str) -> None:
-        if path.endswith("/trash"):
-            raise OSError(5, "Input/output error", path)
-        real(path)
+    def fail(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_folder" and arguments[0].endswith("/trash"):
+            raise OSError(5, "Input/output error", arguments[0])
+        return call(*arguments, **named)
 
-    real = disk.sync_folder
-    monkeypatch.setattr(disk, "sync_folder", fail)
-    with pytest.raises(Unavailable):
-        await store.delete_manifest(ONE, FIRST.digest)
-    with pytest.raises(Unavailable):
-        await store.delete_tag(ONE, LATEST)
+    with surrounded(fail):
+        with pytest.raises(Unavailable):
+            await store.delete_manifest(ONE, FIRST.digest)
+        with pytest.raises(Unavailable):
+            await store.delete_tag(ONE, LATEST)
     assert await document(store, ONE, FIRST.digest) == FIRST.manifest.content
     assert await tags_of(store, ONE) == [LATEST]
 

@@ -22,7 +22,8 @@ from cargohold.storage.together import sync_together
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    Several = Callable[[Callable[[int], None], Iterable[int]], None]
+    Sync = Callable[[int], None]
+    Several = Callable[[Sync, list[int]], None]
 
 CALLS: Final = (
     "open_file",

@@ -11,12 +11,16 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from cargohold.storage import disk
+from cargohold.storage.proofs import Proof, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 _PARALLEL_SYNCS = 8
 _REMEMBERED = 65_536
@@ -39,23 +43,34 @@ class Disk:
         self._lasts = lasts
         self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
         self._durable: dict[str, int] = {}
+        self._settled: dict[str, Proof] = {}
 
-    def write_file(self, path: str, content: bytes) -> None:
-        """Make a new file, and the folders above it that are missing, and sync it."""
+    def write_files(self, contents: Mapping[str, bytes]) -> None:
+        """Make new files at these paths, and the folders above them that are missing, and sync them all at once."""
+        opened: list[int] = []
         try:
-            descriptor = disk.open_file(path)
+            for path, content in contents.items():
+                opened.append(self._open_new(path))
+                write_all(opened[-1], content)
+            disk.sync_all(opened, (), self.each)
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def _open_new(self, path: str) -> int:
+        try:
+            return disk.open_file(path)
         except FileNotFoundError:
             self.make_folders(os.path.dirname(path))
-            descriptor = disk.open_file(path)
-        try:
-            write_all(descriptor, content)
-            disk.sync_file(descriptor)
-        finally:
-            os.close(descriptor)
+            return disk.open_file(path)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in a folder durable."""
         disk.sync_folder(path)
+
+    def sync_folders(self, paths: Iterable[str]) -> None:
+        """Make the names in these folders durable, all at once, as far as they are there."""
+        disk.sync_all((), paths, self.each)
 
     def make_folder(self, path: str) -> None:
         """Make one folder; no harm where it is there already."""
@@ -89,14 +104,14 @@ class Disk:
         """Put a file or folder in place, atomically."""
         disk.rename(old, new)
 
-    def each(self, function: Callable[[str], None], paths: Iterable[str]) -> None:
-        """Call the function with every path, several at a time; raises the first error when all have ended."""
-        todo = list(paths)
+    def each(self, function: Callable[[T], None], arguments: Iterable[T]) -> None:
+        """Call the function with each of them, several at a time; raises the first error when all have ended."""
+        todo = list(arguments)
         if len(todo) <= 1:
-            for path in todo:
-                function(path)
+            for argument in todo:
+                function(argument)
             return
-        futures = [self._pool.submit(function, path) for path in todo]
+        futures = [self._pool.submit(function, argument) for argument in todo]
         errors = [error for future in futures if (error := future.exception()) is not None]
         if errors:
             raise errors[0]
@@ -108,32 +123,50 @@ class Disk:
     def _forget(self, path: str) -> None:
         self._durable.pop(path, None)
 
-    def settle(self, folders: Iterable[str]) -> None:
+    def settle(self, changed: Iterable[str], relied: Iterable[str] = ()) -> None:
         """Make durable the names in these folders, and those of the folders themselves up to the top; each once.
 
-        What is known to be durable is not synced again: the inode is remembered with the path, and only of folders
-        that last, since a file system gives a removed folder's inode to the next that is made. A folder that another
-        request has removed meanwhile has nothing left to be synced.
+        What is known to be durable is not synced again. Of the name of a folder that lasts that is known by its inode,
+        with its path; not of others, since a file system gives a removed folder's inode to the next that is made. Of
+        the names in a folder it is known by a proof that nothing has changed there since they were synced: so those
+        that are only `relied` on, where we have changed nothing, are mostly not synced. A folder that another request
+        has removed meanwhile has nothing left to be synced.
         """
-        touched, known = dict.fromkeys(folders), []
-        for folder in list(touched):
-            above = folder
-            while above != self._top:
-                with suppress(FileNotFoundError):
-                    inode = os.stat(above).st_ino
-                    if self._durable.get(above) == inode:
-                        break
-                    known.append((above, inode))
-                above = os.path.dirname(above)
-                touched[above] = None
-        self.each(self._sync_if_there, touched)
-        if len(self._durable) > _REMEMBERED:
-            self._durable.clear()
-        self._durable.update(entry for entry in known if self._lasts(entry[0]))
+        started, proofs = stamp(), dict[str, Proof]()
+        todo = dict.fromkeys(changed)
+        todo |= dict.fromkeys(folder for folder in relied if not self._is_settled(folder))
+        lasting: dict[str, int] = {}
+        for folder in list(todo):
+            self._look_above(folder, todo, lasting)
+        for folder in todo:
+            with suppress(FileNotFoundError):
+                proof = Proof.of(folder)
+                if proof.holds(started):
+                    proofs[folder] = proof
+        self.sync_folders(todo)
+        _remember(self._durable, lasting)
+        _remember(self._settled, proofs)
 
-    def _sync_if_there(self, folder: str) -> None:
+    def _look_above(self, folder: str, todo: dict[str, None], lasting: dict[str, int]) -> None:
+        """Add the folders above in which a name may not be durable yet."""
+        while folder != self._top:
+            with suppress(FileNotFoundError):
+                inode = os.stat(folder).st_ino
+                if self._durable.get(folder) == inode:
+                    return
+                if self._lasts(folder):
+                    lasting[folder] = inode
+            folder = os.path.dirname(folder)
+            if folder in todo or self._is_settled(folder):
+                return
+            todo[folder] = None
+
+    def _is_settled(self, folder: str) -> bool:
+        """Whether the names in it are durable, and those of all folders above it."""
+        known = self._settled.get(folder)
         with suppress(FileNotFoundError):
-            self.sync_folder(folder)
+            return known is not None and Proof.of(folder) == known
+        return False
 
     def close(self) -> None:
         """Wait for the syncs under way and end the threads."""
@@ -154,13 +187,20 @@ class Change:
         self._aside = f"{aside}/{uuid.uuid4().hex}"
         self._contents: dict[str, bytes] = {}
         self._renames: list[tuple[str, str]] = []
-        self._folders: dict[str, None] = {}
+        self._lost: set[str] = set()
+        self._changed: dict[str, None] = {}
+        self._relied: dict[str, None] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.discard()
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether nothing is left to be put into place."""
+        return not self._renames
 
     def discard(self) -> None:
         """Remove whatever was written and not placed."""
@@ -169,10 +209,15 @@ class Change:
                 remove(staged)
         self._renames.clear()
 
-    def file(self, target: str, content: bytes) -> None:
-        """A file that takes the place of what is at `target`."""
+    def file(self, target: str, content: bytes, *, may_be_lost: bool = False) -> None:
+        """A file that takes the place of what is at `target`.
+
+        Of one that `may_be_lost` the name is not made durable: after a power cut it is there, and whole, or it is not.
+        """
         staged = f"{self._aside}-{len(self._contents)}"
         self._contents[staged] = content
+        if may_be_lost:
+            self._lost.add(target)
         self._renames.append((staged, target))
 
     def move(self, source: str, target: str) -> None:
@@ -181,17 +226,18 @@ class Change:
 
     def rely_on(self, path: str) -> None:
         """What another process may just have put there: make sure that it is durable too."""
-        self._folders[os.path.dirname(path)] = None
+        self._relied[os.path.dirname(path)] = None
 
     def stage(self) -> None:
         """Write and sync everything aside."""
-        self._disk.each(lambda path: self._disk.write_file(path, self._contents[path]), self._contents)
+        self._disk.write_files(self._contents)
 
     def place(self) -> None:
         """Rename everything into place, making the folders above."""
         while self._renames:
             staged, target = self._renames[0]
-            self._folders[os.path.dirname(target)] = None
+            if target not in self._lost:
+                self._changed[os.path.dirname(target)] = None
             self._put(staged, target)
             del self._renames[0]
 
@@ -207,7 +253,13 @@ class Change:
 
     def settle(self) -> None:
         """Make the names durable."""
-        self._disk.settle(self._folders)
+        self._disk.settle(self._changed, self._relied)
+
+
+def _remember(known: dict[str, K], found: dict[str, K]) -> None:
+    if len(known) > _REMEMBERED:
+        known.clear()
+    known.update(found)
 
 
 def write_all(descriptor: int, content: bytes) -> None:

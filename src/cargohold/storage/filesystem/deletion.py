@@ -114,7 +114,7 @@ class FileDeletion(FileManifests, FileTrash):
             if not self.has_manifest(repository):
                 remove(self.layout.catalog_mark(repository))
                 self.noted.add(repository_shard(repository), Sums(repositories=-1))
-        self.disk.each(self.disk.sync_folder, changed)
+        self.disk.sync_folders(changed)
         if len(gone) <= _FEW:
             for path in gone:
                 remove(path)

@@ -13,9 +13,10 @@ from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names, read_file
 from cargohold.storage.layout import flat, unflat
-from cargohold.storage.lists import Proof, load_names, load_title, save_names, stamp
 from cargohold.storage.lists import after as names_after
+from cargohold.storage.lists import load_names, load_title, save_names
 from cargohold.storage.locks import PATIENCE
+from cargohold.storage.proofs import Proof, stamp
 from cargohold.storage.protocols import StoreError
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import DigestInvalid
@@ -89,7 +90,7 @@ class FileReferrers(FileManifests):
     def _record_unseen(self, repository: RepositoryName) -> dict[str, bytes]:
         """Record the subjects of manifests that another server stored, or that were stored before there was a record.
 
-        Which revisions were seen is kept with its proof: the times of the folders that they are in (see `lists`). A
+        Which revisions were seen is kept with its proof: the times of the folders that they are in (see `proofs`). A
         recorded referrer is never taken out, so whoever stores its manifest again, by whatever server, finds it
         listed again. Distribution leaves the folder of a manifest that it deletes, and a manifest that it stores
         again there does not move the times: what is not recorded of such a one waits, and is looked at each time.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cargohold.storage.filesystem.tree import folder_names, is_link, size_of
-from cargohold.storage.lists import Proof, stamp
+from cargohold.storage.proofs import Proof, stamp
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.errors import DigestInvalid
 

@@ -107,7 +107,7 @@ def operate_on_blobs(client: Client) -> None:
     client.ask("mount a blob", "POST", mount)
     client.ask("mount a blob again", "POST", mount)
     client.delete("delete a blob", f"/v2/c/d/blobs/{digest_of(fresh)}")
-    client.ask("mount a blob", "POST", mount)
+    client.ask("mount a blob that was unlinked", "POST", mount)
     client.delete("delete a blob", f"/v2/c/d/blobs/{digest_of(fresh)}")
     client.push("push a blob whose content is stored, to another repository", "c/d", fresh)
     client.push("push the first blob of a repository `e/f`", "e/f", some_blob())
@@ -125,6 +125,7 @@ def operate_on_manifests(client: Client) -> None:
 
     client.put("push a manifest with a new tag", "a/b", "one", first)
     client.put("push a manifest and its tag again", "a/b", "one", first)
+    client.put("push a manifest and its tag once more", "a/b", "one", first)
     client.put("push a manifest by digest", "a/b", digest_of(second), second)
     client.put("move a tag to a stored manifest", "a/b", "one", second)
     client.put("move a tag back to where it has pointed", "a/b", "one", first)
@@ -137,7 +138,7 @@ def operate_on_manifests(client: Client) -> None:
     client.delete("delete a manifest without a tag", manifests + digest_of(second))
     client.put("push a deleted manifest by digest", "a/b", digest_of(second), second)
     client.put("tag a stored manifest", "a/b", "three", second)
-    client.put("tag a stored manifest", "a/b", "four", second)
+    client.put("give a stored manifest another tag", "a/b", "four", second)
     client.delete("delete a manifest with its tags", manifests + digest_of(second))
     client.put("push the first manifest of a repository `e/f`, with a tag", "e/f", "one", first)
 

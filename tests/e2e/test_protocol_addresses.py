@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Start
     from tests.e2e.server import Server
 
+EVIL = "http://evil.example.com"
 DIGEST = sha256(LAYER)
 
 
@@ -123,16 +124,16 @@ def test_headers_that_are_too_large(registry: Server) -> None:
 
 
 def test_a_host_is_never_repeated(wire: Wire) -> None:
-    """Whatever Host and forwarding headers say, Location and Link are paths."""
-    lies = ("Host: evil.example.com", "X-Forwarded-Host: evil.example.com", "X-Forwarded-Proto: gopher")
-    response = wire.ask("POST", "/v2/addresses/app/blobs/uploads/", *lies)
+    """Whatever the host that is asked for and forwarding headers say, Location and Link are paths."""
+    lies = ("X-Forwarded-Host: evil.example.com", "X-Forwarded-Proto: gopher")
+    response = wire.ask("POST", f"{EVIL}/v2/addresses/app/blobs/uploads/", *lies)
     assert response["location"].startswith("/v2/addresses/app/blobs/uploads/")
     content = index([])
     for tag in ("a", "b"):
-        assert wire.ask("PUT", f"/v2/addresses/app/manifests/{tag}", *lies, body=content)[
+        assert wire.ask("PUT", f"{EVIL}/v2/addresses/app/manifests/{tag}", *lies, body=content)[
             "location"
         ].startswith("/v2/")
-    assert wire.ask("GET", "/v2/addresses/app/tags/list?n=1", *lies)["link"].startswith(
+    assert wire.ask("GET", f"{EVIL}/v2/addresses/app/tags/list?n=1", *lies)["link"].startswith(
         "</v2/addresses/app/tags/list?"
     )
 

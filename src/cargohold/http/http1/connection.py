@@ -80,9 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self._client = peer[0] if isinstance(peer, tuple) else ""
         self._scheme = "https" if transport.get_extra_info("ssl_object") else "http"
         # What is written is said to wait as soon as any of it does: who writes past the transport must know.
-        self._transport.set_write_buffer_limits(
-            0 if self._scheme == "http" else 1
-        )  # a 0 has TLS wait for nothing
+        self._transport.set_write_buffer_limits(0)
         self._server.connections.add(self)
         self.task = self._loop.create_task(self._serve())
 
@@ -119,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The client sends no more, and may still listen."""
         self._end("the connection ended before the body")
-        return self._scheme == "http"  # TLS knows no half of a connection
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever it was, it is over
         """The client has gone. What it has asked for comes to its end all the same."""
@@ -127,6 +125,7 @@ class Connection(asyncio.BufferedProtocol):
         self._server.forget(self)
         self._end("the connection ended before the body")
         self.resume_writing()
+        self.task.add_done_callback(self._let_go)
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it is made."""
@@ -161,11 +160,13 @@ class Connection(asyncio.BufferedProtocol):
     def close_if_idle(self) -> None:
         """End the connection, unless a request is being answered or has begun to come."""
         if self.silent_since is not None and not self._pending:
-            self._transport.close()
+            self.close()
 
     def close(self) -> None:
-        """End the connection; what is written is sent."""
-        self._transport.close()
+        """End the connection, on which no answer is on its way: its client has little time to say that it knows."""
+        if not self._transport.is_closing():
+            self._transport.close()
+            self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def _pause(self) -> None:
         if not self._is_paused:
@@ -179,6 +180,10 @@ class Connection(asyncio.BufferedProtocol):
             self._body = None
         if self._waiter is not None:
             _resolve(self._waiter)
+
+    def _let_go(self, _: asyncio.Task[None]) -> None:
+        """Forget the transport, which does not forget its protocol: with TLS that is half a megabyte, for long."""
+        del self._transport
 
     async def _serve(self) -> None:
         try:
@@ -336,7 +341,7 @@ class Connection(asyncio.BufferedProtocol):
         """End the connection. What still comes is dropped for a while: a reset could overtake the answer."""
         self._is_deaf = True
         self.silent_since = None
-        if self._ended or self._scheme != "http" or self._transport.is_closing():
+        if self._ended or self._transport.is_closing():
             self._transport.close()
         else:
             self._transport.write_eof()

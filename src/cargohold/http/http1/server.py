@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cargohold.http.http1.connection import AHEAD_BYTES, CRUMBS_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES, Files
 from cargohold.http.http1.head import Heads
+from cargohold.http.http1.tls import RECORD_BYTES, Secured
 
 if TYPE_CHECKING:
     import socket
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from cargohold.http.application import Application
 
 HEAD_SECONDS: Final = 10
-HANDSHAKE_SECONDS: Final = 10.0
-# How long a client may take for what is left of its last answer, where TLS is spoken.
-FAREWELL_SECONDS: Final = 30.0
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 64
 _NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -35,8 +33,9 @@ class Http1Server:
     At most `most` connections at once; more wait in the listener's queue. Who does not send the whole head of a request
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
-    Attributes, for connections: `application`, `connections`, `heads`, `files`, `buffer` and views of it, `room` (the
-    whole), `narrow_room` and `slit`, `tick` (the seconds that have passed, roughly), `is_stopping`.
+    Attributes, for connections: `application`, `connections`, `securing` (those that shake hands), `heads`, `files`, `buffer`
+    and views of it, `room` (the whole), `narrow_room` and `slit`, `cipher_room` (for what is encrypted),
+    `tick` (the seconds that have passed, roughly), `is_stopping`.
     """
 
     def __init__(
@@ -55,6 +54,8 @@ class Http1Server:
         self.room = memoryview(self.buffer)
         self.narrow_room = self.room[:AHEAD_BYTES]
         self.slit = self.room[:CRUMBS_BYTES]
+        self.securing: set[Secured] = set()
+        self.cipher_room = memoryview(bytearray(RECORD_BYTES if tls else 0))
         self.tick = 0
         self.is_stopping = False
         self._listener = listener
@@ -70,7 +71,7 @@ class Http1Server:
         self._listener.setblocking(False)
         self._listen()
         ready()
-        while not self.is_stopping or self._arriving or self.connections:
+        while not self.is_stopping or self._arriving or self.securing or self.connections:
             self._changed.clear()
             try:
                 async with asyncio.timeout(_TICK_SECONDS):
@@ -100,6 +101,11 @@ class Http1Server:
     def forget(self, connection: Connection) -> None:
         """It has ended, and another may take its place."""
         self.connections.discard(connection)
+        self._note()
+
+    def secured(self, handshake: Secured) -> None:
+        """It has succeeded or failed."""
+        self.securing.discard(handshake)
         self._note()
 
     def _note(self) -> None:
@@ -132,7 +138,7 @@ class Http1Server:
             connection.close_if_idle()
 
     def _has_room(self) -> bool:
-        return len(self.connections) + len(self._arriving) < self._most
+        return len(self.connections) + len(self.securing) + len(self._arriving) < self._most
 
     def _take(self) -> None:
         loop = asyncio.get_running_loop()
@@ -162,12 +168,10 @@ class Http1Server:
     async def _arrive(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(
-                lambda: Connection(self),
-                client,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
-                ssl_shutdown_timeout=FAREWELL_SECONDS if self._tls else None,
-            )
-        except (OSError, TimeoutError):
-            client.close()  # it has gone, or speaks no TLS: there is no one to tell
+            await loop.connect_accepted_socket(self._protocol, client)
+        except OSError:
+            client.close()  # it has gone: there is no one to tell
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        connection = Connection(self)
+        return connection if self._tls is None else Secured(self, self._tls, connection)

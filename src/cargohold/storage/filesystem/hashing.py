@@ -72,49 +72,41 @@ def advance(hasher: Hasher, descriptor: int, size: int) -> None:
 class RunningHash:
     """A session's hash, taken on in a thread beside the next write: behind what is written, and never before it.
 
-    For one event loop. Without a hasher nothing is hashed; the file is read at the end of the session then.
+    For one event loop. `done` is how many of its bytes need not be held any more. Without a hasher nothing is hashed;
+    the file is read at the end of the session then.
     """
 
     def __init__(self, tree: Tree, hasher: Hasher | None, descriptor: int) -> None:
+        self.done = 0
         self._tree = tree
         self._hasher = hasher
         self._descriptor = descriptor
         self._todo: deque[tuple[int, list[bytes]]] = deque()
-        self._added = self._done = 0
-        self._less = asyncio.Event()
+        self._more_done = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     @property
-    def behind(self) -> int:
-        """How many bytes are held that are yet to be hashed."""
-        return self._added - self._done
+    def is_idle(self) -> bool:
+        """Whether all that was added is hashed."""
+        return not self._todo
 
     def take(self, start: int, pieces: list[bytes]) -> None:
-        """Hash at once (in a thread) what has been written from `start` on; only while nothing is behind."""
-        if self._hasher is None:
-            return
-        try:
-            # A writer before this one may have died without keeping its hash: what it wrote is read back once.
-            advance(self._hasher, self._descriptor, start)
-        except OSError:
-            self._hasher = None
-            return
-        for piece in pieces:
-            self._hasher.update(piece)
+        """Hash at once (in a thread) what has been written from `start` on; only while it is idle."""
+        self._hash(start, pieces)
+        self.done += sum(map(len, pieces))
 
     def add(self, start: int, pieces: list[bytes]) -> None:
         """Have hashed what has been written from `start` on, in the order of these calls."""
         self._todo.append((start, pieces))
-        self._added += sum(map(len, pieces))
         if self._running is None:
             self._running = asyncio.ensure_future(self._run())
 
-    async def caught_up(self, most: int) -> None:
-        """Wait until no more than so many bytes are held."""
-        while self.behind > most:
-            self._less.clear()
-            if self.behind > most:
-                await self._less.wait()
+    async def until_done(self, count: int) -> None:
+        """Wait until so many bytes are."""
+        while self.done < count:
+            self._more_done.clear()
+            if self.done < count:
+                await self._more_done.wait()
 
     async def end(self) -> Hasher | None:
         """Wait until all is hashed; the hasher, which no thread uses any more."""
@@ -129,17 +121,28 @@ class RunningHash:
                 await self._tree.in_bulk(self._take_all, loop)
         finally:
             self._running = None
-            if self._todo:
+            if self._todo:  # it was cancelled
                 self._hasher = None
-                self._todo.clear()
-                self._done = self._added
-                self._less.set()
+                self._take_all(loop)
 
     def _take_all(self, loop: asyncio.AbstractEventLoop) -> None:
         """As long as there is something, so that a fast client's bytes cost no hand-over each."""
         while self._todo:
             start, pieces = self._todo[0]
-            self.take(start, pieces)
-            del self._todo[0]
-            self._done += sum(map(len, pieces))
-            loop.call_soon_threadsafe(self._less.set)
+            size = sum(map(len, pieces))
+            self._hash(start, pieces)
+            del self._todo[0], pieces
+            self.done += size
+            loop.call_soon_threadsafe(self._more_done.set)
+
+    def _hash(self, start: int, pieces: list[bytes]) -> None:
+        if self._hasher is None:
+            return
+        try:
+            # A writer before this one may have died without keeping its hash: what it wrote is read back once.
+            advance(self._hasher, self._descriptor, start)
+        except OSError:
+            self._hasher = None
+            return
+        for piece in pieces:
+            self._hasher.update(piece)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ALL_HELD: Final = 24 << 20
 _MOST_HELD, _LEAST_HELD = 3 << 20, 256 << 10
-_BATCH: Final = 512 << 10
+_BATCH: Final = 768 << 10
 _SMALL: Final = 64 << 10
 _STRETCH: Final = 8 << 20
 _FEW_PIECES, _MANY_PIECES = 16, 256
@@ -103,10 +103,10 @@ class FileUploadWriter:
 
     async def _make_room(self) -> None:
         """Wait until no more is held than may be."""
-        share = self._memory.share
-        if self.offset - self._written + self._hash.behind > share:
+        most = self._memory.share
+        if self._taken - self._hash.done > most:
             await self._land()
-            await self._hash.caught_up(max(0, share - self._collected))
+            await self._hash.until_done(self._taken - max(most, self._collected))
 
     def _launch(self) -> None:
         pieces, self._pieces, self._collected = self._pieces, [], 0
@@ -147,7 +147,7 @@ class FileUploadWriter:
             raise Conflict("an earlier part of this request was not stored")
         self._failed = True
         deadline, start = time.monotonic() + PATIENCE, self._written
-        is_small = not self._hash.behind and sum(map(len, batch)) <= _SMALL
+        is_small = self._hash.is_idle and sum(map(len, batch)) <= _SMALL
         while True:
             try:
                 await self._tree.counted(partial(self._tree.in_bulk, self._put, batch, is_small=is_small))

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.contestants.contestant import Contestant
 
 CONTESTANTS: tuple[type[Contestant], ...] = (Cargohold, Distribution, Zot, Nginx)
+_INTERRUPTED = threading.Event()
 # What tells most in a minute.
 QUICK_WORKLOADS = ("manifest-reads", "manifest-writes", "blob-downloads", "blob-uploads")
 
@@ -40,7 +42,8 @@ QUICK_WORKLOADS = ("manifest-reads", "manifest-writes", "blob-downloads", "blob-
 def main() -> int:
     """Gives the exit code: 0 when all was measured, whether the goals were met or not; 1 when a workload failed."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     os.sched_setaffinity(0, CLIENT_CORES)
     found = {kind: kind.find() for kind in CONTESTANTS}
     present = [kind(program) for kind, program in found.items() if program]
@@ -78,7 +81,9 @@ def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
     try:
         with _limited(bench.scale.limit), tempfile.TemporaryDirectory(dir=bench.folder) as folder:
             outcome = WORKLOADS[name](replace(bench, folder=folder))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told here and in the report
+    except Exception as error:
+        if _INTERRUPTED.is_set():  # what its clients, interrupted too, made of it
+            raise KeyboardInterrupt from error
         traceback.print_exc()
         took = time.monotonic() - began
         return Outcome(name, f"**Failed** after {took:.0f} s: {type(error).__name__}: {error}"), False
@@ -102,7 +107,8 @@ def _limited(seconds: float) -> Iterator[None]:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """As the keyboard does it: all servers are ended on the way out."""
+    """All servers are ended on the way out."""
+    _INTERRUPTED.set()
     raise KeyboardInterrupt
 
 

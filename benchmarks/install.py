@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.contestants.contestant import BUILT
+from benchmarks.contestants.contestant import BUILT, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def main() -> int:
     """Gives the exit code: 0, whatever could be had."""
     for name, build in BUILDS.items():
         _build(name, build)
-    _install([package for name, package in PACKAGES.items() if shutil.which(name, path=_places()) is None])
+    _install([package for name, package in PACKAGES.items() if shutil.which(name, path=places()) is None])
     return 0
 
 
@@ -114,11 +114,6 @@ def _no_services() -> Iterator[None]:
         yield
     finally:
         os.unlink(_POLICY)
-
-
-def _places() -> str:
-    """The PATH, and where Debian keeps what only root used to start."""
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 
 
 if __name__ == "__main__":

@@ -53,8 +53,13 @@ class Contestant(ABC):
 
 
 def program(name: str, variable: str) -> str | None:
-    """The program that an environment variable names, else the one that was built for this, else that on the PATH."""
-    return os.environ.get(variable) or shutil.which(name, path=BUILT) or shutil.which(name)
+    """The program that an environment variable names, else the one that is found in `places`."""
+    return os.environ.get(variable) or shutil.which(name, path=places())
+
+
+def places() -> str:
+    """Where what was built for this is, then the PATH, then where Debian keeps what only root used to start."""
+    return os.pathsep.join([BUILT, os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 
 def version_of(*command: str) -> str:

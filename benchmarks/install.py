@@ -50,37 +50,46 @@ PACKAGES = {"nginx": "nginx-light", "wrk": "wrk", "skopeo": "skopeo", "ctr": "co
 
 def main() -> int:
     """Gives the exit code: 0, whatever could be had."""
-    for name, build in BUILDS.items():
-        _build(name, build)
+    for name, how in BUILDS.items():
+        build(name, how)
     _install([package for name, package in PACKAGES.items() if shutil.which(name, path=places()) is None])
     return 0
 
 
-def _build(name: str, build: Build) -> None:
-    """Build it unless this version of it was built before."""
-    stamp, wanted = os.path.join(BUILT, f".{name}"), " ".join(build.command())
+def build(name: str, how: Build) -> None:
+    """Build it unless this version of it was built before; say why where that fails."""
+    stamp, command = os.path.join(BUILT, f".{name}"), how.command()
     if os.path.exists(stamp) and os.path.exists(os.path.join(BUILT, name)):
         with open(stamp, encoding="utf-8") as file:
-            if file.read() == wanted:
+            if file.read() == " ".join(command):
                 return
     if shutil.which("go") is None:
         print(f"{name}: not built: that takes Go", flush=True)
         return
-    print(f"{name}: building {build.path}@{build.version}", flush=True)
+    print(f"{name}: building {how.path}@{how.version}", flush=True)
     os.makedirs(BUILT, exist_ok=True)
-    ran = subprocess.run(
-        build.command(),
-        env={**os.environ, **build.environment, "GOBIN": BUILT},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_LIMIT_SECONDS,
-    )
-    if ran.returncode:
-        print(f"{name}: not built: {ran.stderr.strip()[-1000:]}", flush=True)
+    failure = _run(command, {**how.environment, "GOBIN": BUILT})
+    if failure:
+        print(f"{name}: not built: {failure}", flush=True)
         return
     with open(stamp, "w", encoding="utf-8") as file:
-        file.write(wanted)
+        file.write(" ".join(command))
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    """The reason where it fails or takes too long, else nothing."""
+    try:
+        ran = subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} takes more than {_LIMIT_SECONDS} s"
+    return (ran.stderr.strip()[-1000:] or f"exit code {ran.returncode}") if ran.returncode else ""
 
 
 def _install(packages: list[str]) -> None:
@@ -92,13 +101,10 @@ def _install(packages: list[str]) -> None:
         print(f"missing, and left out: {', '.join(packages)}; on Debian, as root: {' '.join(command)}")
         return
     print(f"installing {', '.join(packages)}", flush=True)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with _no_services():
-        ran = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=_LIMIT_SECONDS
-        )
-    if ran.returncode:
-        print(f"not installed: {ran.stderr.strip()[-1000:]}", flush=True)
+        failure = _run(command, {"DEBIAN_FRONTEND": "noninteractive"})
+    if failure:
+        print(f"not installed: {failure}", flush=True)
 
 
 @contextmanager

@@ -39,12 +39,26 @@ class FileDeletion(FileManifests, FileTrash):
     async def delete_manifest(
         self, repository: RepositoryName, digest: Digest, cause: Cause = DELETED
     ) -> list[Tag]:
-        record = await self.in_metadata(self.announce_manifest, repository, digest, cause)
+        record, tags = await self.in_metadata(
+            self._delete, repository, digest, cause, at_once=self.has_turn(repository)
+        )
+        if tags is not None:
+            return tags
         try:
             return await self.in_turn(repository, self.remove_manifest, repository, record)
         except Busy:
             await self.drop_records(repository, [record.name])
             raise
+
+    def _delete(
+        self, repository: RepositoryName, digest: Digest, cause: Cause, *, at_once: bool
+    ) -> tuple[Record, list[Tag] | None]:
+        """Announce it, and remove it in the same call where that can be done `at_once`: the tags, None where not."""
+        record = self.announce_manifest(repository, digest, cause)
+        if at_once:
+            with suppress(Busy):
+                return record, self.remove_manifest(repository, record)
+        return record, None
 
     def announce_manifest(self, repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
         if not exists(f"{self.layout.revision(repository, digest)}/link"):

@@ -19,8 +19,9 @@ from cargohold.storage.filesystem.tree import (
     store_error,
     told,
 )
-from cargohold.storage.filesystem.usage import FileUsage
+from cargohold.storage.filesystem.usage import FileUsage, UncountedError
 from cargohold.storage.layout import flat
+from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Incomplete, NotFound, TagFixed, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Digest
@@ -40,14 +41,19 @@ _REMEMBERED_LINKS = 4_096
 
 
 class _Push(NamedTuple):
-    """What is decided under the repository's lock: `fixed` tags must not move, and `granted` must still be there."""
+    """What is to be stored, and the change that does so.
+
+    What is decided under the repository's lock: `fixed` tags must not move, and what is `granted` must still be there.
+    """
 
     repository: RepositoryName
     digest: Digest
     manifest: Manifest
+    tags: Sequence[Tag]
     fixed: Sequence[Tag]
-    granted: list[str]
     complete: bool
+    change: Change
+    granted: list[str]
 
 
 class FileManifests(FileUsage):
@@ -129,11 +135,14 @@ class FileManifests(FileUsage):
         moved = tuple(filter(fixed, tags)) if fixed else ()
         for _ in range(_RETRIES):
             change = Change(self.disk, self.layout.new)
+            push = _Push(repository, digest, manifest, tags, moved, complete, change, [])
             try:
-                granted = await self.in_metadata(self._stage, change, repository, digest, manifest, tags)
-                push = _Push(repository, digest, manifest, moved, granted, complete)
-                if await self.counted(partial(self.in_turn, repository, self._place, change, push)):
-                    await self.in_metadata(change.settle)
+                is_done = await self.in_metadata(self._push, push, at_once=self.has_turn(repository))
+                if is_done is None:
+                    is_done = await self.counted(partial(self.in_turn, repository, self._place, push))
+                    if is_done:
+                        await self.in_metadata(change.settle)
+                if is_done:
                     self._contents.put(digest, manifest.content)
                     return
             finally:
@@ -141,19 +150,24 @@ class FileManifests(FileUsage):
                     await self.in_metadata(change.discard)
         raise Unavailable("the manifest's repository is changing too fast")
 
-    def _stage(
-        self,
-        change: Change,
-        repository: RepositoryName,
-        digest: Digest,
-        manifest: Manifest,
-        tags: Sequence[Tag],
-    ) -> list[str]:
-        granted = self._plan(change, repository, digest, manifest, tags)
-        change.stage()
-        return granted
+    def _push(self, push: _Push, *, at_once: bool) -> bool | None:
+        """All in one call, where that can be done `at_once`; whether it was.
 
-    def _place(self, change: Change, push: _Push) -> bool:
+        None where nothing is put into place yet, because that must wait for a lock, or until a quota's use is counted.
+        """
+        self._plan(push)
+        push.change.stage()
+        if not at_once:
+            return None
+        try:
+            is_done = self._place(push)
+        except (Busy, UncountedError):
+            return None
+        if is_done:
+            push.change.settle()
+        return is_done
+
+    def _place(self, push: _Push) -> bool:
         """Under the lock of the content too, so that it is not collected before it is linked."""
         repository, digest = push.repository, push.digest
         with self.taking(repository, partial(self._added_by_push, push)), self.locks.hold(repository, digest):
@@ -165,7 +179,7 @@ class FileManifests(FileUsage):
             self._mark(repository)
             is_first = not self.has_manifest(repository)
             with self.storing(digest, len(push.manifest.content)):
-                change.place()
+                push.change.place()
             for folder in (self.layout.blob(digest), self.layout.revision(repository, digest)):
                 self.leases.renew(folder)
             self._remember_link(repository, f"{self.layout.revision(repository, digest)}/link")
@@ -218,27 +232,20 @@ class FileManifests(FileUsage):
         with suppress(FileNotFoundError):
             self.disk.touch(os.path.dirname(self.layout.revisions(repository)))
 
-    def _plan(
-        self,
-        change: Change,
-        repository: RepositoryName,
-        digest: Digest,
-        manifest: Manifest,
-        tags: Sequence[Tag],
-    ) -> list[str]:
-        """Fill the change in the order in which it must appear; the paths that it takes for granted."""
-        granted: list[str] = []
+    def _plan(self, push: _Push) -> None:
+        """Fill the change in the order in which it must appear, and note the paths that it takes for granted."""
+        repository, digest, manifest, change = push.repository, push.digest, push.manifest, push.change
 
         def add(path: str, content: bytes) -> None:
             if exists(path):
-                granted.append(path)
+                push.granted.append(path)
                 change.rely_on(path)
             else:
                 change.file(path, content)
 
         data = self.layout.data(digest)
         if _holds(data, manifest.content):
-            granted.append(data)
+            push.granted.append(data)
             change.rely_on(data)
         else:
             change.file(data, manifest.content)
@@ -246,15 +253,14 @@ class FileManifests(FileUsage):
         if referrer is not None:
             add(f"{self.layout.referrers(repository, referrer.subject)}/{flat(digest)}", referrer.descriptor)
         add(f"{self.layout.revision(repository, digest)}/link", digest.encode())
-        for tag in dict.fromkeys(tags):
+        for tag in dict.fromkeys(push.tags):
             former = f"{self.layout.tag_index(repository, tag, digest)}/link"
             if exists(former):
-                granted.append(former)
+                push.granted.append(former)
             else:
                 # Nobody reads it: what the tag points to is what counts.
                 change.file(former, digest.encode(), may_be_lost=True)
             change.file(self.layout.tag_current(repository, tag), digest.encode())
-        return granted
 
     def _mark(self, repository: RepositoryName) -> None:
         """Before the first manifest: the catalog must not miss a repository. A lost mark is found by the next walk."""

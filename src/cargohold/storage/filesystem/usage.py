@@ -13,7 +13,7 @@ from cargohold.storage.filesystem.ledger import Entry, Ledger
 from cargohold.storage.filesystem.sizes import Sizes
 from cargohold.storage.filesystem.tree import Tree
 from cargohold.storage.filesystem.walk import all_repositories
-from cargohold.storage.locks import MOMENT, PATIENCE, Busy, StripedLocks
+from cargohold.storage.locks import MOMENT, PATIENCE, Busy, StripedLocks, stripe_of
 from cargohold.storage.protocols import Conflict, NotFound, OverQuota, Unavailable
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
@@ -75,6 +75,10 @@ class FileUsage(Tree):
     def close(self) -> None:
         super().close()
         self._ledgers.close()
+
+    def has_turn(self, repository: RepositoryName) -> bool:
+        """Whether no other call of this process has its turn now, or waits for it (see `in_turn`)."""
+        return not self._gates[stripe_of(repository)].locked()
 
     async def counted(self, call: Callable[[], Awaitable[T]]) -> T:
         """What the call gives, which is made again when what it found uncounted has been counted.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from cargohold.http.exchange import announced
@@ -41,13 +41,13 @@ def observe(handler: Handler, observers: Sequence[Observer]) -> Handler:
     start, numbers = os.urandom(8).hex(), itertools.count(1)
 
     async def handle(request: Request) -> Answer:
-        began = time.perf_counter()
+        began = perf_counter()
         given = request.headers.get(_HEADER)
         request.id = given if given and _ID.fullmatch(given) else f"{start}-{next(numbers):x}"
         REQUEST_ID.set(request.id)
         answer = await handler(request)
         answer.headers.append((_HEADER, request.id))
-        seconds = time.perf_counter() - began
+        seconds = perf_counter() - began
         for observer in observers:
             observer(request, answer, seconds)
         return answer

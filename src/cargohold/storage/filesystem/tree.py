@@ -36,6 +36,7 @@ _BULK_THREADS = 8
 _METADATA_THREADS = 8
 _BACKGROUND_THREADS = 4
 _LINK_LIMIT = 256
+_READ = os.O_RDONLY | os.O_CLOEXEC
 _TOO_LATE = "a lock of the storage was not to be had in time"
 
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
@@ -223,7 +224,7 @@ def size_of(path: str) -> int | None:
 def read_link(path: str) -> Digest | None:
     """The digest in a link file; None where there is none, or where it holds anything else."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, _READ)
     except OSError as error:
         if is_absence(error):
             return None

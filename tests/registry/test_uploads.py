@@ -38,11 +38,11 @@ class Overtaken(MemoryStore):
     """Another request always adds to a session just before its commit."""
 
     async def commit_upload(
-        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int, **known: object
     ) -> None:
         async with self.append_upload(repository, upload, None) as writer:
             await writer.write(b"more")
-        await super().commit_upload(repository, upload, digest, size)
+        await super().commit_upload(repository, upload, digest, size, **known)
 
 
 class Session:

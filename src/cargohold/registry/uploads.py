@@ -13,7 +13,7 @@ from cargohold.types.ranges import format_upload_range
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterator
 
-    from cargohold.storage.protocols import UploadStore
+    from cargohold.storage.protocols import UploadStore, UploadWriter
     from cargohold.types.digest import Algorithm, Digest
     from cargohold.types.names import RepositoryName, UploadId
     from cargohold.types.ranges import ChunkRange
@@ -54,21 +54,7 @@ class Uploads:
         as the chunk says; Denied where it does not fit into a quota, before a byte is read if its `length` was
         announced, and otherwise when it is full: what has fitted is kept.
         """
-        with _misses(upload), within_quotas():
-            try:
-                async with self._store.append_upload(
-                    repository, upload, chunk.start if chunk else None, length
-                ) as writer:
-                    async for piece in body:
-                        if chunk is not None and writer.offset + len(piece) > chunk.stop:
-                            raise SizeInvalid("the body is longer than its Content-Range says")
-                        await writer.write(piece)
-            except Conflict:
-                size = await self._store.upload_size(repository, upload)
-                raise UploadRangeInvalid(headers=[("range", format_upload_range(size))]) from None
-            if chunk is not None and writer.offset != chunk.stop:
-                raise SizeInvalid("the body is shorter than its Content-Range says; what arrived is kept")
-            return writer.offset
+        return (await self._append(repository, upload, body, chunk, length)).offset
 
     async def finish(  # noqa: PLR0913 - as `append`
         self,
@@ -85,14 +71,42 @@ class Uploads:
         Raises what `append` raises, and DigestInvalid where the bytes are not those of the digest: that ends the
         session.
         """
-        size = await self.append(repository, upload, body, chunk, length=length)
+        writer = await self._append(repository, upload, body, chunk, length, last=True)
         with _misses(upload):
             try:
-                await self._store.commit_upload(repository, upload, digest, size)
+                await self._store.commit_upload(repository, upload, digest, writer.offset, after=writer)
             except DigestMismatch as mismatch:
                 raise DigestInvalid(detail={"digest": digest, "reason": str(mismatch)}) from None
             except Conflict:
                 raise UploadRangeInvalid("another request has written to the upload session") from None
+
+    async def _append(  # noqa: PLR0913 - as `append`
+        self,
+        repository: RepositoryName,
+        upload: UploadId,
+        body: AsyncIterable[bytes],
+        chunk: ChunkRange | None,
+        length: int,
+        *,
+        last: bool = False,
+    ) -> UploadWriter:
+        with _misses(upload), within_quotas():
+            try:
+                async with self._store.append_upload(
+                    repository, upload, chunk.start if chunk else None, length, last=last
+                ) as writer:
+                    async for piece in body:
+                        if chunk is not None and writer.offset + len(piece) > chunk.stop:
+                            raise SizeInvalid("the body is longer than its Content-Range says")
+                        await writer.write(piece)
+                    if chunk is not None and writer.offset != chunk.stop:
+                        raise SizeInvalid(
+                            "the body is shorter than its Content-Range says; what arrived is kept"
+                        )
+                    return writer
+            except Conflict:
+                size = await self._store.upload_size(repository, upload)
+                raise UploadRangeInvalid(headers=[("range", format_upload_range(size))]) from None
 
     async def receive(
         self, repository: RepositoryName, digest: Digest, body: AsyncIterable[bytes], *, length: int = 0

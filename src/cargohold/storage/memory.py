@@ -106,9 +106,9 @@ class MemoryStore:
 
     @asynccontextmanager
     async def append_upload(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
+        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0, **_: object
     ) -> AsyncIterator[_Writer]:
-        """See `UploadStore`."""
+        """See `UploadStore`. There is nothing to save, so it does not matter which is the last writer."""
         session = self._session(repository, upload)
         if offset is not None and offset != len(session.data):
             raise Conflict
@@ -116,9 +116,9 @@ class MemoryStore:
         yield _Writer(session, partial(self._require_room, repository))
 
     async def commit_upload(
-        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int, **_: object
     ) -> None:
-        """See `UploadStore`."""
+        """See `UploadStore`. Bytes at hand are hashed here, once."""
         session = self._session(repository, upload)
         if len(session.data) != size:
             raise Conflict

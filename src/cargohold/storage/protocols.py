@@ -215,23 +215,37 @@ class UploadStore(Protocol):
         ...
 
     def append_upload(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
+        self,
+        repository: RepositoryName,
+        upload: UploadId,
+        offset: int | None,
+        length: int = 0,
+        *,
+        last: bool = False,
     ) -> AbstractAsyncContextManager[UploadWriter]:
         """A writer at the session's end. Entering raises NotFound, or Conflict where `offset` is not the end.
 
         Raises OverQuota where there is no room now for as many bytes as are going to be written (`length`; 0 where
         that is not known). Leaving it, by whatever way, first puts down what it has taken; that can raise what
-        `write` does.
+        `write` does. After the `last` one `commit_upload` is meant to follow, which is given it: nothing needs to be
+        kept that would only save another time.
         """
         ...
 
     async def commit_upload(
-        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+        self,
+        repository: RepositoryName,
+        upload: UploadId,
+        digest: Digest,
+        size: int,
+        *,
+        after: UploadWriter | None = None,
     ) -> None:
         """Make the session's bytes a blob of the repository, leased as by `lease_blob`, and end the session.
 
-        Raises NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch; Unavailable,
-        after which the session is there, unless bytes that it seems to hold may be lost.
+        What a writer that has just been left (`after`) knows of the bytes need not be found out again. Raises
+        NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch; Unavailable, after
+        which the session is there, unless bytes that it seems to hold may be lost.
         """
         ...
 

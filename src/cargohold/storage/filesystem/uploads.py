@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import Change, write_unsynced
 from cargohold.storage.filesystem.blobs import FileBlobs, Link
@@ -19,13 +20,22 @@ from cargohold.types.digest import Algorithm, Hasher
 from cargohold.types.names import UploadId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from cargohold.storage.filesystem.leases import Terms
+    from cargohold.storage.protocols import UploadWriter
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 _RETRIES = 8
+
+
+class _Blob(NamedTuple):
+    """What a session shall become."""
+
+    repository: RepositoryName
+    digest: Digest
+    size: int
 
 
 class FileUploads(FileBlobs):
@@ -59,37 +69,54 @@ class FileUploads(FileBlobs):
 
     @asynccontextmanager
     async def append_upload(
-        self, repository: RepositoryName, upload: UploadId, offset: int | None, length: int = 0
+        self,
+        repository: RepositoryName,
+        upload: UploadId,
+        offset: int | None,
+        length: int = 0,
+        *,
+        last: bool = False,
     ) -> AsyncIterator[FileUploadWriter]:
         session = FileSession(self.layout, self.noted, repository, upload)
         writer = FileUploadWriter(self, repository, session, self._memory)
+        is_whole = False
         self._memory.writers += 1
         try:
             await self.in_bulk(writer.open, offset)
             if length:
                 await self.require_room(repository, length)
             yield writer
+            is_whole = True
         finally:
             try:
-                await writer.finish()
+                await writer.finish(keeps_hash=not (last and is_whole))
             finally:
                 self._memory.writers -= 1
                 session.close()
 
     async def commit_upload(
-        self, repository: RepositoryName, upload: UploadId, digest: Digest, size: int
+        self,
+        repository: RepositoryName,
+        upload: UploadId,
+        digest: Digest,
+        size: int,
+        *,
+        after: UploadWriter | None = None,
     ) -> None:
         """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
         session = FileSession(self.layout, self.noted, repository, upload)
+        blob = _Blob(repository, digest, size)
+        hasher = after.hasher if isinstance(after, FileUploadWriter) else None
         try:
-            found = await self.in_bulk(_hash, session, size, digest.algorithm)
-            if not found.equals(digest):
-                await self.patiently(_end, session, size)
-                raise DigestMismatch(f"the session's bytes are {found}")
+            is_placed = await self._make_blob(session, blob, partial(_check, session, blob, hasher))
             for _ in range(_RETRIES):
-                if await self._commit(session, repository, digest, size):
+                if is_placed:
                     return
+                is_placed = await self._make_blob(session, blob)
             raise Unavailable("the blob's repository is changing too fast")
+        except DigestMismatch:
+            await self.patiently(_end, session, size)
+            raise
         except StoreError:
             if session.is_spoiled:
                 with suppress(NotFound):
@@ -98,34 +125,35 @@ class FileUploads(FileBlobs):
         finally:
             session.close()
 
-    async def _commit(
-        self, session: FileSession, repository: RepositoryName, digest: Digest, size: int
+    async def _make_blob(
+        self, session: FileSession, blob: _Blob, check: Callable[[], None] = lambda: None
     ) -> bool:
         """Whether all that was taken for granted was still there in the end; if not, nothing is done."""
         change = Change(self.disk, self.layout.new)
-        try:
-            link = await self.in_bulk(self._stage_blob, change, repository, digest, session, size)
-            is_placed = await self.patiently(self._place_blob, change, session, link, size)
-            if is_placed:
-                await self.in_metadata(change.settle)
-            return is_placed
-        finally:
-            await self.in_metadata(change.discard)
 
-    def _stage_blob(
-        self, change: Change, repository: RepositoryName, digest: Digest, session: FileSession, size: int
-    ) -> Link:
-        target, granted = self.layout.data(digest), []
-        if size_of(target) == size:
+        def stage() -> Link:
+            check()
+            return self._stage_blob(change, session, blob)
+
+        try:
+            link = await self.in_bulk(stage)
+            return await self.patiently(self._place_blob, change, session, link, blob.size)
+        finally:
+            if not change.is_placed:
+                await self.in_metadata(change.discard)
+
+    def _stage_blob(self, change: Change, session: FileSession, blob: _Blob) -> Link:
+        target, granted = self.layout.data(blob.digest), []
+        if size_of(target) == blob.size:
             change.rely_on(target)
             granted.append(target)
-        elif size == 0:
+        elif blob.size == 0:
             # The empty file stays with the session, where a writer may have opened it at this very end.
             change.file(target, b"")
         else:
             session.sync()
             change.move(session.data, target)
-        link = self.link_blob(change, repository, digest)
+        link = self.link_blob(change, blob.repository, blob.digest)
         link.granted.extend(granted)
         change.stage()
         return link
@@ -141,7 +169,8 @@ class FileUploads(FileBlobs):
             with session.ending(size), self.storing(link.digest, size):
                 change.place()
                 self.lease(link)
-            return True
+        change.settle()
+        return True
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""
@@ -165,10 +194,14 @@ def _open(session: FileSession) -> int:
     return size
 
 
-def _hash(session: FileSession, size: int, algorithm: Algorithm) -> Digest:
-    if _open(session) != size:
-        raise Conflict(f"the session does not hold {size} bytes")
-    return hash_from(session.descriptor, size, algorithm, load_hasher(session.hashing))
+def _check(session: FileSession, blob: _Blob, hasher: Hasher | None) -> None:
+    """Raises DigestMismatch; NotFound, and Conflict, where the session is not what it was."""
+    if _open(session) != blob.size:
+        raise Conflict(f"the session does not hold {blob.size} bytes")
+    kept = hasher or load_hasher(session.hashing)
+    found = hash_from(session.descriptor, blob.size, blob.digest.algorithm, kept)
+    if not found.equals(blob.digest):
+        raise DigestMismatch(f"the session's bytes are {found}")
 
 
 def _end(session: FileSession, size: int) -> None:

@@ -65,6 +65,7 @@ class FileUploadWriter:
         self._session = session
         self._memory = memory
         self._running: RunningHash | None = None
+        self.hasher: Hasher | None = None
         self._began = self._written = self._taken = 0
         self._pieces: list[bytes] = []
         self._collected = 0
@@ -119,12 +120,15 @@ class FileUploadWriter:
             await asyncio.shield(self._flight)
             self._flight = None
 
-    async def finish(self) -> None:
-        """Put down what is left and keep the hash: also when the caller is cancelled while it waits for that."""
-        if self._running is not None:
-            await to_the_end(asyncio.ensure_future(self._finish()))
+    async def finish(self, *, keeps_hash: bool) -> None:
+        """Put down what is left, also when the caller is cancelled while it waits for that.
 
-    async def _finish(self) -> None:
+        The hash is kept for whoever goes on with the session, or is there as `hasher` alone.
+        """
+        if self._running is not None:
+            await to_the_end(asyncio.ensure_future(self._finish(keeps_hash=keeps_hash)))
+
+    async def _finish(self, *, keeps_hash: bool) -> None:
         try:
             await self._land()
             if self._pieces:
@@ -132,9 +136,9 @@ class FileUploadWriter:
                 await self._land()
         finally:
             self._flight = None
-            hasher = await self._hash.end()
-            if hasher is not None and self._written > self._began:
-                await self._tree.in_bulk(self._keep_hash, hasher)
+            self.hasher = await self._hash.end()
+            if keeps_hash and self.hasher is not None and self._written > self._began:
+                await self._tree.in_bulk(self._keep_hash, self.hasher)
 
     def _keep_hash(self, hasher: Hasher) -> None:
         # The bytes are stored: without what is kept here they are read once more at the end of the session.

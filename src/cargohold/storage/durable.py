@@ -134,11 +134,12 @@ class Disk:
         """
         started, proofs = stamp(), dict[str, Proof]()
         todo = dict.fromkeys(changed)
+        just_changed = frozenset(todo)
         todo |= dict.fromkeys(folder for folder in relied if not self._is_settled(folder))
         lasting: dict[str, int] = {}
         for folder in list(todo):
             self._look_above(folder, todo, lasting)
-        for folder in todo:
+        for folder in todo.keys() - just_changed:
             with suppress(FileNotFoundError):
                 proof = Proof.of(folder)
                 if proof.holds(started):

@@ -105,6 +105,32 @@ def test_spoiled(state: str, spoiled: bytes) -> None:
     assert load_hasher(state) is None
 
 
+@pytest.mark.parametrize("torn", range(0, 200, 13))
+def test_torn(state: str, torn: int) -> None:
+    """A state that is half of one and half of another, of two writers at once, is none, wherever it is torn."""
+    records = []
+    for length in (1_000_000, 1_000_001):
+        save_hasher(state, _hasher(Algorithm.SHA256, length))
+        with open(state, "rb") as file:
+            records.append(file.read())
+    old, new = records
+    with open(state, "wb") as file:
+        file.write(old[:torn] + new[torn:])
+    loaded = load_hasher(state)
+    assert loaded is None or loaded.length == (1_000_001 if torn == 0 else 1_000_000)
+
+
+@pytest.mark.parametrize("before", Algorithm)
+@pytest.mark.parametrize("after", Algorithm)
+def test_replaced(state: str, content: int, before: Algorithm, after: Algorithm) -> None:
+    """A state takes the place of another, be that longer or shorter."""
+    save_hasher(state, _hasher(before, 2_000_000))
+    save_hasher(state, _hasher(after, 1_000))
+    loaded = load_hasher(state)
+    assert loaded is None or (loaded.algorithm, loaded.length) == (after, 1_000)
+    assert hash_from(content, len(CONTENT), after, loaded) == Digest.of(CONTENT, after)
+
+
 def test_no_state(state: str) -> None:
     """Where nothing was kept there is no state."""
     assert load_hasher(state) is None

@@ -8,37 +8,52 @@ A state that is missing, of another boot, or of another build of the hash costs 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
+from cargohold.storage import disk
 from cargohold.storage.boot import boot_id
-from cargohold.storage.durable import remove, replace_unsynced
+from cargohold.storage.durable import make_folders, remove, write_all
 from cargohold.types.digest import Algorithm, Digest, Hasher
 
 if TYPE_CHECKING:
     from cargohold.storage.filesystem.tree import Tree
 
 _PIECE = 1 << 20
+_RECORD = struct.Struct("<I32s")
 
 
 def save_hasher(path: str, hasher: Hasher) -> None:
-    """Keep a hasher's state; not synced, for it is worth nothing after a power cut."""
+    """Keep a hasher's state; not synced, for it is worth nothing after a power cut.
+
+    It is written over the one before. A file that is renamed into the place of another would be put onto the disk at
+    once by ext4, and every chunk would wait for that; who reads half of two states sees it by their sum.
+    """
     state = hasher.save()
     if state is None and hasher.length:
         remove(path)
         return
     head = b"%s %s %d\n" % (boot_id().encode(), hasher.algorithm.value.encode(), hasher.length)
-    replace_unsynced(path, head + (state or b""))
+    kept = head + (state or b"")
+    record = _RECORD.pack(len(kept), hashlib.sha256(kept).digest()) + kept
+    try:
+        descriptor = disk.open_file(path, is_new=False)
+    except FileNotFoundError:
+        make_folders(os.path.dirname(path))
+        descriptor = disk.open_file(path, is_new=False)
+    try:
+        write_all(descriptor, record)
+    finally:
+        os.close(descriptor)
 
 
 def load_hasher(path: str) -> Hasher | None:
     """The hasher that was kept; None where there is none that this process can take up."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            head, _, state = file.read().partition(b"\n")
-    except OSError:
-        return None
+    kept = _read_kept(path)
+    head, _, state = kept.partition(b"\n")
     fields = head.split(b" ")
     if len(fields) != 3:  # noqa: PLR2004 - the three fields that save_hasher writes
         return None
@@ -50,6 +65,18 @@ def load_hasher(path: str) -> Hasher | None:
     if count == 0:
         return Hasher(algorithm)
     return Hasher.restore(algorithm, count, state) if boot == boot_id().encode() else None
+
+
+def _read_kept(path: str) -> bytes:
+    """What is in the file of a state; nothing where it is missing or spoiled. A longer one may have been there."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            record = file.read()
+        length, digest = _RECORD.unpack_from(record)
+    except (OSError, struct.error):
+        return b""
+    kept = record[_RECORD.size : _RECORD.size + length]
+    return kept if hashlib.sha256(kept).digest() == digest else b""
 
 
 def hash_from(descriptor: int, size: int, algorithm: Algorithm, hasher: Hasher | None) -> Digest:

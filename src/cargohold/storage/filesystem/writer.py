@@ -26,6 +26,7 @@ _ALL_HELD: Final = 24 << 20
 _MOST_HELD, _LEAST_HELD = 3 << 20, 256 << 10
 _BATCH: Final = 768 << 10
 _SMALL: Final = 64 << 10
+_ROUND: Final = 4 << 20
 _STRETCH: Final = 8 << 20
 _FEW_PIECES, _MANY_PIECES = 16, 256
 _PAUSE = 0.01
@@ -39,6 +40,9 @@ class Memory:
 
     def __init__(self) -> None:
         self.writers = 0
+        # The largest that malloc has given back tells it how much to keep of what is given back later. By itself it
+        # would return each batch to the system, which would have to clear those pages again for the next.
+        bytearray(_ROUND)
 
     @property
     def share(self) -> int:

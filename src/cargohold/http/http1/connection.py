@@ -117,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The client sends no more, and may still listen."""
         self._end("the connection ended before the body")
-        return True
+        return not self._is_deaf
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever it was, it is over
         """The client has gone. What it has asked for comes to its end all the same."""
@@ -343,8 +343,12 @@ class Connection(asyncio.BufferedProtocol):
         self.silent_since = None
         if self._ended or self._transport.is_closing():
             self._transport.close()
-        else:
+            return
+        try:
             self._transport.write_eof()
+        except OSError:  # it has gone, which has not been noticed yet
+            self._transport.abort()
+        else:
             self.resume()
             self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 

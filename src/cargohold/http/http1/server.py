@@ -34,8 +34,8 @@ class Http1Server:
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
     Attributes, for connections: `application`, `connections`, `securing` (those that shake hands), `heads`, `files`;
-    `buffer` and views of it, `room` (the whole), `narrow_room` and `slit`; `cipher_room` (for what is encrypted); `tick`
-    (the seconds that have passed, roughly); `is_stopping`.
+    `buffer` and views of it, `room` (the whole), `narrow_room` and `slit`; `cipher_room` (for what is encrypted);
+    `tick` (the seconds that have passed, roughly); `is_stopping`.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from cargohold.storage.filesystem.tree import (
     read_file,
     read_link,
     size_of,
+    still_exists,
     store_error,
     told,
 )
@@ -75,7 +76,7 @@ class FileManifests(FileUsage):
 
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
         try:
-            is_here = exists(f"{self.layout.revision(repository, digest)}/link")
+            is_here = still_exists(f"{self.layout.revision(repository, digest)}/link")
         except OSError as error:
             raise store_error(error) from error
         if not is_here:

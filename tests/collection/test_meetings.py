@@ -123,6 +123,12 @@ async def untagged_subject(store: FilesystemStore) -> None:
     assert await is_taken(store, ONE, REFERRER)
 
 
+async def referrer_alone(store: FilesystemStore) -> None:
+    """Its subject is not there yet, which is allowed."""
+    await push(store, ONE, LAYER)
+    assert await is_taken(store, ONE, REFERRER)
+
+
 async def tags_subject(store: FilesystemStore) -> bool:
     """Whether that was done while the referrer was there: it may have gone before."""
     is_done = await is_taken(store, ONE, PUSHED, LATEST)
@@ -156,6 +162,7 @@ SCENES = {
     "a tag is moved": Scene(moved, pushes(PUSHED)),
     "an index is pushed": Scene(untagged, pushes(index(PUSHED)), index(PUSHED)),
     "a manifest is tagged that has a referrer": Scene(untagged_subject, tags_subject, stays=REFERRER),
+    "a manifest is pushed that has a referrer": Scene(referrer_alone, tags_subject, stays=REFERRER),
     "an index of an index is pushed": Scene(
         untagged_index, pushes(index(index(PUSHED))), index(index(PUSHED))
     ),

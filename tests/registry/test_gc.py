@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import msgspec
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cargohold.registry.gc import awaited, unneeded
+from cargohold.registry.gc import awaited, kin, unneeded
 from cargohold.storage.collecting import Held, Known
 from cargohold.storage.trash import Why
 
@@ -143,3 +144,40 @@ def test_nothing_that_stays_needs_what_goes(
         if digest in doomed:
             assert each.leased < NOW
             assert each.subject not in stay
+
+
+def test_kin() -> None:
+    """What goes is kin by what it mentions and by its subject, also one that is not there; never by what stays."""
+    found = held(
+        {A: known(B, D), B: known(), C: known(subject=B), E: known(subject=F), D: known(), G: known()}
+    )
+    families = kin(found, [A, B, C, E, G])
+    assert [families[each] for each in (A, B, C, E, G)] == [{A, B, C}] * 3 + [{E, F}, {G}]
+
+
+@settings(max_examples=500)
+@given(MANIFESTS, SOME, MANIFESTS, SOME, MANIFESTS, SOME, st.booleans())
+def test_what_comes_to_be_needed_has_kin_that_was_leased(  # noqa: PLR0913, PLR0917 - all that there may be
+    manifests: dict[bytes, Known],
+    tagged: list[bytes],
+    trashed: dict[bytes, Known],
+    gone: list[bytes],
+    pushed: dict[bytes, Known],
+    asked: list[bytes],
+    untagged: bool,
+) -> None:
+    """Whatever is pushed, tagged or asked for leases itself, what it mentions and its subject; so it is noticed."""
+    found = held(manifests, tagged=tuple(tagged), trashed=trashed, gone=tuple(gone))
+    doomed = unneeded(found, before=NOW, untagged=untagged)
+    families = kin(found, doomed)
+    new = {digest: each for digest, each in pushed.items() if digest not in manifests}
+    leased = {*asked, *new}
+    for each in new.values():
+        leased |= {*each.mentions} | ({each.subject} if each.subject is not None else set())
+    later = {
+        digest: msgspec.structs.replace(each, leased=NOW) if digest in leased else each
+        for digest, each in (manifests | new).items()
+    }
+    after = held(later, tagged=(*tagged, *asked, *new), trashed=trashed, gone=tuple(gone))
+    for digest in doomed.keys() - unneeded(after, before=NOW, untagged=untagged).keys():
+        assert families[digest] & leased

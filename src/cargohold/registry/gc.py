@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 _TRIES: Final = 20
+_MOST_KIN: Final = 256
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,32 @@ def awaited(held: Held, doomed: Iterable[bytes], *, untagged: bool) -> set[bytes
     if gone:
         for digest in unneeded(held, before=math.inf, untagged=untagged).keys() - doomed:
             found.update(gone.intersection(_subjects(held, digest)))
+    return found
+
+
+def kin(held: Held, doomed: Iterable[bytes]) -> dict[bytes, set[bytes]]:
+    """Of each manifest that goes, those by which it could come to be needed, and itself. Pure.
+
+    All that goes is tied to what it mentions of that, and to its subject, which may not be there at all yet; and kin
+    are all that ties lead to. Whatever comes to be needed leads to one of them first, which is leased then.
+    """
+    ties: dict[bytes, set[bytes]] = {digest: set() for digest in doomed}
+    for digest in list(ties):
+        known = held.manifests[digest]
+        tied = [each for each in known.mentions if each in ties]
+        for each in [*tied, known.subject] if known.subject is not None else tied:
+            ties[digest].add(each)
+            ties.setdefault(each, set()).add(digest)
+    found: dict[bytes, set[bytes]] = {}
+    for digest in ties:
+        if digest not in found:
+            family, todo = set[bytes](), [digest]
+            while todo:
+                each = todo.pop()
+                if each not in family:
+                    family.add(each)
+                    todo += ties[each]
+            found |= dict.fromkeys(family, family)
     return found
 
 
@@ -223,7 +250,7 @@ class Collector:
             _log.warning("not all is collected in %s: %s", repository, reason)
 
     def _collect_manifests(self, repository: RepositoryName, now: float) -> set[bytes]:
-        """Where somebody stores or tags one meanwhile it is looked at again; where that goes on, by the next run.
+        """Where one that goes comes to be needed meanwhile all is looked at again; where that goes on, by the next run.
 
         Gives what is `awaited`.
         """
@@ -238,14 +265,19 @@ class Collector:
             except Changed:
                 continue
             return awaited(held, doomed, untagged=untagged)
-        raise Unavailable("manifests are stored or tagged there all the time")
+        raise Unavailable("manifests that would go are asked for, or pushed again, all the time")
 
     def _remove(self, repository: RepositoryName, held: Held, doomed: dict[bytes, Why]) -> None:
+        families = kin(held, doomed)
         for packed, why in doomed.items():
-            digest = unpack(packed)
+            digest, family = unpack(packed), families[packed]
+            # Where there are too many to be looked at under a lock, whatever is stored meanwhile counts.
+            since = held.began if len(family) <= _MOST_KIN else 0.0
             if not self.report.is_dry:
                 try:
-                    self._collection.remove(repository, digest, Cause(why), state=held.state)
+                    self._collection.remove(
+                        repository, digest, Cause(why), state=held.state, since=since, kin=family
+                    )
                 except NotFound:
                     continue
             self._found(Collected("manifest", repository, digest, held.manifests[packed].size, why.value))

@@ -46,7 +46,8 @@ class Held(msgspec.Struct, frozen=True):
     """All manifests of a repository, the targets of its tags, and what is in its trash; digests are packed.
 
     `trashed` can still be restored, or pulled to its end; `gone` cannot any more. `state` tells whether any was stored
-    or tagged since: a number that is never the same again.
+    or tagged since: a number that is never the same again. `began` is a time before all of this was looked at (seconds
+    since the epoch), by the clock of leases; 0, where it is not known.
     """
 
     manifests: dict[bytes, Known]
@@ -54,6 +55,7 @@ class Held(msgspec.Struct, frozen=True):
     trashed: dict[bytes, Known]
     gone: set[bytes]
     state: int
+    began: float = 0.0
 
 
 class Collection(Protocol):
@@ -85,10 +87,20 @@ class Collection(Protocol):
         """What the repository holds. Raises Unreadable, and Unavailable."""
         ...
 
-    def remove(self, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int) -> None:
+    def remove(  # noqa: PLR0913 - what is removed, and on which condition
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        cause: Cause,
+        *,
+        state: int,
+        since: float,
+        kin: AbstractSet[bytes],
+    ) -> None:
         """Delete a manifest, into the trash.
 
-        Raises Changed where any has been stored or tagged since that `state`, or this one leased.
+        Raises Changed where it has been leased, or any has been stored or tagged since that `state` and this one, or
+        one of its `kin` (packed digests), has been leased `since` (seconds since the epoch).
         """
         ...
 

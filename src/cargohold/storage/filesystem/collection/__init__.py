@@ -117,13 +117,21 @@ class FileCollection:
                 self._store, repository, self._pace, grace=self._grace, is_dry=self._is_dry
             )
 
-    def remove(self, repository: RepositoryName, digest: Digest, cause: Cause, *, state: int) -> None:
-        """Delete a manifest, into the trash.
-
-        Raises Changed where any has been stored or tagged since that `state`, or this one leased.
-        """
+    def remove(  # noqa: PLR0913 - what is removed, and on which condition
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        cause: Cause,
+        *,
+        state: int,
+        since: float,
+        kin: AbstractSet[bytes],
+    ) -> None:
+        """Delete a manifest, into the trash; see `storage.collecting.Collection`."""
         with told():
-            manifests.remove(self._store, repository, digest, cause, state=state, age=self._age)
+            manifests.remove(
+                self._store, repository, digest, cause, state=state, age=self._age, since=since, kin=kin
+            )
 
     def purge(self, repository: RepositoryName, now: float, awaited: AbstractSet[bytes]) -> int:
         """Remove what cannot be restored any more from the repository's trash; how many deletions.

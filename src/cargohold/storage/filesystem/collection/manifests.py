@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -11,12 +12,15 @@ from cargohold.storage.filesystem.collection.links import digests_in, noting
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.tree import exists, read_link
 from cargohold.storage.locks import Busy
+from cargohold.storage.proofs import stamp
 from cargohold.storage.protocols import Changed, Conflict, NotFound, StoreError, Unreadable
 from cargohold.types.digest import Algorithm
-from cargohold.types.mentions import mentioned, pack
+from cargohold.types.mentions import mentioned, pack, unpack
 from cargohold.types.oci import referrer_of
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.filesystem.pace import Pace
     from cargohold.storage.trash import Cause
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 
 _LOCK_SECONDS: Final = 1.0
 _MILLISECOND: Final = 1_000_000
+_SLACK_SECONDS: Final = 0.1
+"""By which the clock of a file server may be behind."""
 
 
 def has_gone(store: FilesystemStore, repository: RepositoryName, *, grace: float | None = None) -> bool:
@@ -45,6 +51,7 @@ def held_by(
     is_dry: bool = False,
 ) -> Held:
     """What a repository holds now; for who changes nothing, if `is_dry`. Raises Unreadable, and Busy."""
+    began = stamp() / 1e9 - _SLACK_SECONDS
     state = 0 if is_dry else _noted_state(store, repository)
     folders = [
         (path, digest)
@@ -70,7 +77,7 @@ def held_by(
         folder = store.layout.revision(repository, digest)
         trashed[pack(digest)] = _known(store, folder, digest, names)
         pace.step()
-    return Held(manifests, tagged, trashed, gone - trashed.keys(), state)
+    return Held(manifests, tagged, trashed, gone - trashed.keys(), state, began)
 
 
 def _noted_state(store: FilesystemStore, repository: RepositoryName) -> int:
@@ -101,16 +108,23 @@ def remove(  # noqa: PLR0913 - what is removed, and on which condition
     *,
     state: int,
     age: float = 0.0,
+    since: float = 0.0,
+    kin: AbstractSet[bytes] = frozenset(),
 ) -> None:
     """Delete a manifest into the trash.
 
-    Raises Changed where any has been stored or tagged since `state`, or this one leased in the last `age` seconds; and
-    Busy.
+    Raises Changed where it was leased in the last `age` seconds, or any has been stored or tagged since `state` and
+    this one, or one of its `kin` (packed digests), was leased at `since` or later (seconds since the epoch): whoever
+    stores or tags one leases it, and what it refers to. Raises Busy too.
     """
     folder = store.layout.revision(repository, digest)
 
+    def has_ties() -> bool:
+        return any(_leased(store, repository, each) >= since for each in {pack(digest), *kin})
+
     def require() -> None:
-        if state_of(store, repository) != state or leased_at(folder, "link") >= time.time() - age:
+        is_leased = leased_at(folder, "link") >= time.time() - age
+        if is_leased or (state_of(store, repository) != state and has_ties()):
             raise Changed(repository)
 
     record = store.announce_manifest(repository, digest, cause)
@@ -119,6 +133,12 @@ def remove(  # noqa: PLR0913 - what is removed, and on which condition
     except (Busy, Conflict):
         store.drop_record(repository, record.name)
         raise
+
+
+def _leased(store: FilesystemStore, repository: RepositoryName, packed: bytes) -> float:
+    """When a manifest was leased; long ago, where it is not there."""
+    folder = store.layout.revision(repository, unpack(packed))
+    return leased_at(folder, "link") if exists(f"{folder}/link") else -math.inf
 
 
 def _known(store: FilesystemStore, path: str, digest: Digest, names: set[bytes]) -> Known:

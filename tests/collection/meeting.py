@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     from cargohold.storage.filesystem import FilesystemStore
 
-_CALLS: Final = ("open", "stat", "access", "listdir", "scandir", "rename", "utime", "unlink", "rmdir", "mkdir")
+_CALLS: Final = (
+    "open",
+    "stat",
+    "access",
+    "listdir",
+    "scandir",
+    "rename",
+    "utime",
+    "unlink",
+    "rmdir",
+    "mkdir",
+)
 _MOST_MOMENTS: Final = 1_000
 
 

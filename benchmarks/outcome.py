@@ -67,7 +67,7 @@ FULL = Scale(
     tree_blobs=100_000,
     image_bytes=100 * MIB,
     pullers=50,
-    limit=300.0,
+    limit=600.0,
 )
 
 

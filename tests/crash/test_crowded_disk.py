@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1 << 20
-DISK, RESERVE = 72 * MIB, 48 * MIB
+DISK, RESERVE = 96 * MIB, 64 * MIB
 IDLE, STALLED = 256, 16
-SMALL, BIG = MIB, 32 * MIB
+SMALL, BIG = 2 * MIB, 32 * MIB
+"""Half of a small one is more than is collected before it is put down."""
 
 
 class Upload:

@@ -79,7 +79,7 @@ def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
     """
     began = time.monotonic()
     try:
-        with _limited(bench.scale.limit), tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        with _limited(2 * bench.scale.limit), tempfile.TemporaryDirectory(dir=bench.folder) as folder:
             outcome = WORKLOADS[name](replace(bench, folder=folder))
     except Exception as error:
         if _INTERRUPTED.is_set():  # what its clients, interrupted too, made of it

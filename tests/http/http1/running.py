@@ -21,7 +21,6 @@ from tests.http.serving import until
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from cargohold.messages import Answer, Request
@@ -69,18 +68,20 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    handler: Handler, loop: str = "uvloop", *, most: int = 1000, tls: ssl.SSLContext | None = None
+    handler: Handler, loop: str = "uvloop", *, most: int = 1000, checked: bool = True
 ) -> Iterator[Running]:
-    """Serve until the test is over; then nothing may be left, neither connections nor descriptors nor complaints."""
+    """Serve until the test is over; then nothing may be left, neither connections nor descriptors nor complaints.
+
+    What the handler gives is `checked` as it is in the registry, unless the test is of what gets past that.
+    """
     descriptors = len(os.listdir("/proc/self/fd"))
     ready: queue.SimpleQueue[Running] = queue.SimpleQueue()
-    application = Application(answer_faults(handler), stall_timeout=STALL_SECONDS)
+    application = Application(answer_faults(handler) if checked else handler, stall_timeout=STALL_SECONDS)
 
     async def serve() -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        scheme = "https" if tls else "http"
-        address = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        server = Http1Server(application, listener, most=most, tls=tls)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = Http1Server(application, listener, most=most)
         started = Running(server, address, asyncio.get_running_loop())
         started.loop.set_exception_handler(lambda _, context: started.faults.append(str(context)))
         await server.serve(lambda: ready.put(started))
@@ -96,9 +97,11 @@ def running(
     logging.getLogger().addHandler(complaints)
     try:
         yield started
-        started.until_no_connection()
+        if not started.server.is_stopping:
+            started.until_no_connection()
     finally:
-        started.loop.call_soon_threadsafe(started.server.stop)
+        if not started.server.is_stopping:
+            started.loop.call_soon_threadsafe(started.server.stop)
         thread.join(_WAIT_SECONDS)
         logging.getLogger().removeHandler(complaints)
     assert not thread.is_alive()

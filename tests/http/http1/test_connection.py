@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from cargohold.http.application import Application
 from cargohold.http.exchange import answer_faults
 from cargohold.http.http1 import connection, files
+from cargohold.http.http1 import server as serving_module
 from cargohold.http.http1.connection import AHEAD_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES
 from cargohold.http.http1.server import Http1Server
-from cargohold.messages import Bytes, Request
+from cargohold.messages import Bytes, File, Request
 from tests.http.http1.running import LOOPS, running
 from tests.http.server_cases.echo import Echo
 from tests.http.serving import until
@@ -345,6 +346,48 @@ def test_an_unforeseen_error_ends_its_connection_alone() -> None:
             assert bad.response().status == 200
             assert good.ask("GET", "/").status == 200
             server.faults.clear()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_files_that_cannot_be_sent_are_told_of(tmp_path: Path, loop: str) -> None:
+    """A file that has gone is a 404, one that cannot be opened a 500 and a line in the log (RFC 9110, 15.6.1)."""
+    answers = {
+        "/absent": File(200, [("content-length", "9")], os.fspath(tmp_path / "absent")),
+        "/folder": File(200, [("content-length", "9")], os.fspath(tmp_path / "file" / "below")),
+    }
+    (tmp_path / "file").touch()
+
+    async def handle(request: Request) -> Answer:
+        return answers[request.path]
+
+    with running(handle, loop, checked=False) as server, server.connect() as wire:
+        assert wire.ask("GET", "/absent").status == 404
+        assert wire.ask("GET", "/folder").status == 500
+        assert wire.ask("HEAD", "/absent")["content-length"] == "9"
+        assert len(server.faults) == 1
+        server.faults.clear()
+
+
+def test_a_stop_ends_what_is_idle_and_lets_the_rest_finish(server: Running) -> None:
+    """Who is idle is let go at once; an answer that is being made is sent, as the last of its connection."""
+    with server.connect() as idle, server.connect() as busy:
+        assert idle.ask("GET", "/v2/").status == 200
+        busy.request("GET", "/sleep?seconds=0.5")
+        until(lambda: server.on_loop(lambda: len(server.server.connections)) == 2)
+        time.sleep(0.1)
+        server.loop.call_soon_threadsafe(server.server.stop)
+        assert ended_after(idle) < 5
+        response = busy.response()
+        assert (response.status, response["connection"]) == (204, "close")
+        assert busy.closed()
+
+
+def test_half_a_head_is_not_waited_for_for_ever(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not send the whole of a head in time is let go."""
+    monkeypatch.setattr(serving_module, "HEAD_SECONDS", 0)
+    with server.connect() as wire:
+        wire.send(b"GET / HTTP/1.1\r\nHo")
+        assert ended_after(wire) < 10
 
 
 # Below the sockets: which bytes come together is decided here.

@@ -219,6 +219,17 @@ def test_handshakes_that_come_to_no_end(running: Secured) -> None:
         connection.close()
 
 
+def test_more_handshakes_than_there_is_room_for(tmp_path: Path) -> None:
+    """Where those that are silent take all connections that a worker has, the oldest give way to who comes."""
+    with secured(tmp_path, descriptors=200) as secure:
+        stuck = [socket.create_connection(("127.0.0.1", secure.port)) for _ in range(80)]
+        for _ in range(5):
+            with secure.connect() as wire:
+                assert wire.ask("GET", "/v2/").status == 200
+        for connection in stuck:
+            connection.close()
+
+
 def test_ipv6(tmp_path: Path) -> None:
     """The address is said with its scheme and brackets."""
     with socket.socket(socket.AF_INET6) as probe:

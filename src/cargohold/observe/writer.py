@@ -25,6 +25,7 @@ TOGETHER: Final = 64
 """How many lines at most wait to be made."""
 PATIENCE_SECONDS: Final = 1.0
 _SHORT_PATIENCE_SECONDS: Final = 0.1
+_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)  # of Linux alone
 _AS_WRITE: Final = -1  # at no offset of its own (pwritev2(2))
 
 
@@ -204,11 +205,12 @@ def _sender(descriptor: int) -> Callable[[bytes], int]:
 
 def _write_if_ready(descriptor: int, piece: bytes) -> int:
     """Waits for nobody, but on old systems: there for who fills the pipe in the moment between the two calls."""
-    try:
-        return os.pwritev(descriptor, [piece], _AS_WRITE, os.RWF_NOWAIT)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE):
-            raise
+    if _NOWAIT is not None:
+        try:
+            return os.pwritev(descriptor, [piece], _AS_WRITE, _NOWAIT)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE):
+                raise
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(0):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HEAD_SECONDS: Final = 10
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 64
+# What a handshake may take in any case, where others wait.
+_HURRIED_TICKS: Final = 2
 _NO_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _log = logging.getLogger(__name__)
@@ -33,9 +35,9 @@ class Http1Server:
     At most `most` connections at once; more wait in the listener's queue. Who does not send the whole head of a request
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
-    Attributes, for connections: `application`, `connections`, `securing` (those that shake hands), `heads`, `files`;
-    `buffer` and views of it, `room` (the whole), `narrow_room` and `slit`; `cipher_room` (for what is encrypted);
-    `tick` (the seconds that have passed, roughly); `is_stopping`.
+    Attributes, for connections: `application`, `connections`, `heads`, `files`; `securing` (handshakes, with the
+    tick of their beginning); `buffer` and views of it, `room` (the whole), `narrow_room` and `slit`; `cipher_room`
+    (for what is encrypted); `tick` (the seconds that have passed, roughly); `is_stopping`.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Http1Server:
         self.room = memoryview(self.buffer)
         self.narrow_room = self.room[:AHEAD_BYTES]
         self.slit = self.room[:CRUMBS_BYTES]
-        self.securing: set[Secured] = set()
+        self.securing: dict[Secured, int] = {}
         self.cipher_room = memoryview(bytearray(RECORD_BYTES if tls else 0))
         self.tick = 0
         self.is_stopping = False
@@ -105,7 +107,7 @@ class Http1Server:
 
     def secured(self, handshake: Secured) -> None:
         """It has succeeded or failed."""
-        self.securing.discard(handshake)
+        self.securing.pop(handshake, None)
         self._note()
 
     def _note(self) -> None:
@@ -140,10 +142,20 @@ class Http1Server:
     def _has_room(self) -> bool:
         return len(self.connections) + len(self.securing) + len(self._arriving) < self._most
 
+    def _make_room(self) -> bool:
+        """Whether one could be let go whose handshake has lasted longest: those of a flood keep nobody out."""
+        for handshake, began in self.securing.items():
+            if self.tick - began < _HURRIED_TICKS:
+                break
+            self.secured(handshake)
+            handshake.abort()
+            return True
+        return False
+
     def _take(self) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(_AT_ONCE):
-            if not self._has_room():
+            if not (self._has_room() or self._make_room()):
                 self._listen_no_more()
                 return
             try:

@@ -39,7 +39,7 @@ class Secured(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the handshake."""
         self._transport = cast("asyncio.Transport", transport)
-        self._server.securing.add(self)
+        self._server.securing[self] = self._server.tick
         self._patience = self._loop.call_later(HANDSHAKE_SECONDS, self._transport.abort)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer is what it is

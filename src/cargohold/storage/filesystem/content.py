@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cargohold.types.digest import Digest
 
 AT_ONCE_BYTES: Final = 16 << 10
+_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)  # of Linux alone
 _MOST = 16 << 20
 _OVERHEAD = 400
 
@@ -44,13 +45,15 @@ def read_at_once(path: str) -> bytes | None:
 
     None where whoever wants them must read the file as usual, and learn there what is in the way.
     """
+    if _NOWAIT is None:
+        return None
     buffer = bytearray(AT_ONCE_BYTES)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        length = os.preadv(descriptor, [buffer], 0, os.RWF_NOWAIT)
+        length = os.preadv(descriptor, [buffer], 0, _NOWAIT)
     except OSError:  # not in memory, or a file system that cannot tell
         return None
     finally:

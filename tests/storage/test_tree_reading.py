@@ -11,7 +11,7 @@ import pytest
 
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.content import AT_ONCE_BYTES, read_at_once
-from cargohold.storage.filesystem.tree import exists, read_link, still_exists
+from cargohold.storage.filesystem.tree import exists, read_link
 from cargohold.storage.protocols import NotFound, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from tests.e2e.clients.absence import require_root
@@ -126,10 +126,8 @@ def test_an_absence_is_seen(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "round").symlink_to("round")
     assert exists(str(tmp_path / "file"))
-    assert still_exists(str(tmp_path / "file"))
     for name in ("none", "none/none", "file/none", "round"):
         assert not exists(str(tmp_path / name))
-        assert not still_exists(str(tmp_path / name))
         assert read_link(str(tmp_path / name)) is None
 
 
@@ -142,7 +140,7 @@ def test_what_may_not_be_seen_is_no_absence(tmp_path: Path) -> None:
     os.seteuid(NOBODY)
     try:
         for name in ("link", "none"):
-            for look in (exists, still_exists, read_link):
+            for look in (exists, read_link):
                 with pytest.raises(PermissionError):
                     look(str(folder / name))
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -104,16 +103,14 @@ class Manifests:
         What a tag leads to is not collected anyway: who asks for that waits for no lock that another holds too long.
         """
         pulled = await self.pull(repository, reference, accept)
-        leasing = self._store.lease_manifest(repository, pulled.digest)
+        has_tag = isinstance(reference, Tag)
         try:
-            if isinstance(reference, Tag):
-                with suppress(TimeoutError, Unavailable):
-                    async with asyncio.timeout(_LEASE_SECONDS):
-                        await leasing
-            else:
-                await leasing
+            await self._store.lease_manifest(repository, pulled.digest, _LEASE_SECONDS if has_tag else None)
         except NotFound:
             raise ManifestUnknown(detail={"reference": reference}) from None
+        except (TimeoutError, Unavailable):
+            if not has_tag:
+                raise
         return pulled
 
     def _media_type(self, digest: Digest, content: bytes) -> str:

@@ -156,7 +156,9 @@ class MemoryStore:
         except KeyError:
             raise NotFound from None
 
-    async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
+    async def lease_manifest(
+        self, repository: RepositoryName, digest: Digest, _patience: float | None = None
+    ) -> None:
         """See `MetadataStore`: nothing is ever collected here."""
         await self.read_manifest(repository, digest)
 

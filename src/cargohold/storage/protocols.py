@@ -269,8 +269,13 @@ class MetadataStore(Protocol):
         """The bytes of a manifest of this repository. Raises NotFound."""
         ...
 
-    async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
-        """The manifest is not collected within the grace time, whether a tag leads to it or not. Raises NotFound."""
+    async def lease_manifest(
+        self, repository: RepositoryName, digest: Digest, patience: float | None = None
+    ) -> None:
+        """The manifest is not collected within the grace time, whether a tag leads to it or not.
+
+        Raises NotFound; TimeoutError where that must wait for others for longer than `patience` seconds.
+        """
         ...
 
     async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:

@@ -57,10 +57,11 @@ class Leases:
 
     def is_due(self, folder: str) -> bool:
         """Whether the lease on a folder is to be renewed; not where there is no such folder."""
-        with suppress(FileNotFoundError, NotADirectoryError):
+        try:
             # One from the future, by a clock that was wrong, is put right too.
             return self._are_kept and not 0 <= time.time() - os.stat(folder).st_mtime < self._step
-        return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def renew(self, folder: str) -> None:
         """Renew it where that is due; under the lock under which it could be collected.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,6 @@ from cargohold.storage.filesystem.tree import (
     read_file,
     read_link,
     size_of,
-    still_exists,
     store_error,
     told,
 )
@@ -76,7 +76,7 @@ class FileManifests(FileUsage):
 
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
         try:
-            is_here = still_exists(f"{self.layout.revision(repository, digest)}/link")
+            is_here = exists(f"{self.layout.revision(repository, digest)}/link")
         except OSError as error:
             raise store_error(error) from error
         if not is_here:
@@ -101,7 +101,9 @@ class FileManifests(FileUsage):
             raise Unavailable(f"the stored bytes of manifest {digest} are damaged")
         return content
 
-    async def lease_manifest(self, repository: RepositoryName, digest: Digest) -> None:
+    async def lease_manifest(
+        self, repository: RepositoryName, digest: Digest, patience: float | None = None
+    ) -> None:
         folder = self.layout.revision(repository, digest)
         try:
             # In this order: what is collected in between is not here, and what is made is leased.
@@ -111,7 +113,9 @@ class FileManifests(FileUsage):
         if not is_here:
             raise NotFound(digest)
         if is_due:
-            await self.in_turn(repository, self.lease_link, repository, folder)
+            # Few wait, and a timer costs more than all the rest.
+            async with asyncio.timeout(patience):
+                await self.in_turn(repository, self.lease_link, repository, folder)
 
     async def missing_manifests(self, repository: RepositoryName, digests: Sequence[Digest]) -> list[Digest]:
         if len(digests) > _FEW:

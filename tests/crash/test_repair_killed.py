@@ -150,7 +150,7 @@ def fails(root: Path, step: int) -> bool:
 
 
 def damage_on_record(place: Place) -> None:
-    """As `damage`, by calls that a log is kept of, and synced."""
+    """As `damage`, by calls that a log is kept of; that, and all that was there, is durable."""
     swept = f"{place.layout.swept}/{flat(Digest.of(SECOND))}"
     make_folders(place.layout.swept)
     disk.rename(os.path.dirname(place.data(SECOND)), swept)
@@ -163,8 +163,7 @@ def damage_on_record(place: Place) -> None:
         write_all(descriptor, content)
         disk.sync_file(descriptor)
         os.close(descriptor)
-    changed = (swept, os.path.dirname(place.data(SECOND)), *gone)
-    for folder in {place.layout.own, *map(os.path.dirname, changed)}:
+    for folder, _, _ in os.walk(place.layout.root):
         disk.sync_folder(folder)
     place.age()
 

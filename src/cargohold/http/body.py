@@ -42,9 +42,17 @@ class RequestBody(ABC):
         """
         if self.ended:
             raise StopAsyncIteration
+        piece = self._take()
+        return self._count(piece) if piece else self._count(await self._await_piece())
+
+    def _take(self) -> bytes:
+        """A piece that has come already; b"" where it must be waited for."""
+        return b""
+
+    async def _await_piece(self) -> bytes:
         try:
             async with asyncio.timeout(self._stall):
-                piece = await self._receive()
+                return await self._receive()
         except TimeoutError:
             self.ended = True
             raise BodyTimeout(
@@ -60,6 +68,8 @@ class RequestBody(ABC):
             # A server that stops cancels the piece that is awaited, not the one who awaits it.
             self.ended = True
             raise SizeInvalid("the connection ended before the body") from None
+
+    def _count(self, piece: bytes) -> bytes:
         self.received += len(piece)
         if self.received == self.length:
             self.ended = True

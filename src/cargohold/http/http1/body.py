@@ -77,8 +77,13 @@ class Http1Body(RequestBody):
                 await self._waiter
             finally:
                 self._waiter = None
-        piece, self._piece = self._piece, b""
-        self._connection.resume()
+        return self._take()
+
+    def _take(self) -> bytes:
+        piece = self._piece
+        if piece:
+            self._piece = b""
+            self._connection.resume()
         return piece
 
     @property

@@ -160,7 +160,7 @@ class Actor:
             self.missed(key, asked)
             return None
         self.history.see(key, asked.started, asked.ended)
-        self.history.lease(key, asked.started)
+        self.history.lease(key, asked.started, asked.ended)
         return asked.started
 
     def mount(self, repository: str, source: str, digest: str) -> float | None:
@@ -172,7 +172,7 @@ class Actor:
             self.expect(asked, 201, 202)
         if asked.status == 201:
             changes.acknowledge(asked.ended)
-            self.history.lease(key, asked.started)
+            self.history.lease(key, asked.started, asked.ended)
             self.world.counts["blobs mounted"] += 1
             return asked.started
         changes.refuse()
@@ -224,7 +224,7 @@ class Pusher(Actor):
             self._judge(repository, document, asked)
             return False
         changes.acknowledge(asked.ended)
-        self.history.lease(key, asked.started)
+        self.history.lease(key, asked.started, asked.ended)
         self.world.counts["manifests pushed"] += 1
         return True
 
@@ -247,7 +247,7 @@ class Pusher(Actor):
             self.expect(asked, 200, 404)
             if asked.status == 200:
                 self.history.see(key, asked.started, asked.ended)
-                self.history.lease(key, asked.started)
+                self.history.lease(key, asked.started, asked.ended)
                 return asked.started
             self.missed(key, asked)
             started = time.monotonic()
@@ -292,7 +292,7 @@ class Pusher(Actor):
             asked = self.ask(method, target, body=body)
             self.expect(asked, 201)
         changes.acknowledge(asked.ended)
-        self.history.lease(key, asked.started)
+        self.history.lease(key, asked.started, asked.ended)
         self.world.counts["blobs uploaded"] += 1
         return asked.started
 

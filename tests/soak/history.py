@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HERE = "here"
 _PRUNE_EVERY = 64
+_SPANS = 8
 _LONGEST = 120.0
 """Seconds that nobody's look takes."""
 
@@ -29,6 +30,13 @@ class Key(NamedTuple):
     kind: str
     repository: str
     name: str
+
+
+class Span(NamedTuple):
+    """In which something is promised without a break: since the first promise was told, until the last one ends."""
+
+    since: float
+    until: float
 
 
 @dataclass(eq=False)
@@ -161,7 +169,7 @@ class History:
         self._pool = pool
         self._tags = tags
         self._registers: defaultdict[Key, Register] = defaultdict(Register)
-        self._leases: dict[Key, float] = {}
+        self._leases: defaultdict[Key, list[Span]] = defaultdict(list)
 
     def begin(self, now: float, *changes: tuple[Key, str | None]) -> Changes:
         """Something is about to be changed: to a value (a digest, or HERE), or away (None)."""
@@ -180,10 +188,15 @@ class History:
                 register.add(change)
             return Changes(begun)
 
-    def lease(self, key: Key, asked: float) -> None:
-        """Who asked at that time was told that this is there, and may rely on it for the grace time."""
+    def lease(self, key: Key, asked: float, told: float) -> None:
+        """Who asked, and was told, at these times that this is there may rely on it for the grace time."""
         with self.lock:
-            self._leases[key] = max(asked, self._leases.get(key, asked))
+            spans, until = self._leases[key], asked + self.grace
+            if spans and told < spans[-1].until and spans[-1].since < until:
+                spans[-1] = Span(min(told, spans[-1].since), max(until, spans[-1].until))
+            else:
+                spans.append(Span(told, until))
+                del spans[:-_SPANS]
 
     def see(self, key: Key, start: float, end: float) -> None:
         """Who looked between two times found it: whatever was in doubt before, it was there."""
@@ -201,9 +214,9 @@ class History:
         with self.lock:
             if None in self._registers[key].possible(start, end):
                 return ""
-            leased = self._leases.get(key, -math.inf)
-            if end < leased + self.grace:
-                return f"promised {end - leased:.3f} s ago"
+            for each in self._leases[key]:
+                if each.since <= start and end < each.until:
+                    return f"promised {end - each.until + self.grace:.3f} s ago"
             return next(self._holders(key, start, end), "")
 
     def _holders(self, key: Key, start: float, end: float) -> Iterator[str]:

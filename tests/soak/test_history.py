@@ -27,13 +27,13 @@ def move(history: History, digest: str | None, start: float, end: float) -> None
     changes: list[tuple[Key, str | None]] = [(TAG, digest)]
     if digest is not None:
         changes.append((Key("manifest", "a", digest), HERE))
-        history.lease(Key("manifest", "a", digest), start)
+        history.lease(Key("manifest", "a", digest), start, end)
     history.begin(start, *changes).acknowledge(end)
 
 
 def upload(history: History, start: float, end: float) -> None:
     history.begin(start, (BLOB, HERE)).acknowledge(end)
-    history.lease(BLOB, start)
+    history.lease(BLOB, start, end)
 
 
 def test_tags_one_after_the_other(history: History) -> None:
@@ -95,11 +95,21 @@ def test_promise(history: History) -> None:
     upload(history, 1, 2)
     assert history.must_be_here(BLOB, 3, 10.9)
     assert not history.must_be_here(BLOB, 3, 11.1)
-    history.lease(BLOB, 5)
+    history.lease(BLOB, 5, 6)
     assert history.must_be_here(BLOB, 3, 14.9)
     move(history, IMAGE.digest, 6, 7)
     assert history.must_be_here(BLOB, 1000, 1001)
     assert history.must_be_here(MANIFEST, 1000, 1001)
+
+
+def test_promised_meanwhile(history: History) -> None:
+    """Who began to look before it was promised may have looked before that, when the last promise was over."""
+    upload(history, 1, 2)
+    upload(history, 20, 22)
+    for start in (3, 12, 21.9):
+        assert not history.must_be_here(BLOB, start, 23)
+    assert history.must_be_here(BLOB, 22, 23)
+    assert history.must_be_here(BLOB, 3, 10)
 
 
 def test_nothing_holds_it(history: History) -> None:
@@ -154,7 +164,7 @@ def test_referrers(history: History) -> None:
 def test_seen(history: History) -> None:
     """What was in doubt and is seen is there."""
     history.begin(1, (BLOB, HERE)).doubt(2)
-    history.lease(BLOB, 3)
+    history.lease(BLOB, 3, 3)
     assert not history.must_be_here(BLOB, 4, 5)
     history.see(BLOB, 3, 4)
     assert history.must_be_here(BLOB, 5, 6)

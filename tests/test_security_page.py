@@ -150,7 +150,7 @@ HELD: dict[str, dict[str, str]] = {
     "Clients that send nothing": {
         "http/test_server_load.py": "test_silent_connections_block_nobody"
         " test_idle_and_stalled_connections_block_nobody test_silent_clients_are_let_go",
-        "http/test_rsgi_requests.py": "test_what_is_too_large_is_told_so",
+        "http/test_server_requests.py": "test_what_is_too_large_is_told_so",
         "http/test_tls_server.py": "test_handshakes_that_come_to_no_end",
         "e2e/test_check_manifest_bodies.py": "test_stalled_manifests",
     },
@@ -166,7 +166,7 @@ HELD: dict[str, dict[str, str]] = {
         "http/test_router.py": "test_no_operation_holds_a_path",
     },
     "No answer shows a trace": {
-        "http/test_rsgi_answers.py": "test_a_fault_is_a_500_that_tells_nothing",
+        "http/test_server_answers.py": "test_a_fault_is_a_500_that_tells_nothing",
         "e2e/test_fuzz.py": "test_every_hostile_request_is_answered",
     },
     "Where `read_only` is on": {

@@ -276,8 +276,7 @@ def used(server: Server) -> dict[tuple[str, str], float]:
                     for name, labels in found.names_and_labels("registry_quota_used_bytes")
                 }
             )
-    assert told[0] == told[1]
-    return told[0]
+    return told[0] if told[0] == told[1] else {}
 
 
 def test_metrics(start: Start) -> None:

@@ -32,6 +32,7 @@ _STEP_SECONDS = 30.0
 _ALL_SECONDS = 300.0
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TLS_PERHAPS = "it may speak TLS: begin with https://"
 _LONGEST_WORDS = 500
 _LONGEST_WAIT = 9
 _NO_HTTP = ("illegal request line", "illegal status line", "without sending a response")
@@ -101,6 +102,8 @@ def _read_errors(answer: Answer) -> tuple[frozenset[str], str]:
     said = [": ".join(str(part) for part in (each.code, each.message) if part) for each in errors]
     said += [str(each) for each in (found.error_description or found.details or found.error,) if each]
     words = printable("; ".join(said))[:_LONGEST_WORDS] or httpx2.codes.get_reason_phrase(answer.status)
+    if answer.status == httpx2.codes.BAD_REQUEST and answer.url.scheme == "http" and not said:
+        words += f"; {_TLS_PERHAPS}"
     return frozenset(each.code for each in errors if isinstance(each.code, str)), words
 
 
@@ -239,5 +242,5 @@ def _words(url: httpx2.URL, error: Exception) -> str:
         and isinstance(error, httpx2.RemoteProtocolError)
         and any(words in text for words in _NO_HTTP)
     ):
-        return f"{text}; it may speak TLS: begin with https://"
+        return f"{text}; {_TLS_PERHAPS}"
     return text

@@ -35,21 +35,32 @@ FAULTS = {
     "a torn write": Fault(errno.EIO, frozenset({"write"}), torn=True),
     "read-only all at once": Fault(errno.EROFS, _ALL - {"write", "sync_file", "sync_folder"}),
 }
-_BLOCK = struct.Struct("<5i")
+_ORDER, _DONE = struct.Struct("<5i"), struct.Struct("<3i")
 
 
 class _Order(NamedTuple):
-    """What shall fail, and how much did: the `step`-th call from now, or one in so many; 0 for neither."""
+    """What shall fail: the `step`-th call from now on, or one in so many; 0 for neither. Each has its own `number`."""
 
+    number: int = 0
     fault: int = 0
     step: int = 0
     lasts: bool = False
     one_in: int = 0
+
+
+class _Done(NamedTuple):
+    """What came of the order of this `number`: how many calls of its kind there were, and how many of them failed."""
+
+    number: int
+    calls: int = 0
     failed: int = 0
 
 
 class Control:
-    """An order in shared memory: written by a test, followed and counted by the server, whose processes share it."""
+    """An order in shared memory, written by a test alone; and what came of it, by the server, whose processes share it.
+
+    So what the server still does when the order is withdrawn cannot bring it back.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -61,24 +72,32 @@ class Control:
 
     @property
     def _order(self) -> _Order:
-        return _Order._make(_BLOCK.unpack_from(self._shared))
+        return _Order._make(_ORDER.unpack_from(self._shared))
 
-    @_order.setter
-    def _order(self, order: _Order) -> None:
-        _BLOCK.pack_into(self._shared, 0, *order)
+    @property
+    def _done(self) -> _Done:
+        number, done = self._order.number, _Done._make(_DONE.unpack_from(self._shared, _ORDER.size))
+        return done if done.number == number else _Done(number)
+
+    def _give(self, fault: int = 0, step: int = 0, *, lasts: bool = False, one_in: int = 0) -> None:
+        _ORDER.pack_into(self._shared, 0, self._order.number + 1, fault, step, lasts, one_in)
+
+    def _count(self, before: _Done, *, fails: bool) -> None:
+        done = before._replace(calls=before.calls + 1, failed=before.failed + fails)
+        _DONE.pack_into(self._shared, _ORDER.size, *done)
 
     def arm(self, fault: str, step: int, *, lasts: bool = False) -> None:
         """Let the n-th call that can fail so fail, or that and all after it."""
-        self._order = _Order(list(FAULTS).index(fault), step, lasts)
+        self._give(list(FAULTS).index(fault), step, lasts=lasts)
 
     def arm_dice(self, one_in: int) -> None:
         """Let one in so many calls fail, in any way that it can."""
-        self._order = _Order(one_in=one_in)
+        self._give(one_in=one_in)
 
     def disarm(self) -> int:
         """Let nothing fail any more; how many calls did."""
-        failed = self._order.failed
-        self._order = _Order()
+        failed = self._done.failed
+        self._give()
         return failed
 
     def around(self, name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
@@ -94,17 +113,16 @@ class Control:
         raise OSError(fault.error, os.strerror(fault.error), *paths[:1])
 
     def _due(self, name: str) -> Fault | None:
-        order = self._order
+        order, done = self._order, self._done
         if order.one_in:
             fitting = [each for each in FAULTS.values() if name in each.calls]
             fault = self._dice.choice(fitting) if self._dice.randrange(order.one_in) == 0 else None
-            self._order = order._replace(failed=order.failed + (fault is not None))
+            self._count(done, fails=fault is not None)
             return fault
         fault = list(FAULTS.values())[order.fault]
         if order.step == 0 or name not in fault.calls:
             return None
-        if order.step > 1:
-            self._order = order._replace(step=order.step - 1)
-            return None
-        self._order = order._replace(step=1 if order.lasts else 0, failed=order.failed + 1)
-        return fault
+        step = done.calls + 1
+        fails = step >= order.step if order.lasts else step == order.step
+        self._count(done, fails=fails)
+        return fault if fails else None

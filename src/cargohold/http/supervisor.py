@@ -11,6 +11,7 @@ import signal
 import struct
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -375,7 +376,8 @@ class Supervisor:
 
     def _announce(self) -> None:
         """The first time: requests are taken. From then on: the loop turns."""
-        os.write(self._announced_end, _PID.pack(os.getpid()))
+        with suppress(BrokenPipeError):  # nobody is there who could be told: the lifeline says so too
+            os.write(self._announced_end, _PID.pack(os.getpid()))
 
 
 def _noted(*_: object) -> None:

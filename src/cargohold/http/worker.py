@@ -180,6 +180,8 @@ async def _work(  # noqa: PLR0913 - as `work`
     if serving.done():
         await _end_of(asyncio.all_tasks() - others)
         application.stop(loop)
+        if task.redirect is not None:
+            task.redirect.close()
         serving.result()
         return 0 if told.leave.is_set() or told.retire.is_set() else 1
     _log.warning("requests still ran %g seconds after the stop: they are cut off", task.stop_timeout)

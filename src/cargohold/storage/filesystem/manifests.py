@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _FEW = 32
 _RETRIES = 8
+_UNSURE_SECONDS = 60.0
+"""After which a link is on the disk: file systems write down all names within half of that."""
 _REMEMBERED_LINKS = 4_096
 
 
@@ -207,17 +210,28 @@ class FileManifests(FileUsage):
         """Under the repository's lock: what is there now stays, and what is not is told where that matters."""
         repository, manifest = push.repository, push.manifest
         missing = [
-            digest for digest in manifest.blobs if not self._lease(self.layout.layer(repository, digest))
+            digest
+            for digest in manifest.blobs
+            if not self._rely_on(push, self.layout.layer(repository, digest), digest)
         ]
         for digest in manifest.manifests:
-            is_manifest = self._lease(self.layout.revision(repository, digest))
+            is_manifest = self._rely_on(push, self.layout.revision(repository, digest), digest)
             # The child of an index may be a blob too.
-            if not self._lease(self.layout.layer(repository, digest)) and not is_manifest:
+            if not self._rely_on(push, self.layout.layer(repository, digest), digest) and not is_manifest:
                 missing.append(digest)
         if manifest.subject is not None:
             self._lease(self.layout.revision(repository, manifest.subject))
         if missing and push.complete:
             raise Incomplete(missing)
+
+    def _rely_on(self, push: _Push, folder: str, digest: Digest) -> bool:
+        """As `_lease`; what was linked a moment ago, and may not be synced yet, is made durable with the push."""
+        if not self._lease(folder):
+            return False
+        if time.time() - os.stat(f"{folder}/link").st_mtime < _UNSURE_SECONDS:
+            push.change.rely_on(f"{folder}/link")
+            push.change.rely_on(self.layout.data(digest))
+        return True
 
     def _lease(self, folder: str) -> bool:
         """Renew the lease on a link; whether there is one."""

@@ -228,7 +228,11 @@ class FileManifests(FileUsage):
         """As `_lease`; what was linked a moment ago, and may not be synced yet, is made durable with the push."""
         if not self._lease(folder):
             return False
-        if time.time() - os.stat(f"{folder}/link").st_mtime < _UNSURE_SECONDS:
+        try:
+            linked = os.stat(f"{folder}/link").st_mtime
+        except FileNotFoundError:  # a server that knows nothing of our locks has just taken it away
+            return False
+        if time.time() - linked < _UNSURE_SECONDS:
             push.change.rely_on(f"{folder}/link")
             push.change.rely_on(self.layout.data(digest))
         return True

@@ -76,6 +76,8 @@ def test_clients_share_their_jobs(server: Server, source: Source) -> None:
     for figures, rate in ((load.by_number(), requests.RATE), (again.by_size(), transfers.RATE)):
         assert figures[rate] > 0
         assert 0 < figures[requests.P50] <= figures[requests.P99] <= figures[requests.P999]
+        assert figures[requests.PEAK] > 5
+    assert again.by_size()[transfers.SERVER_CPU] >= 0
 
 
 def test_what_fails_for_one_client_fails_for_all(server: Server, source: Source) -> None:

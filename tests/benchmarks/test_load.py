@@ -1,16 +1,14 @@
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 from benchmarks.bench import Image
-from benchmarks.content import REPOSITORY, TAG, Blob, Source
+from benchmarks.content import REPOSITORY, TAG, Source
 from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.load import requests
 from benchmarks.load.connection import Connection
-from benchmarks.load.transfers import RATE, SERVER_CPU, transfer
 from benchmarks.outcome import MIB
 from benchmarks.processes import Server, running
 
@@ -64,24 +62,6 @@ def test_an_answer_of_another_status_is_a_failure(server: Server) -> None:
     """Figures of errors would be figures of nothing."""
     with pytest.raises(RuntimeError):
         requests.get(server, f"{PATH}/missing", 2, 1.0)
-
-
-def test_transfers_are_told_with_what_they_took(server: Server, source: Source) -> None:
-    """The bytes that moved, the times of single transfers, the processor time of a GiB, the memory."""
-    blobs = source.blobs(MIB, 4)
-    took = transfer(server, 2, [partial(_push, blob) for blob in blobs])
-    assert took.bytes == 4 * MIB
-    assert len(took.took) == 4
-    figures = took.figures()
-    assert figures[RATE] > 0
-    assert figures[requests.P50] <= figures[requests.P99]
-    assert figures[SERVER_CPU] >= 0
-    assert figures[requests.PEAK] > 5
-
-
-def _push(blob: Blob, connection: Connection) -> int:
-    connection.push_blob(REPOSITORY, blob)
-    return blob.size
 
 
 def _asked(server: Server) -> list[str]:

@@ -64,9 +64,8 @@ def answer_faults(handler: Handler) -> Handler:
 def _found(answer: File) -> Answer:
     """The answer, when its file can be opened; an unknown blob where it went after the route had found it.
 
-    A small file is read here, which costs less than handing it on. A large one is opened by the server later,
-    which says 404 with a plain body to whatever keeps it from that: it is tried here, so that only what goes
-    wrong in between is answered so.
+    A small file is read here, which costs less than handing it on. A large one is opened by the server later, when the
+    answer has been logged and counted as a good one: it is tried here, so that only what goes wrong in between is so.
     """
     length = announced(answer)
     try:

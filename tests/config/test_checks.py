@@ -93,6 +93,10 @@ def test_logins_cross_a_network_in_the_clear() -> None:
             "auth.rules: entry 1: auth.groups has no group 'team'",
         ),
         (
+            {"server.accel_redirect": "/internal"},
+            "server.accel_redirect: means nothing where no proxy is trusted",
+        ),
+        (
             {"auth.administrators": '["*"]'},
             "auth.administrators: * is no user's name",
         ),

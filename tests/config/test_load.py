@@ -70,6 +70,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     ),
     "tracing.service": ("images", "images"),
     "server.trusted_proxies": ('["10.0.0.0/8", "unix"]', ("10.0.0.0/8", "unix")),
+    "server.accel_redirect": ("/internal", "/internal"),
     "auth.htpasswd": ("/etc/users", "/etc/users"),
     "auth.required": ("true", True),
     "auth.open_to_everyone": ("true", True),

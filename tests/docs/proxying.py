@@ -75,12 +75,12 @@ def free_port() -> int:
 
 def section(title: str) -> list[Block]:
     """The blocks of the page that are in the section of a proxy."""
-    language = {"nginx": "nginx", "Caddy": "caddyfile", "Traefik": "yaml"}[title]
-    return [block for block in blocks_of(PAGE, language) if language != "yaml" or block.first in TRAEFIK]
+    return [block for block in blocks_of(PAGE) if block.first in _BEGINNINGS[title]]
 
 
 TRAEFIK = ("entryPoints:", "http:")
 """How the two files of Traefik begin."""
+_BEGINNINGS = {"nginx": ("server {",), "Caddy": ("registry.example.com {",), "Traefik": TRAEFIK}
 
 
 class Workshop:
@@ -125,7 +125,6 @@ class Workshop:
     def caddy(self) -> list[str]:
         """Writes the configuration; returns the command."""
         (block,) = section("Caddy")
-        assert block.first == "registry.example.com {"
         text = self.changed(block.text).replace("registry.example.com", f"{NAME}:{self.port}")
         around = "{\nadmin off\nauto_https disable_redirects\ndefault_bind 127.0.0.1\nskip_install_trust\n}\n"
         (self.folder / "Caddyfile").write_text(around + text)

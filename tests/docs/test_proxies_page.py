@@ -42,7 +42,7 @@ LAYER = 200 * MIB
 SOME = 120 * MIB
 HELD_AT_MOST = 60 * MIB  # what connections and their buffers may take: far from a layer
 LOGIN = ("ann", PASSWORDS["ann"])
-SETTINGS, PUBLIC, SOCKET = (block for block in blocks_of(PAGE, "yaml") if block.first not in TRAEFIK)
+SETTINGS, ACCEL, PUBLIC, SOCKET = (block for block in blocks_of(PAGE, "yaml") if block.first not in TRAEFIK)
 
 
 @pytest.fixture
@@ -218,3 +218,120 @@ def test_socket(folder: Path, program: str, by_port: str, by_socket: str) -> Non
         finally:
             server.terminate()
             assert server.wait(60) == 0
+
+
+class Sender:
+    """A client behind nginx that sends blobs by itself, and one that asks the registry directly."""
+
+    def __init__(self, client: httpx2.Client, server: Server) -> None:
+        self.client = client
+        self.content = os.urandom(2 * MIB)
+        self.digest = f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+        self.path = f"/v2/team/app/blobs/{self.digest}"
+        self.direct = f"{server.url}{self.path}"
+
+    def push(self) -> None:
+        answer = self.client.post(f"/v2/team/app/blobs/uploads/?digest={self.digest}", content=self.content)
+        assert answer.status_code == 201
+
+    def get(self, **headers: str) -> httpx2.Response:
+        """The blob, or what the headers ask for."""
+        return self.client.get(
+            self.path, headers={name.replace("_", "-"): it for name, it in headers.items()}
+        )
+
+
+@pytest.fixture
+def sender(start: Start, folder: Path) -> Iterator[Sender]:
+    """With the words of the page."""
+    (location,) = (block.text for block in blocks_of(PAGE, "nginx") if "internal;" in block.text)
+    server = yaml.safe_load(ACCEL.text)["server"]
+    registry = start(
+        {
+            "auth.htpasswd": make_htpasswd(folder / "users"),
+            "server.trusted_proxies": json.dumps(server["trusted_proxies"]),
+            "server.accel_redirect": server["accel_redirect"],
+        }
+    )
+    location = location.replace("/var/lib/cargohold", str(registry.storage))
+    beside = "    location / {"
+    with running("nginx", folder, registry.host, (beside, f"{location}\n{beside}")) as proxy:
+        context = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        with httpx2.Client(
+            base_url=f"https://{proxy.host}", verify=context, timeout=30, auth=LOGIN
+        ) as client:
+            one = Sender(client, registry)
+            one.push()
+            yield one
+
+
+def test_nginx_sends_the_blob(sender: Sender) -> None:
+    """Byte for byte what was pushed, by nginx, with the headers that the registry gives who asks it directly."""
+    answer, direct = sender.get(), httpx2.get(sender.direct, auth=LOGIN, timeout=30)
+    assert answer.status_code == direct.status_code == 200
+    assert answer.content == direct.content == sender.content
+    assert "last-modified" in answer.headers  # which the registry never says
+    assert "x-accel-redirect" not in answer.headers
+    assert "x-accel-redirect" not in direct.headers
+    for name in (
+        "docker-content-digest",
+        "docker-distribution-api-version",
+        "etag",
+        "content-type",
+        "content-length",
+        "cache-control",
+        "accept-ranges",
+        "vary",
+    ):
+        assert answer.headers.get_list(name) == direct.headers.get_list(name), name
+    assert answer.headers["x-request-id"]
+
+
+def test_nginx_sends_parts(sender: Sender) -> None:
+    """As the registry does: one range, from the start, the end or between; several are answered with the whole."""
+    size = len(sender.content)
+    for asked, start, stop in (
+        ("bytes=0-0", 0, 1),
+        ("bytes=70000-1070000", 70_000, 1_070_001),
+        ("bytes=100-", 100, size),
+        ("bytes=-70000", size - 70_000, size),
+        (f"bytes=5-{2 * size}", 5, size),
+    ):
+        answer = sender.get(Range=asked)
+        assert answer.status_code == 206
+        assert answer.content == sender.content[start:stop]
+        assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+        assert answer.headers["docker-content-digest"] == sender.digest
+    several = sender.get(Range="bytes=0-1,9-10")
+    assert (several.status_code, several.content) == (200, sender.content)
+    beyond = sender.get(Range=f"bytes={size}-")
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+
+
+def test_conditions_before_nginx_that_sends(sender: Sender) -> None:
+    """304 where the client has the blob; a part only of the entity that the client has a part of."""
+    tag = f'"{sender.digest}"'
+    assert sender.get().headers["etag"] == tag
+    known = sender.get(If_None_Match=tag)
+    assert (known.status_code, known.content) == (304, b"")
+    assert known.headers["docker-content-digest"] == sender.digest
+    part = sender.get(Range="bytes=0-99999", If_Range=tag)
+    assert (part.status_code, part.content) == (206, sender.content[:100_000])
+    whole = sender.get(Range="bytes=0-99999", If_Range='"another"')
+    assert (whole.status_code, whole.content) == (200, sender.content)
+
+
+def test_what_nginx_does_not_send(sender: Sender) -> None:
+    """Who may pull is decided as ever; what is missing is told as ever; nobody gets at the files without asking."""
+    head = sender.client.head(sender.path)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(sender.content)))
+    missing = sender.client.get(f"/v2/team/app/blobs/sha256:{'0' * 64}")
+    assert (missing.status_code, missing.json()["errors"][0]["code"]) == (404, "BLOB_UNKNOWN")
+    other = sender.client.get(sender.path.replace("team/app", "team/other"))
+    assert other.status_code == 404
+    assert sender.client.get(sender.path, auth=None).status_code == 401
+    encoded = sender.digest.removeprefix("sha256:")
+    file = f"/internal/docker/registry/v2/blobs/sha256/{encoded[:2]}/{encoded}/data"
+    refused = sender.client.get(file)
+    assert refused.status_code == 404
+    assert refused.content != sender.content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from cargohold.config.checks import asks_for_login
@@ -59,9 +60,17 @@ class Gate:
         return limit(handler, self._limiter)
 
     def believed(self, handler: Handler) -> Handler:
-        """Around everything: take from proxies that are trusted who really asks."""
-        proxies = self._settings.server.trusted_proxies
-        return forwarded(handler, proxies) if proxies else handler
+        """Around everything: take from proxies that are trusted who really asks, and leave files to them."""
+        server = self._settings.server
+        if not server.trusted_proxies:
+            return handler
+        handler = forwarded(handler, server.trusted_proxies)
+        if not server.accel_redirect:
+            return handler
+        from cargohold.http.accel import hand_over  # noqa: PLC0415 - see above
+
+        root = os.path.abspath(self._settings.storage.path)
+        return hand_over(handler, location=server.accel_redirect, root=root, trusted=server.trusted_proxies)
 
     def close(self) -> None:
         """Let go of files and threads."""

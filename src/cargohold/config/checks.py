@@ -36,6 +36,7 @@ def check(settings: Settings) -> list[Fault]:
     """What is wrong with settings each of which is right by itself."""
     return [
         *_of_listening(settings),
+        *_of_proxies(settings),
         *_of_nothing(settings),
         *_of_rules(settings),
         *_of_tokens(settings),
@@ -78,6 +79,15 @@ def _of_listening(settings: Settings) -> Iterator[Fault]:
             " auth.htpasswd, or set auth.open_to_everyone to true if everyone who reaches the registry may pull, push"
             " and delete",
             needs=("socket", "auth.open_to_everyone", *_LOGINS),
+        )
+
+
+def _of_proxies(settings: Settings) -> Iterator[Fault]:
+    if settings.server.accel_redirect and not settings.server.trusted_proxies:
+        yield Fault(
+            "server.accel_redirect",
+            "means nothing where no proxy is trusted to send the files: name nginx's address in server.trusted_proxies",
+            needs=("server.trusted_proxies",),
         )
 
 

@@ -20,6 +20,7 @@ from cargohold.config.kinds import (
     HEADERS,
     ORIGINS,
     PATH,
+    PREFIX,
     choice,
     duration,
     fraction,
@@ -171,6 +172,12 @@ class Server(Section, frozen=True, kw_only=True):
         "Addresses and networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed;"
         " `unix` is whoever comes by the Unix socket.",
     ] = ()
+    accel_redirect: Annotated[
+        str,
+        PREFIX,
+        "Leave the sending of blobs to nginx, by `X-Accel-Redirect`: the address of its internal location whose `alias`"
+        " is `storage.path`. For nginx alone, as one of `server.trusted_proxies`.",
+    ] = ""
     drain: Annotated[
         float,
         duration(0, 3600),

@@ -62,7 +62,7 @@ def retention(store: FilesystemStore, *arguments: str, rules: object = RULES) ->
     return CliRunner().invoke(main, ["retention", *arguments, *place])
 
 
-def tags(store: FilesystemStore, repository: RepositoryName) -> list[Tag]:
+def tags(store: FilesystemStore, repository: RepositoryName) -> list[str]:
     return asyncio.run(store.list_tags(repository, "", 100))
 
 

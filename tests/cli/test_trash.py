@@ -70,7 +70,7 @@ class Place:
     def tags(self, repository: RepositoryName = APP) -> dict[str, Digest]:
         async def found(store: FilesystemStore) -> dict[str, Digest]:
             return {
-                tag: await store.resolve_tag(repository, tag)
+                tag: await store.resolve_tag(repository, Tag(tag))
                 for tag in await store.list_tags(repository, "", 100)
             }
 

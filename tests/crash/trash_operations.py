@@ -83,7 +83,7 @@ async def look(store: FilesystemStore) -> dict[str, object]:
     for each in (CHILD, INDEX, SIGNATURE):
         seen[f"manifest {each.digest}"] = await document(store, ONE, each.digest)
     for tag in await tags_of(store, ONE) or []:
-        seen[f"tag {tag}"] = await target(store, ONE, tag)
+        seen[f"tag {tag}"] = await target(store, ONE, Tag(tag))
     seen["referrers"] = await store.list_referrers(ONE, INDEX.digest)
     seen["catalog"] = await store.list_repositories("", 10)
     return seen

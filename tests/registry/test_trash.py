@@ -94,7 +94,7 @@ class Registry:
                 names = await self.store.list_tags(repository, "", 1000)
             except NotFound:
                 return {}
-            return {name: await self.store.resolve_tag(repository, name) for name in names}
+            return {name: await self.store.resolve_tag(repository, Tag(name)) for name in names}
 
         return self.run(found())
 

@@ -34,11 +34,12 @@ class FolderLists:
         self._lists: OrderedDict[str, tuple[Proof, list[str]]] = OrderedDict()
         self._total = 0
 
-    def names(self, folder: str, kept: str, meaning: Callable[[str], str] | None = None) -> list[str]:
+    def names(self, folder: str, kept: str, meaning: Callable[[str], str | None] | None = None) -> list[str]:
         """What the folder's names mean, sorted by their bytes; not to be changed. Empty where there is no such folder.
 
-        `kept` is the path of the file for a long list; losing it, or finding rubbish in it, costs a new reading.
-        `meaning` turns a file's name into what it stands for (default: itself); always the same for one folder.
+        As long as the folder is proved not to have changed it is the same list. `kept` is the path of the file for a
+        long one; losing it, or finding rubbish in it, costs a new reading. `meaning` turns a file's name into what it
+        stands for, None for nothing (default: itself); always the same for one folder.
         """
         started = stamp()
         try:
@@ -53,13 +54,13 @@ class FolderLists:
             return []
 
     def _read(
-        self, folder: str, kept: str, meaning: Callable[[str], str] | None, proof: Proof, started: int
+        self, folder: str, kept: str, meaning: Callable[[str], str | None] | None, proof: Proof, started: int
     ) -> list[str]:
-        is_proved, title = proof.holds(started), "list 1 {} {} {}".format(*proof)
+        is_proved, title = proof.holds(started), "list 2 {} {} {}".format(*proof)
         found_title, names = load_names(kept) if is_proved else ("", [])
         if found_title != title:
             found = os.listdir(folder)
-            names = sorted(map(meaning, found) if meaning else found)
+            names = sorted(filter(None, map(meaning, found)) if meaning else found)
             if not is_proved or Proof.of(folder) != proof:
                 return names
             if len(names) >= _WORTH_A_FILE:

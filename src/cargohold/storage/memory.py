@@ -246,12 +246,12 @@ class MemoryStore:
                 done += 1
         return done
 
-    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
+    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[str]:
         """See `MetadataStore`."""
         holder = self._repository(repository)
         if not holder.manifests:
             raise NotFound
-        return sorted(tag for tag in holder.tags if tag > after)[:limit]
+        return sorted(str(tag) for tag in holder.tags if tag > after)[:limit]
 
     async def list_repositories(
         self, after: str, limit: int, visible: View | None = None

@@ -315,7 +315,7 @@ class MetadataStore(Protocol):
         """Remove the tag alone, of which there is a record then as well. Raises NotFound."""
         ...
 
-    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
+    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[str]:
         """At most `limit` tags that sort after `after`, by their bytes. Raises NotFound: no such repository."""
         ...
 

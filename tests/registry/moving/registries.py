@@ -92,7 +92,7 @@ class Registry:
 
     async def _held_by(self, name: RepositoryName) -> Held:
         tags = {
-            str(tag): str(await self.store.resolve_tag(name, tag))
+            tag: str(await self.store.resolve_tag(name, Tag(tag)))
             for tag in await self.store.list_tags(name, "", 10_000)
         }
         digests = sorted(revisions(self.store.layout, name))

@@ -198,7 +198,7 @@ async def target(store: Store, repository: RepositoryName, tag: Tag) -> Digest |
         return None
 
 
-async def tags_of(store: Store, repository: RepositoryName) -> list[Tag] | None:
+async def tags_of(store: Store, repository: RepositoryName) -> list[str] | None:
     """All tags; None where there is no such repository."""
     try:
         return await store.list_tags(repository, "", 1000)

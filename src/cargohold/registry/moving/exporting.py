@@ -15,6 +15,7 @@ from cargohold.storage.archive.scratch import open_scratch
 from cargohold.storage.archive.writing import Damaged
 from cargohold.storage.protocols import ContentBytes, NotFound, StoreError
 from cargohold.types.digest import Digest
+from cargohold.types.names import Tag
 from cargohold.types.oci import Descriptor, descriptor_artifact_type, referrer_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cargohold.registry.moving.selection import Selection
     from cargohold.storage.archive.writing import Target
     from cargohold.storage.protocols import Content, Store
-    from cargohold.types.names import RepositoryName, Tag
+    from cargohold.types.names import RepositoryName
 
 _PAGE: Final = 1_000
 _MOST_TOLD: Final = 1_000
@@ -119,7 +120,7 @@ class Export:
         try:
             while page := await self._store.list_tags(repository, last, _PAGE):
                 for tag in page:
-                    yield tag
+                    yield Tag(tag)
                 last = page[-1]
         except NotFound:
             return

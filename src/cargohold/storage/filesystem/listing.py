@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from bisect import bisect_right
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cargohold.storage.filesystem.manifests import FileManifests
-from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names, is_link
+from cargohold.storage.filesystem.presence import PIECE, Rounds, present
+from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
 from cargohold.storage.filesystem.walk import repositories
 from cargohold.storage.lists import after as names_after
 from cargohold.storage.protocols import NotFound
@@ -26,6 +28,7 @@ _MOST_VIEWS = 64
 _ALWAYS = 0.0
 _WALK = "walk"
 _WALK_PATIENCE = 60.0
+_LINK = "current/link"
 
 
 class FileLists(FileManifests):
@@ -33,29 +36,41 @@ class FileLists(FileManifests):
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
+        self._rounds = Rounds()
         self._walk_beside: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
         self._unmarked: set[RepositoryName] = set()
         self._views: dict[View, tuple[list[str], list[str]]] = {}
 
-    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
-        return await self.in_metadata(self._list_tags, repository, after, limit)
-
-    def _list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[Tag]:
+    async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[str]:
         """A tag is one only while it has its link: another server's tag may be half made or half removed."""
-        names = self.lists.names(self.layout.tags(repository), self.layout.tags_list(repository))
-        found: list[Tag] = []
-        if limit > 0:
-            for name in names_after(names, after):
-                with suppress(TagInvalid):
-                    tag = Tag(name)
-                    if is_link(self.layout.tag_current(repository, tag)):
-                        found.append(tag)
-                        if len(found) == limit:
-                            break
-        if not found and not self.has_manifest(repository):
+        folder, limit = self.layout.tags(repository), max(limit, 0)
+        tags, found = await self.in_metadata(self._list_tags, repository, after, limit)
+        if found is None:
+            there = await self._rounds.result(
+                tags, lambda piece: self.in_metadata(present, folder, piece, _LINK)
+            )
+            start = bisect_right(there, after)
+            found = there[start : start + limit]
+        if not found and not await self.in_metadata(self.has_manifest, repository):
             raise NotFound(repository)
         return found
+
+    def _list_tags(
+        self, repository: RepositoryName, after: str, limit: int
+    ) -> tuple[list[str], list[str] | None]:
+        """What may be tags, and those that are listed, unless too many must be looked at for one call."""
+        folder = self.layout.tags(repository)
+        tags = self.lists.names(folder, self.layout.tags_list(repository), _tag)
+        start = bisect_right(tags, after)
+        if min(limit, len(tags) - start) > PIECE:
+            return tags, None
+        found: list[str] = []
+        while len(found) < limit and start < len(tags):
+            stop = start + limit - len(found)
+            found += present(folder, tags[start:stop], _LINK)
+            start = stop
+        return tags, found
 
     async def list_repositories(
         self, after: str, limit: int, visible: View | None = None
@@ -138,6 +153,13 @@ def _is_visible(name: str, visible: View) -> bool:
         return visible(RepositoryName(name))
     except NameInvalid:
         return False
+
+
+def _tag(name: str) -> str | None:
+    try:
+        return str(Tag(name))
+    except TagInvalid:
+        return None
 
 
 def _unmark(name: str) -> str:

@@ -5,23 +5,28 @@ They stand below both `routes` and `http`: routes return answers, the adapters o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from cargohold.auth.identity import EVERYONE
+from cargohold.auth.identity import EVERYONE, Identity
+from cargohold.types.operations import Operation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cargohold.auth.identity import Identity
-    from cargohold.types.operations import Operation
 
 Headers = list[tuple[str, str]]
 
+REQUEST_ID_HEADER: Final = "x-request-id"
+"""Stands first among the headers of an answer, which are the same for many requests but for it."""
+
 
 class RequestHeaders(Protocol):
-    """The headers of a request; names are given in lower case. Values that are not ASCII are left out."""
+    """The headers of a request; names are given in lower case. Values that are not ASCII are left out.
+
+    Nobody changes the lists: they may be those of other requests too.
+    """
 
     def __contains__(self, name: str) -> bool:
         """Whether a line has that name, also where its value is left out."""
@@ -57,7 +62,7 @@ class Body(Protocol):
         ...
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request, as the server's adapter read it.
 
     `path` is percent-decoded, `query` is not; `client` is an address or empty (Unix socket); `length` is the
@@ -66,46 +71,18 @@ class Request:
     `operation` is what is asked: None, until the router has found out. `id` is what logs and traces call the request.
     """
 
-    __slots__ = (
-        "body",
-        "client",
-        "headers",
-        "host",
-        "id",
-        "identity",
-        "length",
-        "method",
-        "operation",
-        "path",
-        "query",
-        "scheme",
-    )
-
-    def __init__(  # noqa: PLR0913 - what a request is made of
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: RequestHeaders,
-        body: Body,
-        *,
-        length: int | None = None,
-        client: str = "",
-        scheme: str = "http",
-        host: str = "",
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = body
-        self.length = length
-        self.client = client
-        self.scheme = scheme
-        self.host = host
-        self.identity: Identity = EVERYONE
-        self.operation: Operation | None = None
-        self.id = ""
+    method: str
+    path: str
+    query: str
+    headers: RequestHeaders
+    body: Body
+    length: int | None = None
+    client: str = ""
+    scheme: str = "http"
+    host: str = ""
+    identity: Identity = EVERYONE
+    operation: Operation | None = None
+    id: str = ""
 
 
 class Empty(msgspec.Struct, frozen=True):

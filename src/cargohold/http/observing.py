@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from cargohold.http.exchange import announced
-from cargohold.messages import Answer, Bytes, File, Request
+from cargohold.messages import REQUEST_ID_HEADER, Answer, Bytes, File, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 TRACE_ID: ContextVar[str] = ContextVar("trace_id", default="")
 """The id of the trace that the request belongs to, in hex; empty where none is made."""
 
-_HEADER = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
@@ -42,11 +41,11 @@ def observe(handler: Handler, observers: Sequence[Observer]) -> Handler:
 
     async def handle(request: Request) -> Answer:
         began = perf_counter()
-        given = request.headers.get(_HEADER)
+        given = request.headers.get(REQUEST_ID_HEADER)
         request.id = given if given and _ID.fullmatch(given) else f"{start}-{next(numbers):x}"
         REQUEST_ID.set(request.id)
         answer = await handler(request)
-        answer.headers.append((_HEADER, request.id))
+        answer.headers.insert(0, (REQUEST_ID_HEADER, request.id))
         seconds = perf_counter() - began
         for observer in observers:
             observer(request, answer, seconds)

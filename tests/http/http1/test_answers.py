@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+import tracemalloc
 from email.utils import parsedate_to_datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cargohold.http.http1.answers import encode, refusal
-from cargohold.messages import Answer, Bytes, Empty, File, Headers
+from cargohold.messages import REQUEST_ID_HEADER, Answer, Bytes, Empty, File, Headers
 
 
 def sent(answer: Answer, *, to_head: bool = False, last: bool = False) -> list[str]:
@@ -100,6 +102,41 @@ def test_no_line_is_sent_that_was_not_given(headers: Headers, to_head: bool, las
     own = ["HTTP/1.1 204 No Content", "connection: close"]
     given_lines = [f"{name}: {value}" for name, value in headers]
     assert set(sent(Empty(204, headers), to_head=to_head, last=last)) <= {*own, *given_lines}
+
+
+def test_answers_that_are_nearly_alike_are_not_confused() -> None:
+    """What is remembered of an answer is sent with one that is the same in all that its head tells, and no other."""
+    headers, other = [("x-one", "1")], [("x-one", "2")]
+    cases: list[tuple[Bytes | Empty, bool, bool, list[str]]] = [
+        (Bytes(200, headers, b"abc"), False, False, ["x-one: 1", "content-length: 3"]),
+        (Bytes(200, headers, b"abcd"), False, False, ["x-one: 1", "content-length: 4"]),
+        (Bytes(200, headers, b"abc"), False, True, ["x-one: 1", "content-length: 3", "connection: close"]),
+        (Bytes(200, other, b"abc"), False, False, ["x-one: 2", "content-length: 3"]),
+        (Empty(200, headers), False, False, ["x-one: 1", "content-length: 0"]),
+        (Empty(200, headers), True, False, ["x-one: 1"]),
+        (Empty(204, headers), False, False, ["x-one: 1"]),
+    ]
+    for _ in range(2):
+        for answer, to_head, last, lines in cases:
+            assert sent(answer, to_head=to_head, last=last)[1:] == lines
+            for number in ("a-1", "a-2"):
+                again = msgspec.structs.replace(
+                    answer, headers=[(REQUEST_ID_HEADER, number), *answer.headers]
+                )
+                assert sent(again, to_head=to_head, last=last)[1:] == [f"x-request-id: {number}", *lines]
+
+
+@pytest.mark.parametrize("length", [10, 900, 5_000, 1 << 18])
+def test_what_is_remembered_of_answers_is_bounded(length: int) -> None:
+    """However many answers differ, and however long their headers are, what is kept of them takes 3 MiB at most."""
+    tracemalloc.start()
+    try:
+        for number in range(1_500):
+            encode(Empty(204, [("x-wide", f"{number:0{length}}")]), to_head=False, last=False)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 3 << 20
 
 
 def test_a_head_of_nothing_but_bad_headers_ends_where_it_should() -> None:

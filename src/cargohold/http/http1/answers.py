@@ -7,16 +7,25 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from cargohold.messages import Bytes, File
+from cargohold.messages import REQUEST_ID_HEADER, Bytes, File
 
 if TYPE_CHECKING:
     from cargohold.messages import Answer
+
+    # The headers, the length that is told where they do not say it, and whether the connection ends.
+    _Key = tuple[tuple[tuple[str, str], ...], int | None, bool]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NO_CONTENT: Final = (204, 304)
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
+_UNKNOWN: Final = -1
+_LONGEST_REMEMBERED: Final = 1024
+_MOST_REMEMBERED: Final = 1024
+_remembered: Final[dict[_Key, str]] = {}
+"""What the headers of the last answers look like, without the id of the request: 3 MiB at most."""
 
 
 def encode(answer: Answer, *, to_head: bool, last: bool) -> bytes:
@@ -25,16 +34,15 @@ def encode(answer: Answer, *, to_head: bool, last: bool) -> bytes:
     `to_head` says that a HEAD is answered; `last` that the connection ends. A header that would be another one,
     or is no header, is left out.
     """
-    lines = [f"{name}: {value}" for name, value in answer.headers]
-    length = _length(answer, to_head=to_head)
-    if length is not None:
-        lines.append(f"content-length: {length}")
-    if last and ("connection", "close") not in answer.headers:
-        lines.append("connection: close")
-    content = "".join(lines)
-    if not (content.isascii() and content.isprintable()):
-        lines = list(filter(_is_one, lines))
-    return "\r\n".join((_start(answer.status, int(time.time())), *lines, "", "")).encode("latin-1")
+    headers, own = answer.headers, ""
+    if headers and headers[0][0] == REQUEST_ID_HEADER:
+        (name, request_id), *headers = headers
+        own = f"{name}: {request_id}\r\n" if request_id.isprintable() and request_id.isascii() else ""
+    key = tuple(headers), _length(answer, to_head=to_head), last
+    others = _remembered.get(key)
+    if others is None:
+        others = _remember(key)
+    return f"{_start(answer.status, int(time.time()))}\r\n{own}{others}\r\n".encode("latin-1")
 
 
 def refusal(status: int) -> bytes:
@@ -43,14 +51,42 @@ def refusal(status: int) -> bytes:
 
 
 def _length(answer: Answer, *, to_head: bool) -> int | None:
-    """The length that must be told of and is not among the headers."""
-    if any(name == "content-length" for name, _ in answer.headers):
-        return None
-    if isinstance(answer, Bytes):
+    """The length to be told of where it is not among the headers; None where it need not be."""
+    if type(answer) is Bytes:
         return len(answer.body)
-    if isinstance(answer, File):
-        raise TypeError("the answer of a file must tell its length")
+    if type(answer) is File:
+        return _UNKNOWN
     return None if to_head or answer.status in _NO_CONTENT else 0
+
+
+def _remember(key: _Key) -> str:
+    """The lines of these headers, which other answers are likely to have too."""
+    lines = _lines(*key)
+    written = _written(lines)
+    if sum(map(len, lines)) <= _LONGEST_REMEMBERED:
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        _remembered[key] = written
+    return written
+
+
+def _lines(headers: tuple[tuple[str, str], ...], length: int | None, last: bool) -> list[str]:
+    lines = [f"{name}: {value}" for name, value in headers]
+    if length is not None and "content-length" not in dict(headers):
+        if length == _UNKNOWN:
+            raise TypeError("the answer of a file must tell its length")
+        lines.append(f"content-length: {length}")
+    if last and ("connection", "close") not in headers:
+        lines.append("connection: close")
+    return lines
+
+
+def _written(lines: list[str]) -> str:
+    """Those that are lines, each with its end."""
+    written = "\r\n".join((*lines, ""))
+    if written.isascii() and written.encode().translate(None, _PRINTABLE) == b"\r\n" * len(lines):
+        return written
+    return "".join(f"{line}\r\n" for line in lines if _is_one(line))
 
 
 def _is_one(line: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -26,6 +26,7 @@ _OLD_PROTOCOL: Final = _PROTOCOLS[1]
 _KNOWN_METHOD: Final = b"PURGE"
 _REMEMBERED_BYTES: Final = 4 << 20
 _LONGEST_REMEMBERED: Final = 4096
+_NONE: Final[list[str]] = []
 # What is remembered of a head takes more than the head: as measured, at most so much a head, a line and a byte.
 _HEAD_COST: Final = 512
 _LINE_COST: Final = 190
@@ -43,14 +44,22 @@ class BadHead(Exception):
 class HeadHeaders:
     """The header lines of a request, as `messages.RequestHeaders` says."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_lines", "_readable", "_values")
 
     def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
         named: dict[str, list[str | None]] = {}
+        self._values: list[str] = []
+        is_readable = True
         for name, value in lines:
             readable = value.strip(b" \t").decode() if value.isascii() else None
             named.setdefault(name.decode().lower(), []).append(readable)
+            if readable is None:
+                is_readable = False
+            else:
+                self._values.append(readable)
         self._lines = named
+        # Made once, since the head may be given again; and hardly ever another.
+        self._readable = cast("dict[str, list[str]]", named) if is_readable else _readable(named)
 
     def __contains__(self, name: str) -> bool:
         return name in self._lines
@@ -70,12 +79,11 @@ class HeadHeaders:
 
     def get_all(self, key: str) -> list[str]:
         """The value of each line of that name, in their order."""
-        found = self._lines.get(key)
-        return [value for value in found if value is not None] if found else []
+        return self._readable.get(key, _NONE)
 
     def values(self) -> list[str]:
         """The value of each line."""
-        return [value for values in self._lines.values() for value in values if value is not None]
+        return self._values
 
 
 class Head:
@@ -232,6 +240,10 @@ def _split(target: bytes) -> tuple[str | None, str, str]:
     if b"%" in path:
         path = unquote_to_bytes(path)
     return authority, path.decode("utf-8", "replace"), query.decode("latin-1")
+
+
+def _readable(named: dict[str, list[str | None]]) -> dict[str, list[str]]:
+    return {name: [value for value in values if value is not None] for name, values in named.items()}
 
 
 def _announced(headers: HeadHeaders) -> int | None:

@@ -24,7 +24,15 @@ class Fault(NamedTuple):
 
 
 _GROW = frozenset({"open_file", "write", "rename", "make_folder"})
-_ALL = _GROW | {"truncate", "sync_file", "sync_folder", "remove_file", "remove_folder", "set_time"}
+_ALL = _GROW | {
+    "exchange",
+    "truncate",
+    "sync_file",
+    "sync_folder",
+    "remove_file",
+    "remove_folder",
+    "set_time",
+}
 
 FAULTS = {
     "no room": Fault(errno.ENOSPC, _GROW),

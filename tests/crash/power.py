@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.crash.recording import ROOT, Moved, Resized, Synced, Written
+from tests.crash.recording import ROOT, Exchanged, Moved, Resized, Synced, Written
 
 if TYPE_CHECKING:
     import random
@@ -57,34 +57,43 @@ def _names_left(events: Sequence[Event], dice: random.Random, order: Order) -> N
     """Of each folder, the names in it and what they stand for."""
     names: Names = defaultdict(dict)
     at: dict[int, Place] = {}
-    for move in _moves_kept(events, dice) if order is Order.KEPT else _moves_chosen(events, dice):
-        before = at.pop(move.node, None)
-        if before is not None:
-            del names[before.folder][before.name]
-        if move.target is not None:
-            at.pop(names[move.target.folder].get(move.target.name, ROOT), None)
-            names[move.target.folder][move.target.name] = move.node
-            at[move.node] = move.target
+    for moves in _moves_kept(events, dice) if order is Order.KEPT else _moves_chosen(events, dice):
+        for move in moves:
+            before = at.pop(move.node, None)
+            if before is not None:
+                del names[before.folder][before.name]
+        for move in moves:
+            if move.target is not None:
+                at.pop(names[move.target.folder].get(move.target.name, ROOT), None)
+                names[move.target.folder][move.target.name] = move.node
+                at[move.node] = move.target
     return names
 
 
-def _moves_kept(events: Sequence[Event], dice: random.Random) -> Iterator[Moved]:
+def _moves(event: Event) -> Sequence[Moved]:
+    """Those that are done at once, or not at all."""
+    if isinstance(event, Exchanged):
+        return event
+    return (event,) if isinstance(event, Moved) else ()
+
+
+def _moves_kept(events: Sequence[Event], dice: random.Random) -> Iterator[Sequence[Moved]]:
     last = max((number for number, event in enumerate(events) if isinstance(event, Synced)), default=0)
     end = dice.randint(last, len(events))
-    return (event for event in events[:end] if isinstance(event, Moved))
+    return map(_moves, events[:end])
 
 
-def _moves_chosen(events: Sequence[Event], dice: random.Random) -> list[Moved]:
+def _moves_chosen(events: Sequence[Event], dice: random.Random) -> list[Sequence[Moved]]:
     synced: set[int] = set()
     chance = dice.choice((0.0, 0.1, 0.5, 0.9, 1.0))
     chosen = []
     for event in reversed(events):
         if isinstance(event, Synced):
             synced.add(event.node)
-        elif isinstance(event, Moved):
-            folders = {place.folder for place in (event.source, event.target) if place is not None}
-            if folders & synced or dice.random() < chance:
-                chosen.append(event)
+        elif moves := _moves(event):
+            places = (place for move in moves for place in (move.source, move.target))
+            if {place.folder for place in places if place is not None} & synced or dice.random() < chance:
+                chosen.append(moves)
     return chosen[::-1]
 
 

@@ -29,6 +29,13 @@ class Moved(NamedTuple):
     target: Place | None
 
 
+class Exchanged(NamedTuple):
+    """Two are each at the other's place."""
+
+    first: Moved
+    second: Moved
+
+
 class Written(NamedTuple):
     """Bytes were put into a file."""
 
@@ -67,7 +74,7 @@ class Began(NamedTuple):
     """From here on it is worth while to cut the power."""
 
 
-Event = Began | Moved | Written | Resized | Synced | Asked | Told
+Event = Began | Exchanged | Moved | Written | Resized | Synced | Asked | Told
 
 
 class Recorder:
@@ -144,6 +151,14 @@ class Recorder:
         node = self._names[source.folder].pop(source.name)
         self._names[target.folder][target.name] = node
         self.events.append(Moved(node, source, target))
+
+    def _exchange(self, call: Callable[[str, str], None], one: str, other: str) -> None:
+        call(one, other)
+        first, second = self._place(one), self._place(other)
+        node, replaced = (self._names[place.folder].pop(place.name) for place in (first, second))
+        self._names[first.folder][first.name] = replaced
+        self._names[second.folder][second.name] = node
+        self.events.append(Exchanged(Moved(node, first, second), Moved(replaced, second, first)))
 
     def _remove_file(self, call: Callable[[str], None], path: str) -> None:
         call(path)

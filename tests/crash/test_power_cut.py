@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from cargohold.storage import disk
+from cargohold.storage import disk, spares
+from cargohold.storage.durable import Disk
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.session import FileSession
 from tests.crash import power
@@ -60,8 +61,9 @@ class Work(NamedTuple):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory: what is durable is known from the log."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """In memory: what is durable is known from the log. What was replaced is written again at once."""
+    monkeypatch.setattr(spares, "REST", 0.0)
     with folder_in_memory(otherwise=tmp_path) as made:
         yield made
 
@@ -199,5 +201,21 @@ def test_a_hash_of_lost_bytes_that_is_believed_is_found(
 ) -> None:
     """Were a hash used that was kept before the power cut, it would show: the bytes are not all there any more."""
     monkeypatch.setattr(power, "NEXT_BOOT", power.THIS_BOOT)
+    with pytest.raises(AssertionError):
+        cut_often(folder, Counter(), SEEDS, record)
+
+
+def test_a_replaced_link_that_is_written_too_early_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were a link written again before its successor's name is durable, a power cut would show it."""
+
+    def replace(disk: Disk, path: str, target: str) -> bool:
+        if real(disk, path, target):
+            disk.spare(path)
+        return False
+
+    real = Disk.replace
+    monkeypatch.setattr(Disk, "replace", replace)
     with pytest.raises(AssertionError):
         cut_often(folder, Counter(), SEEDS, record)

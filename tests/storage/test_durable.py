@@ -26,7 +26,7 @@ from cargohold.storage.proofs import stamp
 from tests.e2e.server import UNPRIVILEGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 HOUR = 3_600_000_000_000
@@ -46,8 +46,8 @@ class Recorder(Disk):
         if kind == self.fail_at:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    def write_files(self, contents: Mapping[str, bytes]) -> None:
-        super().write_files(contents)
+    def write_files(self, contents: Mapping[str, bytes], small: Collection[str] = ()) -> None:
+        super().write_files(contents, small)
         for path in contents:
             self._note("file", path)
 

@@ -6,6 +6,7 @@ commit of its journal, so ten in parallel take little longer than one.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from cargohold.storage import disk
 from cargohold.storage.proofs import Proof, stamp
+from cargohold.storage.removals import Removals
+from cargohold.storage.spares import Spares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -26,6 +29,7 @@ _PARALLEL_SYNCS = 8
 _REMEMBERED = 65_536
 _TRIES = 5
 _TICKS, _TICK_SECONDS = 50, 0.001
+_NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 UNPLACED = ".new"
 """How the names end of files that were written beside their place."""
@@ -42,20 +46,48 @@ class Disk:
         self._top = top
         self._lasts = lasts
         self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
+        self.removals = Removals(remove)
         self._durable: dict[str, int] = {}
         self._settled: dict[str, Proof] = {}
+        self._spares = Spares()
+        self._exchanges = True
 
-    def write_files(self, contents: Mapping[str, bytes]) -> None:
-        """Make new files at these paths, and the folders above them that are missing, and sync them all at once."""
+    def write_files(self, contents: Mapping[str, bytes], small: Collection[str] = ()) -> None:
+        """Make new files at these paths, and the folders above them that are missing, and sync them all at once.
+
+        Those that are `small`, a block at most, may be made of files that were replaced before.
+        """
         opened: list[int] = []
         try:
             for path, content in contents.items():
-                opened.append(self._open_new(path))
+                spare = self._spares.open(path, len(content)) if path in small else None
+                opened.append(self._open_new(path) if spare is None else spare)
                 write_all(opened[-1], content)
             disk.sync_all(opened, (), self.each)
         finally:
             for descriptor in opened:
                 os.close(descriptor)
+
+    def replace(self, path: str, target: str) -> bool:
+        """Put a small file in the place of the one at `target`, atomically; whether that one is at `path` now."""
+        if self._exchanges:
+            try:
+                disk.exchange(path, target)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in _NO_EXCHANGE:
+                    raise
+                self._exchanges = False
+            else:
+                return True
+        self.rename(path, target)
+        return False
+
+    def spare(self, path: str) -> None:
+        """A file that was replaced, durably: it is written again, or removed some time."""
+        for dropped in self._spares.put(path):
+            self.removals.later(dropped)
 
     def _open_new(self, path: str) -> int:
         try:
@@ -170,9 +202,12 @@ class Disk:
         return False
 
     def close(self) -> None:
-        """Wait for the syncs under way and end the threads."""
+        """Wait for the syncs under way and end the threads; removals are given a second."""
         self._pool.shutdown()
         self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
+        for path in self._spares.clear():
+            self.removals.later(path)
+        self.removals.close()
 
 
 class Change:
@@ -189,6 +224,8 @@ class Change:
         self._contents: dict[str, bytes] = {}
         self._renames: list[tuple[str, str]] = []
         self._lost: set[str] = set()
+        self._replacing: set[str] = set()
+        self._former: list[str] = []
         self._changed: dict[str, None] = {}
         self._relied: dict[str, None] = {}
 
@@ -221,6 +258,15 @@ class Change:
             self._lost.add(target)
         self._renames.append((staged, target))
 
+    def replace(self, target: str, content: bytes) -> None:
+        """As `file`, for a small one whose target is often there already: what was there is kept to be used again.
+
+        Where nothing was settled, that stays in the folder aside, for whoever removes what is forgotten there: before
+        its successor's name is durable, its content must not be lost.
+        """
+        self.file(target, content)
+        self._replacing.add(self._renames[-1][0])
+
     def move(self, source: str, target: str) -> None:
         """A file that is written and synced already, to be renamed into place; it stays where it is until then."""
         self._renames.append((source, target))
@@ -231,7 +277,7 @@ class Change:
 
     def stage(self) -> None:
         """Write and sync everything aside."""
-        self._disk.write_files(self._contents)
+        self._disk.write_files(self._contents, self._replacing)
 
     def place(self) -> None:
         """Rename everything into place, making the folders above."""
@@ -246,15 +292,23 @@ class Change:
         """Another server, which takes no lock, may be removing the folders above: they are made more than once."""
         for _ in range(_TRIES):
             with suppress(FileNotFoundError):
-                self._disk.rename(staged, target)
+                self._put_once(staged, target)
                 return
             with suppress(FileNotFoundError):
                 self._disk.make_folders(os.path.dirname(target))
-        self._disk.rename(staged, target)
+        self._put_once(staged, target)
+
+    def _put_once(self, staged: str, target: str) -> None:
+        if staged not in self._replacing:
+            self._disk.rename(staged, target)
+        elif self._disk.replace(staged, target):
+            self._former.append(staged)
 
     def settle(self) -> None:
         """Make the names durable."""
         self._disk.settle(self._changed, self._relied)
+        while self._former:
+            self._disk.spare(self._former.pop())
 
 
 def _remember(known: dict[str, K], found: dict[str, K]) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName, Tag
 
-_FEW: Final = 32
 _WANTED: Final = frozenset({Why.DELETED, Why.TAG_DELETED})
 
 _log = logging.getLogger(__name__)
@@ -129,13 +128,8 @@ class FileDeletion(FileManifests, FileTrash):
                 remove(self.layout.catalog_mark(repository))
                 self.noted.add(repository_shard(repository), Sums(repositories=-1))
         self.disk.sync_folders(changed)
-        if len(gone) <= _FEW:
-            for path in gone:
-                remove(path)
-        else:
-            # It can take a disk many seconds. What is not done when the process ends is removed as forgotten.
-            for path in gone:
-                self.background.submit(remove, path)
+        for path in gone:
+            self.disk.removals.later(path)
         return tags
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
@@ -185,7 +179,7 @@ class FileDeletion(FileManifests, FileTrash):
             except FileNotFoundError:
                 raise NotFound(tag) from None
         self.disk.sync_folder(self.layout.tags(repository))
-        remove(gone)
+        self.disk.removals.later(gone)
 
     async def read_deleted(self, repository: RepositoryName, digest: Digest) -> bytes:  # noqa: ARG002 - content is kept once
         return await self.in_metadata(self.read_content, digest)

@@ -283,7 +283,7 @@ class FileManifests(FileUsage):
             else:
                 # Nobody reads it: what the tag points to is what counts.
                 change.file(former, digest.encode(), may_be_lost=True)
-            change.file(self.layout.tag_current(repository, tag), digest.encode())
+            change.replace(self.layout.tag_current(repository, tag), digest.encode())
 
     def _mark(self, repository: RepositoryName) -> None:
         """Before the first manifest: the catalog must not miss a repository. A lost mark is found by the next walk."""

@@ -36,7 +36,7 @@ class FileLists(FileManifests):
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
-        self._rounds = Rounds()
+        self._tag_rounds = Rounds()
         self._walk_beside: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
         self._unmarked: set[RepositoryName] = set()
@@ -47,7 +47,7 @@ class FileLists(FileManifests):
         folder, limit = self.layout.tags(repository), max(limit, 0)
         tags, found = await self.in_metadata(self._list_tags, repository, after, limit)
         if found is None:
-            there = await self._rounds.result(
+            there = await self._tag_rounds.result(
                 tags, lambda piece: self.in_metadata(present, folder, piece, _LINK)
             )
             start = bisect_right(there, after)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from bisect import bisect_right
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from cargohold.storage.durable import Change
 from cargohold.storage.filesystem.manifests import FileManifests
-from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names, read_file
+from cargohold.storage.filesystem.presence import PIECE, Rounds, present
+from cargohold.storage.filesystem.records import Records
+from cargohold.storage.filesystem.tree import UNWRITABLE, exists, folder_names
 from cargohold.storage.layout import flat, unflat
-from cargohold.storage.lists import after as names_after
 from cargohold.storage.lists import load_names, load_title, save_names
 from cargohold.storage.locks import PATIENCE
 from cargohold.storage.proofs import Proof, stamp
@@ -23,8 +25,9 @@ from cargohold.types.errors import DigestInvalid
 from cargohold.types.oci import descriptor_artifact_type, referrer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from cargohold.storage.filesystem.leases import Terms
     from cargohold.types.names import RepositoryName
 
 _BATCH = 256
@@ -33,8 +36,27 @@ _WORTH_KEEPING = 1_000
 Proofs = list[Proof | None]
 
 
+class _Wanted(NamedTuple):
+    """What is asked of a list: the referrers after one, of a type, until their descriptors have taken up the room.
+
+    Referrers are known by the paths of their folders below `revisions`; those that are `beside` are not in the record.
+    """
+
+    revisions: str
+    folder: str
+    beside: Mapping[str, bytes]
+    after: str
+    artifact_type: str | None
+    room: int
+
+
 class FileReferrers(FileManifests):
     """The part of the store that lists referrers."""
+
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
+        self._records = Records()
+        self._referrer_rounds = Rounds()
 
     async def list_referrers(
         self,
@@ -50,31 +72,45 @@ class FileReferrers(FileManifests):
             unrecorded = await self.turns.result(
                 repository, lambda: self.in_background(self._record_unseen, repository), PATIENCE
             )
-        return await self.in_metadata(
-            self._list_referrers, repository, subject, unrecorded, after, artifact_type, room
-        )
-
-    def _list_referrers(  # noqa: PLR0913, PLR0917 - what may be asked of a list
-        self,
-        repository: RepositoryName,
-        subject: Digest,
-        unrecorded: dict[str, bytes],
-        after: str,
-        artifact_type: str | None,
-        room: int,
-    ) -> list[bytes]:
         folder = self.layout.referrers(repository, subject)
-        beside = {os.path.basename(path) for path in unrecorded if os.path.dirname(path) == folder}
+        beside = {
+            os.path.basename(path).replace("-", "/", 1): descriptor
+            for path, descriptor in unrecorded.items()
+            if os.path.dirname(path) == folder
+        }
+        wanted = _Wanted(
+            self.layout.revisions(repository), folder, beside, after.replace(":", "/", 1), artifact_type, room
+        )
+        names, found = await self.in_metadata(self._list_referrers, wanted)
+        if found is None:
+            there = await self._referrer_rounds.result(
+                names, lambda piece: self.in_metadata(present, wanted.revisions, piece, "link")
+            )
+            found = await self.in_metadata(
+                self._described, wanted, there[bisect_right(there, wanted.after) :]
+            )
+        return found
+
+    def _list_referrers(self, wanted: _Wanted) -> tuple[list[str], list[bytes] | None]:
+        """What may be referrers, and those that are listed, unless too many must be looked at for one call."""
+        names = self._records.of(wanted.folder).names
+        if wanted.beside:
+            names = sorted({*names, *wanted.beside})
+        start = bisect_right(names, wanted.after)
+        if len(names) - start > PIECE:
+            return names, None
+        return names, self._described(wanted, present(wanted.revisions, names[start:], "link"))
+
+    def _described(self, wanted: _Wanted, names: Iterable[str]) -> list[bytes]:
+        """The descriptors of the names, as far as there is room."""
+        record, room = self._records.of(wanted.folder), wanted.room
         found: list[bytes] = []
-        for name in names_after(sorted({*folder_names(folder), *beside}), after.replace(":", "-", 1)):
+        for name in names:
             if room < 0 and len(found) > 1:
                 break
-            with suppress(DigestInvalid, FileNotFoundError):
-                if not exists(f"{self.layout.revision(repository, unflat(name))}/link"):
-                    continue
-                path = f"{folder}/{name}"
-                descriptor = unrecorded.get(path) or read_file(path)
-                if artifact_type in (None, descriptor_artifact_type(descriptor)):
+            with suppress(FileNotFoundError):
+                descriptor = wanted.beside.get(name) or self._records.descriptor(record, name)
+                if wanted.artifact_type in (None, descriptor_artifact_type(descriptor)):
                     found.append(descriptor)
                     room -= len(descriptor)
         return found

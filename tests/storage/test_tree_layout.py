@@ -140,6 +140,7 @@ async def test_nothing_left_aside(store: FilesystemStore) -> None:
     await store.delete_manifest(ONE, FIRST.digest)
     with pytest.raises(NotFound):
         await store.delete_manifest(ONE, FIRST.digest)
+    store.close()
     assert _is_empty(store.layout.new)
 
 

@@ -72,13 +72,17 @@ class Uploads:
         session.
         """
         writer = await self._append(repository, upload, body, chunk, length, last=True)
-        with _misses(upload):
+        with _misses(upload), within_quotas():
             try:
                 await self._store.commit_upload(repository, upload, digest, writer.offset, after=writer)
             except DigestMismatch as mismatch:
                 raise DigestInvalid(detail={"digest": digest, "reason": str(mismatch)}) from None
             except Conflict:
-                raise UploadRangeInvalid("another request has written to the upload session") from None
+                size = await self._store.upload_size(repository, upload)
+                raise UploadRangeInvalid(
+                    "another request has written to the upload session",
+                    headers=[("range", format_upload_range(size))],
+                ) from None
 
     async def _append(  # noqa: PLR0913 - as `append`
         self,

@@ -227,8 +227,8 @@ class UploadStore(Protocol):
 
         Raises OverQuota where there is no room now for as many bytes as are going to be written (`length`; 0 where
         that is not known). Leaving it, by whatever way, first puts down what it has taken; that can raise what
-        `write` does. After the `last` one `commit_upload` is meant to follow, which is given it: nothing needs to be
-        kept that would only save another time.
+        `write` does. After the `last` one `commit_upload` must follow, which is given it and may be what puts down a
+        small rest: nothing needs to be kept that would only save another time.
         """
         ...
 
@@ -244,7 +244,7 @@ class UploadStore(Protocol):
         """Make the session's bytes a blob of the repository, leased as by `lease_blob`, and end the session.
 
         What a writer that has just been left (`after`) knows of the bytes need not be found out again. Raises
-        NotFound; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch; Unavailable, after
+        NotFound; OverQuota, as leaving the writer does; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch; Unavailable, after
         which the session is there, unless bytes that it seems to hold may be lost.
         """
         ...

@@ -34,11 +34,12 @@ class FileSession:
         self.folder = layout.upload(repository, upload)
         self.data = f"{self.folder}/data"
         self.hashing = layout.hashing(repository, upload)
-        self._away = f"{layout.new}/{upload}"
+        self.away = f"{layout.new}/{upload}"
         self._noted = noted
         self._shard = repository_shard(repository)
         self._descriptor: int | None = None
         self.is_spoiled = False
+        self.is_over = False
 
     def size(self) -> int:
         """How many bytes it holds. Raises NotFound."""
@@ -51,7 +52,12 @@ class FileSession:
             raise NotFound(self.folder) from None
 
     def open(self) -> None:
-        """Take hold of the file, which is made where Distribution has not made it yet. Raises NotFound."""
+        """Take hold of the file, which is made where Distribution has not made it yet. Raises NotFound.
+
+        Nothing is done where it is held already.
+        """
+        if self._descriptor is not None:
+            return
         try:
             self._descriptor = disk.open_file(self.data, is_new=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -98,25 +104,33 @@ class FileSession:
             yield
 
     @contextmanager
-    def ending(self, size: int) -> Iterator[None]:
+    def leaving(self, size: int) -> Iterator[None]:
         """End the session while its end is locked: whoever comes finds it whole or gone, and writes to it or does not.
 
         Raises what `at_end` raises; then it stays. It also stays where the body fails before it has moved the data.
+        Where it `is_over`, its folder with what is left in it is `away`, and that and `hashing` are to be removed.
         """
         with self.at_end(size):
             with suppress(FileNotFoundError):
                 # Without it, a session that has no data any more is not taken for one that has none yet.
                 disk.remove_file(f"{self.folder}/startedat")
-            is_over = False
+            is_done = False
             try:
                 yield
-                is_over = True
+                is_done = True
             finally:
-                if is_over or not exists(self.data):
-                    disk.rename(self.folder, self._away)
+                if is_done or not exists(self.data):
+                    disk.rename(self.folder, self.away)
+                    self.is_over = True
                     self._noted.add(self._shard, Sums(uploads=-1))
+
+    @contextmanager
+    def ending(self, size: int) -> Iterator[None]:
+        """As `leaving`; and then nothing is left of it."""
+        with self.leaving(size):
+            yield
         remove(self.hashing)
-        remove(self._away)
+        remove(self.away)
 
     def last_change(self) -> float:
         """When it last grew, by the clock of the file system; now, where it is just ending."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cargohold.storage.durable import Change, write_unsynced
+from cargohold.storage.durable import Change, remove, write_unsynced
 from cargohold.storage.filesystem.blobs import FileBlobs, Link
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
+from cargohold.storage.filesystem.leavings import Leavings
 from cargohold.storage.filesystem.session import FileSession
-from cargohold.storage.filesystem.tree import exists, size_of
+from cargohold.storage.filesystem.tree import exists, size_of, told
+from cargohold.storage.filesystem.usage import UncountedError
 from cargohold.storage.filesystem.writer import FileUploadWriter, Memory
+from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Hasher
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 _RETRIES = 8
+
+_log = logging.getLogger(__name__)
 
 
 class _Blob(NamedTuple):
@@ -44,6 +50,11 @@ class FileUploads(FileBlobs):
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
         self._memory = Memory()
+        self._leavings = Leavings()
+
+    def close(self) -> None:
+        super().close()
+        self._leavings.clear()
 
     async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
         await self.require_room(repository, 0)
@@ -53,7 +64,8 @@ class FileUploads(FileBlobs):
         """Built aside and renamed in, so that no one sees half a session. It need not survive a power cut."""
         upload = UploadId.new()
         made, folder = f"{self.layout.new}/{upload}", self.layout.upload(repository, upload)
-        self.disk.make_folders(made)
+        if not self._leavings.take(made):
+            self.disk.make_folders(made)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for name, content in (("startedat", started.encode()), ("data", b"")):
             write_unsynced(f"{made}/{name}", content)
@@ -80,19 +92,19 @@ class FileUploads(FileBlobs):
         session = FileSession(self.layout, self.noted, repository, upload)
         writer = FileUploadWriter(self, repository, session, self._memory)
         is_whole = False
-        self._memory.writers += 1
         try:
-            await self.in_bulk(writer.open, offset)
+            with told():
+                writer.open(offset)
             if length:
                 await self.require_room(repository, length)
             yield writer
             is_whole = True
         finally:
             try:
-                await writer.finish(keeps_hash=not (last and is_whole))
+                await writer.finish(is_last=last and is_whole)
             finally:
-                self._memory.writers -= 1
-                session.close()
+                if not writer.has_rest:
+                    writer.close()
 
     async def commit_upload(
         self,
@@ -104,18 +116,23 @@ class FileUploads(FileBlobs):
         after: UploadWriter | None = None,
     ) -> None:
         """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
-        session = FileSession(self.layout, self.noted, repository, upload)
         blob = _Blob(repository, digest, size)
-        hasher = after.hasher if isinstance(after, FileUploadWriter) else None
+        writer = after if isinstance(after, FileUploadWriter) else None
+        has_rest = writer is not None and writer.has_rest
+        session = (
+            writer.session
+            if writer is not None and has_rest
+            else FileSession(self.layout, self.noted, repository, upload)
+        )
         try:
-            is_placed = await self._make_blob(session, blob, partial(_check, session, blob, hasher))
+            is_placed = await self._check_and_make(session, blob, writer)
             for _ in range(_RETRIES):
                 if is_placed:
                     return
                 is_placed = await self._make_blob(session, blob)
             raise Unavailable("the blob's repository is changing too fast")
         except DigestMismatch:
-            await self.patiently(_end, session, size)
+            await self.patiently(self._end, session, size)
             raise
         except StoreError:
             if session.is_spoiled:
@@ -124,20 +141,44 @@ class FileUploads(FileBlobs):
             raise
         finally:
             session.close()
+            if writer is not None:
+                writer.close()
+
+    async def _check_and_make(
+        self, session: FileSession, blob: _Blob, writer: FileUploadWriter | None
+    ) -> bool:
+        """As `_make_blob`; where what the writer has left cannot be put down at once, that is waited for here."""
+        check = partial(_check, session, blob, writer)
+        try:
+            return await self._make_blob(session, blob, check)
+        except (Busy, UncountedError):
+            if writer is None or not writer.has_rest:
+                raise
+        await writer.finish(is_last=False)
+        return await self._make_blob(session, blob, check)
 
     async def _make_blob(
         self, session: FileSession, blob: _Blob, check: Callable[[], None] = lambda: None
     ) -> bool:
-        """Whether all that was taken for granted was still there in the end; if not, nothing is done."""
+        """Whether all that was taken for granted was still there in the end; if not, nothing is done.
+
+        All of it in one thread, unless another holds a lock: to hand it on takes longer than most of its steps.
+        """
         change = Change(self.disk, self.layout.new)
 
-        def stage() -> Link:
+        def make() -> Link | bool:
             check()
-            return self._stage_blob(change, session, blob)
+            link = self._stage_blob(change, session, blob)
+            try:
+                return self._place_blob(change, session, link, blob.size)
+            except Busy:
+                return link
 
         try:
-            link = await self.in_bulk(stage)
-            return await self.patiently(self._place_blob, change, session, link, blob.size)
+            made = await self.in_bulk(make)
+            if isinstance(made, Link):
+                made = await self.patiently(self._place_blob, change, session, made, blob.size)
+            return made
         finally:
             if not change.is_placed:
                 await self.in_metadata(change.discard)
@@ -166,11 +207,25 @@ class FileUploads(FileBlobs):
         with self.taking(link.repository, int), self.locks.hold(link.repository, link.digest):
             if not all(map(exists, link.granted)):
                 return False
-            with session.ending(size), self.storing(link.digest, size):
+            with session.leaving(size), self.storing(link.digest, size):
                 change.place()
                 self.lease(link)
         change.settle()
+        self._clear(session, size)
         return True
+
+    def _clear(self, session: FileSession, size: int) -> None:
+        """Behind all locks, since it may take long. Whatever goes wrong, the session has ended as was asked."""
+        try:
+            remove(session.hashing)
+            self._leavings.put(session.away, size, self.background)
+        except OSError as error:
+            _log.warning("what is left of an upload session cannot be removed: %s", error)
+
+    def _end(self, session: FileSession, size: int) -> None:
+        with session.leaving(size):
+            pass
+        self._clear(session, size)
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""
@@ -178,7 +233,7 @@ class FileUploads(FileBlobs):
             session = FileSession(self.layout, self.noted, repository, upload)
             try:
                 size = await self.in_metadata(_open, session)
-                await self.patiently(_end, session, size)
+                await self.patiently(self._end, session, size)
             except Conflict:
                 continue
             else:
@@ -194,16 +249,16 @@ def _open(session: FileSession) -> int:
     return size
 
 
-def _check(session: FileSession, blob: _Blob, hasher: Hasher | None) -> None:
-    """Raises DigestMismatch; NotFound, and Conflict, where the session is not what it was."""
+def _check(session: FileSession, blob: _Blob, writer: FileUploadWriter | None) -> None:
+    """Raises DigestMismatch; NotFound, and Conflict, where the session is not what it was.
+
+    Raises Busy and UncountedError too, where the writer has left something to be put down.
+    """
+    if writer is not None:
+        writer.put_rest()
     if _open(session) != blob.size:
         raise Conflict(f"the session does not hold {blob.size} bytes")
-    kept = hasher or load_hasher(session.hashing)
+    kept = (writer.hasher if writer is not None else None) or load_hasher(session.hashing)
     found = hash_from(session.descriptor, blob.size, blob.digest.algorithm, kept)
     if not found.equals(blob.digest):
         raise DigestMismatch(f"the session's bytes are {found}")
-
-
-def _end(session: FileSession, size: int) -> None:
-    with session.ending(size):
-        pass

@@ -58,7 +58,10 @@ class Memory:
 class FileUploadWriter:
     """See `UploadWriter`. It holds a batch that is collected, one on its way to the disk, and those yet to be hashed.
 
-    To be opened before anything else (in a thread), and to be finished whatever becomes of it.
+    To be opened before anything else, and to be finished and closed whatever becomes of it.
+
+    Attributes: `session`, which is held; `hasher`, once it is finished, with all that is hashed then; `has_rest`
+    (something small is still to be put down, by `put_rest` or by another `finish`).
     """
 
     def __init__(
@@ -66,8 +69,10 @@ class FileUploadWriter:
     ) -> None:
         self._tree = tree
         self._repository = repository
-        self._session = session
+        self.session = session
         self._memory = memory
+        memory.writers += 1
+        self._is_closed = False
         self._running: RunningHash | None = None
         self.hasher: Hasher | None = None
         self._began = self._written = self._taken = 0
@@ -75,18 +80,19 @@ class FileUploadWriter:
         self._collected = 0
         self._flight: asyncio.Task[None] | None = None
         self._failed = False
+        self.has_rest = False
 
     def open(self, offset: int | None) -> None:
         """Take hold of the session's end. Raises NotFound, or Conflict where `offset` is not the end."""
-        size = self._session.size()
+        size = self.session.size()
         if offset is not None and offset != size:
             raise Conflict(f"the session holds {size} bytes")
-        self._session.open()
+        self.session.open()
         self._began = self._written = size
-        kept = load_hasher(self._session.hashing)
+        kept = load_hasher(self.session.hashing)
         if kept is None or kept.length > size:
             kept = None if size else Hasher(Algorithm.SHA256)
-        self._running = RunningHash(self._tree, kept, self._session.descriptor)
+        self._running = RunningHash(self._tree, kept, self.session.descriptor)
 
     @property
     def offset(self) -> int:
@@ -124,13 +130,35 @@ class FileUploadWriter:
             await asyncio.shield(self._flight)
             self._flight = None
 
-    async def finish(self, *, keeps_hash: bool) -> None:
+    async def finish(self, *, is_last: bool) -> None:
         """Put down what is left, also when the caller is cancelled while it waits for that.
 
-        The hash is kept for whoever goes on with the session, or is there as `hasher` alone.
+        The hash is kept for whoever goes on with the session; of the `is_last` body it is there as `hasher` alone,
+        and where that is small, all of it is left as a rest.
         """
-        if self._running is not None:
-            await to_the_end(asyncio.ensure_future(self._finish(keeps_hash=keeps_hash)))
+        if self._running is None:
+            return
+        self.has_rest = is_last and 0 < self._collected == self._taken <= _SMALL
+        if self.has_rest:
+            self.hasher = await self._hash.end()
+        else:
+            await to_the_end(asyncio.ensure_future(self._finish(keeps_hash=not is_last)))
+
+    def put_rest(self) -> None:
+        """Put down, in a thread, what `finish` has left. Raises NotFound and Conflict where the session has changed.
+
+        Raises Busy and UncountedError, after which the rest is there as before.
+        """
+        if self.has_rest:
+            self._put(self._pieces, is_small=True)
+            self._pieces, self._collected, self.has_rest = [], 0, False
+
+    def close(self) -> None:
+        """Let go of the session, once nothing is left to be put down."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._memory.writers -= 1
+            self.session.close()
 
     async def _finish(self, *, keeps_hash: bool) -> None:
         try:
@@ -147,7 +175,7 @@ class FileUploadWriter:
     def _keep_hash(self, hasher: Hasher) -> None:
         # The bytes are stored: without what is kept here they are read once more at the end of the session.
         with suppress(OSError):
-            save_hasher(self._session.hashing, hasher)
+            save_hasher(self.session.hashing, hasher)
 
     async def _deliver(self, batch: list[bytes]) -> None:
         """Put a batch down; where another holds the end, wait here for it and not in a thread."""
@@ -175,8 +203,8 @@ class FileUploadWriter:
 
         One that is small is hashed here, since handing it on would take longer.
         """
-        descriptor, size = self._session.descriptor, sum(map(len, batch))
-        with self._tree.taking(self._repository, lambda: size), self._session.at_end(self._written):
+        descriptor, size = self.session.descriptor, sum(map(len, batch))
+        with self._tree.taking(self._repository, lambda: size), self.session.at_end(self._written):
             try:
                 os.lseek(descriptor, self._written, os.SEEK_SET)
                 for piece in batch:

@@ -1,0 +1,134 @@
+"""What ended sessions leave: folders for the next ones, and bytes that are removed behind the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cargohold.storage.filesystem import FilesystemStore
+from cargohold.types.digest import Algorithm, Digest
+from tests.crash.calls import surrounded
+
+from .contract.base import ONE, OTHER, append, blob, push, size, started
+from .foreign import put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.usefixtures("loop")
+
+LARGE = 8 << 20
+MOST = 64
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FilesystemStore]:
+    """A store of one process."""
+    with closing(FilesystemStore(str(tmp_path / "data"))) as made:
+        made.prepare()
+        yield made
+
+
+def aside(store: FilesystemStore) -> list[Path]:
+    """What lies beside the tree."""
+    return sorted(Path(store.layout.new).iterdir())
+
+
+def folders_of(store: FilesystemStore, *uploads: Any) -> list[Path]:
+    """The folders of sessions of the repository."""
+    return [Path(store.layout.upload(ONE, upload)) for upload in uploads]
+
+
+async def test_folder_is_taken_again(store: FilesystemStore) -> None:
+    """A session begins in the folder that an earlier one left, in whichever repository, and finds nothing in it."""
+    first = await started(store, OTHER, b"first")
+    inode = os.stat(store.layout.upload(OTHER, first)).st_ino
+    await store.commit_upload(OTHER, first, Digest.of(b"first"), 5)
+    assert [os.listdir(folder) for folder in aside(store)] == [[]]
+    second = await store.create_upload(ONE, Algorithm.SHA256)
+    (folder,) = folders_of(store, second)
+    assert folder.stat().st_ino == inode
+    assert {file.name: file.stat().st_size for file in folder.iterdir()} == {"startedat": 20, "data": 0}
+    assert aside(store) == []
+    assert await size(store, OTHER, first) is None
+    await append(store, ONE, second, b"second")
+    await store.cancel_upload(ONE, second)
+    assert [folder.stat().st_ino for folder in aside(store)] == [inode]
+
+
+async def test_what_others_left_in_it(store: FilesystemStore) -> None:
+    """A folder in which another server has left something is taken by nobody, and goes with what is in it."""
+    upload = await started(store, ONE, b"theirs too")
+    put(f"{store.layout.upload(ONE, upload)}/hashstates/sha256/10", b"state")
+    await store.commit_upload(ONE, upload, Digest.of(b"theirs too"), 10)
+    assert aside(store) == []
+
+
+async def test_few_are_kept(store: FilesystemStore) -> None:
+    """No more than 64 folders are kept, and none when the store is closed."""
+    uploads = [await started(store, ONE, b"%d" % number) for number in range(MOST + 5)]
+    await asyncio.gather(*(store.cancel_upload(ONE, upload) for upload in uploads))
+    assert MOST <= len(aside(store)) < MOST + 5  # several threads may find room for the last
+    store.close()
+    assert aside(store) == []
+    assert await blob(store, ONE, await push(store, ONE, b"after that")) == b"after that"
+
+
+async def test_cleared_by_another(store: FilesystemStore) -> None:
+    """Whoever removes the kept folders is in nobody's way."""
+    await push(store, ONE, b"one")
+    for folder in aside(store):
+        shutil.rmtree(folder)
+    assert await blob(store, ONE, await push(store, ONE, b"two")) == b"two"
+
+
+async def test_large_one_is_removed_behind_the_answer(store: FilesystemStore) -> None:
+    """To drop many bytes may take the disk long: who cancels does not wait for it, nor who pushes what is known."""
+    content = bytes(LARGE)
+    digest = await push(store, ONE, content)
+    again, cancelled = [await started(store, ONE, content) for _ in range(2)]
+    removed, may = [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "remove_file" and arguments[0].endswith("/data"):
+            asyncio.run_coroutine_threadsafe(may.wait(), loop).result(10)
+            removed.append(arguments[0])
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        async with asyncio.timeout(10):
+            await store.commit_upload(ONE, again, digest, LARGE)
+            await store.cancel_upload(ONE, cancelled)
+        assert [await size(store, ONE, upload) for upload in (again, cancelled)] == [None, None]
+        assert removed == []
+        may.set()
+        await asyncio.to_thread(store.close)
+    assert len(removed) == 2
+    assert aside(store) == []
+
+
+async def test_what_cannot_be_removed(store: FilesystemStore, caplog: pytest.LogCaptureFixture) -> None:
+    """An upload has been stored, or has ended, whether what it leaves can be removed or not: the log tells of it."""
+    small, large = [await started(store, ONE, bytes(length)) for length in (5, LARGE)]
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "remove_file" and arguments[0].endswith("/data"):
+            raise OSError(5, "the disk is broken")
+        return call(*arguments, **named)
+
+    with surrounded(around), caplog.at_level(logging.WARNING):
+        await store.cancel_upload(ONE, small)
+        await store.cancel_upload(ONE, large)
+        await asyncio.to_thread(store.close)
+    assert len(caplog.records) >= 2
+    assert [await size(store, ONE, upload) for upload in (small, large)] == [None, None]
+    assert {"the disk is broken" in record.getMessage() for record in caplog.records} == {True}
+    assert len(aside(store)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cargohold.types.names import RepositoryName
+
+
+# To look up a member of an Enum takes a call in Python, before 3.12.
+_ENTER: Final = Permission.ENTER
+_METRICS: Final = Permission.METRICS
 
 
 class Authority(Protocol):
@@ -53,9 +58,9 @@ class Identity(msgspec.Struct, frozen=True):
 
     def may(self, permission: Permission, repository: RepositoryName | None = None) -> bool:
         """Whether this request may do it."""
-        if permission is Permission.ENTER:
+        if permission is _ENTER:
             return self.kind is not Kind.NOBODY
-        if permission is Permission.METRICS:
+        if permission is _METRICS:
             return self.name != "" or self is EVERYONE
         if self.scope is not None and not self.scope.allows(permission, repository):
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.auth.identity import Identity, Kind
@@ -81,15 +81,12 @@ class Login:
         """
         if authorization is None:
             return self._nobody
-        if len(authorization) > LONGEST_HEADER:
+        if len(authorization) > LONGEST_HEADER or not authorization.isascii():
             return None
         if authorization.startswith("Basic "):
-            try:
-                login = self._login(_secret(client, _decode(authorization[6:])))
-            except ValueError:
-                return None
+            login = self._login(_secret(client, authorization[6:]))
             return None if login is None else login.identity
-        if authorization.startswith("Bearer ") and authorization.isascii():
+        if authorization.startswith("Bearer "):
             return self._bearer(authorization[7:].encode())
         return None
 
@@ -117,7 +114,8 @@ class Login:
             check_user_name(name)
         except ValueError as error:
             raise Malformed(str(error)) from None
-        secret = _secret(client, f"{name}:{password}".encode("utf-8", "surrogatepass"))
+        credentials = b2a_base64(f"{name}:{password}".encode("utf-8", "surrogatepass"), newline=False)
+        secret = _secret(client, credentials.decode())
         login = self._known(secret, name, client)
         if login is not None:
             return login
@@ -214,9 +212,9 @@ async def _ask(source: Passwords, name: str, password: str) -> _Login | None:
     return None if proved is None else _Login(proved, source, version, _identity(proved))
 
 
-def _secret(client: str, credentials: bytes) -> bytes:
-    """What a login is remembered by; credentials are `name:password`. No address holds a NUL."""
-    return client.encode() + b"\0" + credentials
+def _secret(client: str, credentials: str) -> bytes:
+    """What a login is remembered by; credentials are those of Basic. No address holds a NUL."""
+    return f"{client}\0{credentials}".encode()
 
 
 def read_basic(authorization: str) -> tuple[str, str]:

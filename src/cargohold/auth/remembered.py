@@ -49,14 +49,17 @@ class Remembered(Generic[Found]):
 
     def get(self, secret: bytes) -> Found | None:
         """What is remembered; None where nothing is, or no longer."""
-        name = self._name(secret)
-        entry = self._entries.get(name)
+        # At every request: what `_name` and `is_over` do is written out.
+        hashed = self._hash.copy()
+        hashed.update(secret)
+        entry = self._entries.get(hashed.digest())
         if entry is None:
             return None
-        if entry.is_over():
-            self._drop(name)
-            return None
-        return entry.found
+        found, end, until, _, _ = entry
+        if time.monotonic() < end and time.time() < until:
+            return found
+        self._drop(hashed.digest())
+        return None
 
     def keep(
         self, secret: bytes, found: Found, *, seconds: float, until: float, whose: Hashable = None

@@ -24,6 +24,7 @@ _EVERYWHERE = "**"
 _EVERYTHING = frozenset({Permission.PULL, Permission.PUSH, Permission.DELETE, Permission.CATALOG})
 _NOTHING: frozenset[Permission] = frozenset()
 
+_CATALOG = Permission.CATALOG  # to look it up takes a call in Python, before 3.12
 _REMEMBERED = 4096  # repositories
 
 
@@ -170,9 +171,9 @@ class _Ruled(msgspec.Struct, frozen=True):
 
     def allows(self, permission: Permission, repository: RepositoryName | None) -> bool:
         """See `Authority`."""
-        if (repository is None) is not (permission is Permission.CATALOG):
+        if (repository is None) is not (permission is _CATALOG):
             return False
-        number = self.rule(repository)
+        number = self.order.first(self.naming, repository)
         return permission in (self.order.actions[number - 1] if number else self.otherwise)
 
     def rule(self, repository: RepositoryName | None) -> int:

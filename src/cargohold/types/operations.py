@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -32,6 +32,12 @@ class Permission(Enum):
 
     # Members are compared by identity: this hash is computed in C, that of Enum in Python at each look into a set.
     __hash__ = object.__hash__
+
+
+# To look up a member of an Enum takes a call in Python, before 3.12.
+_PULL: Final = Permission.PULL
+_PUSH: Final = Permission.PUSH
+_DELETE: Final = Permission.DELETE
 
 
 class Access(NamedTuple):
@@ -107,17 +113,17 @@ class RepositoryOperation(Operation, frozen=True):
 
 class _Pull(RepositoryOperation, frozen=True):
     def needs(self) -> tuple[Access, ...]:
-        return _need(Permission.PULL, self.repository)
+        return _need(_PULL, self.repository)
 
 
 class _Push(RepositoryOperation, frozen=True):
     def needs(self) -> tuple[Access, ...]:
-        return _need(Permission.PUSH, self.repository)
+        return _need(_PUSH, self.repository)
 
 
 class _Delete(RepositoryOperation, frozen=True):
     def needs(self) -> tuple[Access, ...]:
-        return _need(Permission.DELETE, self.repository)
+        return _need(_DELETE, self.repository)
 
 
 class ListTags(_Pull, frozen=True):

@@ -15,6 +15,7 @@ from cargohold.storage.filesystem.content import ContentCache, read_at_once
 from cargohold.storage.filesystem.tree import (
     exists,
     folder_names,
+    is_absence,
     read_file,
     read_link,
     size_of,
@@ -226,28 +227,27 @@ class FileManifests(FileUsage):
 
     def _rely_on(self, push: _Push, folder: str, digest: Digest) -> bool:
         """As `_lease`; what was linked a moment ago, and may not be synced yet, is made durable with the push."""
-        if not self._lease(folder):
-            return False
-        try:
-            linked = os.stat(f"{folder}/link").st_mtime
-        except FileNotFoundError:  # a server that knows nothing of our locks has just taken it away
-            return False
-        if time.time() - linked < _UNSURE_SECONDS:
+        linked = self._lease(folder)
+        if linked is not None and time.time() - linked < _UNSURE_SECONDS:
             push.change.rely_on(f"{folder}/link")
             push.change.rely_on(self.layout.data(digest))
-        return True
+        return linked is not None
 
-    def _lease(self, folder: str) -> bool:
-        """Renew the lease on a link; whether there is one."""
-        if not exists(f"{folder}/link"):
-            return False
+    def _lease(self, folder: str) -> float | None:
+        """Renew the lease on a link; when it was made, and None where there is none."""
+        try:
+            linked = os.stat(f"{folder}/link").st_mtime
+        except OSError as error:
+            if is_absence(error):
+                return None
+            raise
         self.leases.renew(folder)
-        return True
+        return linked
 
     def lease_link(self, repository: RepositoryName, folder: str) -> None:
         """Renew the lease on a link of a repository. Raises NotFound."""
         with self.locks.hold(repository):
-            if not self._lease(folder):
+            if self._lease(folder) is None:
                 raise NotFound(folder)
 
     def note_change(self, repository: RepositoryName) -> None:

@@ -244,8 +244,9 @@ class UploadStore(Protocol):
         """Make the session's bytes a blob of the repository, leased as by `lease_blob`, and end the session.
 
         What a writer that has just been left (`after`) knows of the bytes need not be found out again. Raises
-        NotFound; OverQuota, as leaving the writer does; Conflict where the session does not hold `size` bytes (it stays); DigestMismatch; Unavailable, after
-        which the session is there, unless bytes that it seems to hold may be lost.
+        NotFound; OverQuota, as leaving the writer does; Conflict where the session does not hold `size` bytes (it
+        stays); DigestMismatch; Unavailable, after which the session is there, unless bytes that it seems to hold may
+        be lost.
         """
         ...
 

@@ -13,16 +13,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cargohold.storage import disk
-from cargohold.storage.durable import remove, remove_folder
+from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.tree import folder_names
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from cargohold.storage.removals import Removals
 
 _MOST_FOLDERS: Final = 64
-_MOST_WAITING: Final = 256
-LARGE: Final = 8 << 20
-"""Bytes of a session from which on the disk has been told to take some of them before they are synced."""
+_LARGE: Final = 8 << 20
+"""Bytes of a session from which on some are on the disk before they are synced; fewer are not, if it was quick."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +32,9 @@ class Leavings:
     Safe for threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, removals: Removals) -> None:
+        self._removals = removals
         self._folders: list[str] = []
-        self._waiting: set[str] = set()
 
     def take(self, path: str) -> bool:
         """Whether a folder, which is empty, is at this path now."""
@@ -46,35 +45,25 @@ class Leavings:
                 return True
         return False
 
-    def put(self, folder: str, size: int, background: Executor) -> None:
-        """Take over the folder of a session that has ended, which nobody else knows; it held so many bytes."""
-        if size >= LARGE and os.path.lexists(f"{folder}/data"):
-            self._remove_later(folder, background)
+    def put(self, folder: str, size: int) -> None:
+        """Take over the folder of a session that has ended, which nobody else knows; it held so many bytes.
+
+        Raises OSError; then the folder stays for whoever removes what is forgotten.
+        """
+        if size >= _LARGE and os.path.lexists(f"{folder}/data"):
+            self._removals.later(folder)
             return
         with suppress(FileNotFoundError):
             disk.remove_file(f"{folder}/data")
         if len(self._folders) < _MOST_FOLDERS and not folder_names(folder):
             self._folders.append(folder)
         else:
-            remove(folder)
-
-    def _remove_later(self, folder: str, background: Executor) -> None:
-        if len(self._waiting) >= _MOST_WAITING:
-            remove(folder)
-            return
-        self._waiting.add(folder)
-        background.submit(self._remove, folder)
-
-    def _remove(self, folder: str) -> None:
-        try:
-            remove_folder(folder)
-        except OSError as error:
-            _log.warning("%s cannot be removed: %s", folder, error)
-        finally:
-            self._waiting.discard(folder)
+            self._removals.later(folder)
 
     def clear(self) -> None:
-        """Remove the folders that nobody has taken, and what was not come to."""
-        for folder in (*self._folders, *self._waiting):
-            self._remove(folder)
-        self._folders.clear()
+        """Remove the folders that nobody has taken."""
+        while self._folders:
+            try:
+                remove(self._folders.pop())
+            except OSError as error:
+                _log.warning("the folder of an upload session that has ended cannot be removed: %s", error)

@@ -50,7 +50,7 @@ class FileUploads(FileBlobs):
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
         self._memory = Memory()
-        self._leavings = Leavings()
+        self._leavings = Leavings(self.disk.removals)
 
     def close(self) -> None:
         super().close()
@@ -218,7 +218,7 @@ class FileUploads(FileBlobs):
         """Behind all locks, since it may take long. Whatever goes wrong, the session has ended as was asked."""
         try:
             remove(session.hashing)
-            self._leavings.put(session.away, size, self.background)
+            self._leavings.put(session.away, size)
         except OSError as error:
             _log.warning("what is left of an upload session cannot be removed: %s", error)
 

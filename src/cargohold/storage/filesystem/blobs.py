@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import Change, remove
 from cargohold.storage.filesystem.tree import exists, read_link, size_of, store_error, told
-from cargohold.storage.filesystem.usage import FileUsage
+from cargohold.storage.filesystem.usage import FileUsage, UncountedError
 from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import ContentFile, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cargohold.storage.protocols import View
     from cargohold.types.digest import Digest
@@ -90,11 +91,12 @@ class FileBlobs(FileUsage):
         a blob that was pushed by another digest names that.
         """
         link = f"{self.layout.layer(repository, digest)}/link"
-        if exists(link):
-            for holder in (digest, read_link(link)):
-                if holder is not None and exists(self.layout.data(holder)):
-                    return holder
-        return None
+        if not exists(link):
+            return None
+        if exists(self.layout.data(digest)):
+            return digest
+        holder = read_link(link)
+        return holder if holder is not None and exists(self.layout.data(holder)) else None
 
     async def mount_blob(
         self,
@@ -103,17 +105,29 @@ class FileBlobs(FileUsage):
         target: RepositoryName,
         visible: View | None = None,
     ) -> None:
+        # Without a source the tree is searched, which must not keep links waiting.
+        run = self.in_metadata if source else self.in_background
         for _ in range(_RETRIES):
             change = Change(self.disk, self.layout.new)
+            stage = partial(self._stage_mount, change, digest, source, target, visible)
             try:
-                # Without a source the tree is searched, which must not keep links waiting.
-                run = self.in_metadata if source else self.in_background
-                link = await run(self._stage_mount, change, digest, source, target, visible)
-                if await self.counted(partial(self.in_turn, target, self._place_mount, change, link)):
+                made = await run(self._mount, change, stage)
+                if isinstance(made, Link):
+                    made = await self.counted(partial(self.in_turn, target, self._place_mount, change, made))
+                if made:
                     return
             finally:
-                await self.in_metadata(change.discard)
+                if not change.is_placed:
+                    await self.in_metadata(change.discard)
         raise Unavailable("the blob's repository is changing too fast")
+
+    def _mount(self, change: Change, stage: Callable[[], Link]) -> Link | bool:
+        """As `_place_mount`, in the same thread; what was staged, where others must be waited for."""
+        link = stage()
+        try:
+            return self._place_mount(change, link)
+        except (Busy, UncountedError):
+            return link
 
     def _stage_mount(
         self,

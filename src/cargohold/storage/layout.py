@@ -130,6 +130,10 @@ class Layout:
         """The folder whose link makes a manifest part of the repository."""
         return f"{self.repositories}/{name}/_manifests/revisions/{_split(digest)}"
 
+    def revision_link(self, name: RepositoryName, digest: Digest) -> str:
+        """The link that makes a manifest part of the repository."""
+        return f"{self.repositories}/{name}/_manifests/revisions/{_split(digest)}/link"
+
     def tags(self, name: RepositoryName) -> str:
         """The folder of a repository's tags."""
         return f"{self.repositories}/{name}/_manifests/tags"

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage import disk
@@ -67,11 +67,14 @@ class FileManifests(FileUsage):
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
         self._contents = ContentCache()
+        # To make a path costs as much as to ask the system about it.
+        self._tag_link = lru_cache(maxsize=1024)(self.layout.tag_current)
+        self._manifest_link = lru_cache(maxsize=1024)(self.layout.revision_link)
         self._links: dict[RepositoryName, str] = {}
 
     async def resolve_tag(self, repository: RepositoryName, tag: Tag) -> Digest:
         try:
-            digest = read_link(self.layout.tag_current(repository, tag))
+            digest = read_link(self._tag_link(repository, tag))
         except OSError as error:
             raise store_error(error) from error
         if digest is None:
@@ -80,7 +83,7 @@ class FileManifests(FileUsage):
 
     async def read_manifest(self, repository: RepositoryName, digest: Digest) -> bytes:
         try:
-            is_here = exists(f"{self.layout.revision(repository, digest)}/link")
+            is_here = exists(self._manifest_link(repository, digest))
         except OSError as error:
             raise store_error(error) from error
         if not is_here:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem import FilesystemStore, tree
 from cargohold.storage.filesystem.content import AT_ONCE_BYTES, read_at_once
 from cargohold.storage.filesystem.tree import exists, read_link
 from cargohold.storage.protocols import NotFound, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from tests.e2e.clients.absence import require_root
 
-from .contract.base import LATEST, ONE, commit, sample
+from .contract.base import LATEST, ONE, Sample, commit, sample
 from .foreign import put
 
 if TYPE_CHECKING:
@@ -56,6 +57,51 @@ async def test_another_process_moves_a_tag(store: FilesystemStore) -> None:
         in_another_process(script, link)
         with pytest.raises(NotFound):
             await store.resolve_tag(ONE, LATEST)
+
+
+async def test_a_tag_moves_as_fast_as_the_clock_ticks(store: FilesystemStore) -> None:
+    """A tag is what its link says, though that has the length, the inode and, on most systems, the times of the last.
+
+    A file that was removed leaves its inode to the next one; what is made within a tick has the same time.
+    """
+    for each in (FIRST, SECOND):
+        await commit(store, ONE, each, LATEST)
+    link = store.layout.tag_current(ONE, LATEST)
+    for number in range(2_000):
+        digest = (FIRST, SECOND)[number % 2].digest
+        os.unlink(link)
+        put(link, digest.encode())
+        assert await store.resolve_tag(ONE, LATEST) == digest
+
+
+@pytest.mark.parametrize(("rest", "found"), [(0.1, SECOND), (60.0, FIRST)])
+def test_a_link_that_is_replaced_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rest: float, found: Sample
+) -> None:
+    """Who takes so long to read a link that its file may have become another one by then reads again.
+
+    Who does not may answer what was there when it was opened.
+    """
+    monkeypatch.setattr(tree, "REST", rest)
+    link, new = tmp_path / "link", tmp_path / "new"
+    new.write_text(SECOND.digest)
+    os.mkfifo(link)
+    # Whoever opens it to write waits until somebody reads, and the other way round.
+    script = 'exec 3>"$1"; mv "$2" "$1"; sleep 0.2; printf %s "$3" >&3'
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_link, str(link))
+        in_another_process(script, str(link), str(new), FIRST.digest)
+        assert reading.result(timeout=30) == found.digest
+
+
+async def test_a_link_that_cannot_be_read_in_time(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it takes too long again and again, the storage is unavailable: nobody knows where the tag points to."""
+    monkeypatch.setattr(tree, "REST", 0.0)
+    await commit(store, ONE, FIRST, LATEST)
+    with pytest.raises(Unavailable, match="too long"):
+        await store.resolve_tag(ONE, LATEST)
 
 
 async def test_another_process_deletes_a_manifest(store: FilesystemStore) -> None:

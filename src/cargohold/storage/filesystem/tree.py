@@ -19,6 +19,7 @@ from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
 from cargohold.storage.locks import PATIENCE, STRIPES, Busy, StripedLocks, stripe_of
 from cargohold.storage.protocols import Full, StoreError, Unavailable
+from cargohold.storage.spares import REST
 from cargohold.storage.totals import Sums, TotalsFile, content_shard
 from cargohold.storage.turns import Turns
 from cargohold.types.digest import Digest
@@ -221,8 +222,12 @@ def size_of(path: str) -> int | None:
         return None
 
 
-def read_link(path: str) -> Digest | None:
-    """The digest in a link file; None where there is none, or where it holds anything else."""
+def read_link(path: str, tries: int = 3) -> Digest | None:
+    """The digest in a link file; None where there is none, or where it holds anything else.
+
+    Raises TimeoutError where that takes half a minute so many times.
+    """
+    began = time.monotonic()
     try:
         descriptor = os.open(path, _READ)
     except OSError as error:
@@ -235,7 +240,12 @@ def read_link(path: str) -> Digest | None:
         return None
     finally:
         os.close(descriptor)
-    return _linked(content)
+    # A file that was replaced is written again when it has rested: by then it may be another link.
+    if time.monotonic() - began < REST / 2:
+        return _linked(content)
+    if tries > 1:
+        return read_link(path, tries - 1)
+    raise TimeoutError(errno.ETIMEDOUT, "to read it takes too long", path)
 
 
 @lru_cache(maxsize=1024)  # most links are read again and again; each takes some hundred bytes here

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from .memory import MIB, proportional_bytes
+
 if TYPE_CHECKING:
     from tests.e2e.conftest import Start
 
@@ -18,3 +20,8 @@ def test_serves_and_stops(start: Start) -> None:
     assert answer.headers["docker-distribution-api-version"] == "registry/2.0"
     assert len(server.workers()) == 2
     assert server.stop() == 0
+
+
+def test_idle_memory(start: Start) -> None:
+    """A supervisor and two workers that nothing was asked of yet take 50 MiB together at most."""
+    assert proportional_bytes(start({"workers": 2})) <= 50 * MIB

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.http.worker import MAX_CONNECTIONS
+from cargohold.http.worker import MAX_CONNECTIONS, trim_heap
 from tests.http.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.http.serving import Serving
 
@@ -68,6 +68,23 @@ def test_uploads_that_abort_leave_little_memory(tmp_path: Path) -> None:
         with server.connect() as wire:
             assert wire.ask("GET", "/v2/").status == 200
         assert proportional_memory(server) - before < 200 * MEBIBYTE
+
+
+def _resident_heap() -> int:
+    """The bytes of this process's memory that are in no file."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")) * 1024
+
+
+def test_trimmed_heap() -> None:
+    """What was freed goes back to the system, though something above it is still in use."""
+    blocks = [bytearray(b"x" * 10_000) for _ in range(10_000)]
+    above = blocks.pop()
+    blocks.clear()
+    held = _resident_heap()
+    trim_heap()
+    assert held - _resident_heap() > 50 * MEBIBYTE
+    assert above == b"x" * 10_000
 
 
 def test_connections_leave_descriptors_for_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from cargohold.http.notify import feed_watchdog, notify, watchdog_pause
 from cargohold.http.redirect import Redirect
 from cargohold.http.supervisor import Supervisor
 from cargohold.http.tls import Tls, TlsError, load
-from cargohold.http.worker import Pulse, Work, work
+from cargohold.http.worker import Pulse, Work, trim_heap, work
 
 if TYPE_CHECKING:
     import socket as sockets
@@ -83,6 +83,7 @@ def serve(  # noqa: PLR0913 - each is a switch of the command line
     address = address_of(listeners[0], "https" if tls else "http")
     _raise_descriptor_limit()
     gc.collect()
+    trim_heap()
     gc.freeze()  # what is loaded stays in pages that the workers share
 
     def announce() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import math
 import os
@@ -10,12 +11,17 @@ import resource
 import signal
 import sys
 import time
+from asyncio import new_event_loop
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cargohold.http.closing import LONGEST_SECONDS, last_connections, refuse
 from cargohold.http.http1.server import Http1Server
 from cargohold.http.notify import notify_stop
+
+with suppress(ImportError):  # by an interpreter that it is not made for
+    from uvloop import new_event_loop
 
 if TYPE_CHECKING:
     import socket
@@ -115,6 +121,13 @@ class Pulse(NamedTuple):
     beat: Callable[[], None]
 
 
+def trim_heap() -> None:
+    """Give back to the system what the start has used and freed: megabytes, which no C library does by itself."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # it is glibc's
+    if trim is not None:
+        trim(0)
+
+
 def say_nothing_is_renewed() -> None:
     """Answer a SIGHUP where there is no TLS."""
     _log.info("a SIGHUP renews the certificate, and there is none: nothing is done")
@@ -138,7 +151,7 @@ def work(  # noqa: PLR0913 - what a process must know
     worker listens on the socket: then this one takes no more connections, and ends with those that it has. Without
     a supervisor a SIGINT stops like a SIGTERM, and a second signal ends the process at once.
     """
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_work(task, listener, ready, pulse, place=place, lifeline=lifeline))
 
 
@@ -157,6 +170,7 @@ async def _work(  # noqa: PLR0913 - as `work`
     expires = None if task.credentials is None else task.credentials.expires
     application = task.application_factory(place, expires)
     application.start(loop)
+    trim_heap()
     if pulse is not None:
         loop.create_task(_beat(pulse))  # noqa: RUF006 - it is referred to in the next line
     others = asyncio.all_tasks(loop)  # than those of requests
@@ -301,11 +315,3 @@ def _most_connections() -> int:
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return min(MAX_CONNECTIONS, max(descriptors // 4, 1))
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # noqa: PLC0415 - its absence is no fault
-    except ImportError:  # an interpreter that it is not made for
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from contextlib import closing
@@ -121,6 +122,24 @@ async def test_tagged_before_the_lock(store: FilesystemStore, monkeypatch: pytes
     assert sorted(await store.delete_manifest(ONE, FIRST.digest)) == ["late", "latest"]
     (record,) = (await store.read_trash(ONE)).records
     assert sorted(record.tags) == ["late", "latest"]
+
+
+async def test_moved_before_the_lock(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a tag missed that another process moves to the manifest after the record was written."""
+    await commit(store, ONE, FIRST, LATEST)
+    await commit(store, ONE, SECOND, Tag("late"))
+    real, other = store.announce_manifest, FilesystemStore(store.layout.root)
+
+    def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
+        record = real(repository, digest, cause)
+        asyncio.run(commit(other, ONE, FIRST, Tag("late")))
+        return record
+
+    monkeypatch.setattr(store, "announce_manifest", announce)
+    assert sorted(await store.delete_manifest(ONE, FIRST.digest)) == ["late", "latest"]
+    (record,) = (await store.read_trash(ONE)).records
+    assert sorted(record.tags) == ["late", "latest"]
+    other.close()
 
 
 async def test_deleted_before_the_lock(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,11 @@ def stamp() -> int:
     return time.clock_gettime_ns(_LINUX_STAMPS) if sys.platform == "linux" else time.time_ns()
 
 
+def is_exact(moment: int) -> bool:
+    """Whether a file system that gave this time, in nanoseconds, keeps more of it than milliseconds."""
+    return moment % _MILLISECOND != 0
+
+
 class Proof(NamedTuple):
     """What must not have changed."""
 
@@ -43,5 +48,5 @@ class Proof(NamedTuple):
 
     def holds(self, started: int) -> bool:
         """Whether it proves, for as long as it is the same, a reading that began at `started` (see `stamp`)."""
-        is_fine = sys.platform == "linux" and self.modified % _MILLISECOND and self.changed % _MILLISECOND
+        is_fine = sys.platform == "linux" and is_exact(self.modified) and is_exact(self.changed)
         return started - max(self.modified, self.changed) >= (_FINE if is_fine else _COARSE)

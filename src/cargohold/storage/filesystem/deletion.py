@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.trash import FileTrash
 from cargohold.storage.filesystem.tree import exists, read_link, store_error
 from cargohold.storage.locks import MOMENT, Busy
+from cargohold.storage.proofs import is_exact
 from cargohold.storage.protocols import Full, NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.storage.trash import DELETED, TAG_DELETED, Why, new_record
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 _WANTED: Final = frozenset({Why.DELETED, Why.TAG_DELETED})
 
 _log = logging.getLogger(__name__)
+
+
+class _State(NamedTuple):
+    """What is another one after each manifest that is stored or tagged, and each tag that another server makes."""
+
+    noted: int
+    tags: int
 
 
 class FileDeletion(FileManifests, FileTrash):
@@ -53,11 +61,22 @@ class FileDeletion(FileManifests, FileTrash):
         self, repository: RepositoryName, digest: Digest, cause: Cause, *, at_once: bool
     ) -> tuple[Record, list[Tag] | None]:
         """Announce it, and remove it in the same call where that can be done `at_once`: the tags, None where not."""
+        state = self._noted_state(repository) if at_once else None
         record = self.announce_manifest(repository, digest, cause)
         if at_once:
             with suppress(Busy):
-                return record, self.remove_manifest(repository, record)
+                return record, self.remove_manifest(repository, record, state=state)
         return record, None
+
+    def _noted_state(self, repository: RepositoryName) -> _State | None:
+        """What it is while nothing is half stored; None where that cannot be known."""
+        with suppress(Busy), self.locks.hold(repository):
+            state = self._state_of(repository)
+            return state if all(time == 0 or is_exact(time) for time in state) else None
+        return None
+
+    def _state_of(self, repository: RepositoryName) -> _State:
+        return _State(self.state_of(repository), _time_of(self.layout.tags(repository)))
 
     def announce_manifest(self, repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
         if not exists(f"{self.layout.revision(repository, digest)}/link"):
@@ -95,8 +114,12 @@ class FileDeletion(FileManifests, FileTrash):
         record: Record,
         require: Callable[[], None] = lambda: None,
         seconds: float = MOMENT,
+        *,
+        state: _State | None = None,
     ) -> list[Tag]:
         """Remove the manifest of a record that has been written, if `require`, under the lock, does not raise.
+
+        The record tells all tags that lead to it, where the repository's state is `state` still.
 
         Tags first: a reader may find the manifest without its tag, but not the tag without its manifest. Waits for the
         lock for so many seconds. Raises Busy, and NotFound.
@@ -110,7 +133,8 @@ class FileDeletion(FileManifests, FileTrash):
             if not exists(f"{folder}/link"):
                 self.drop_record(repository, record.name)
                 raise NotFound(record.digest)
-            found = self._tags_to(repository, record.digest)
+            is_known = state is not None and self._state_of(repository) == state
+            found = list(record.tags) if is_known else self._tags_to(repository, record.digest)
             if not {*record.tags}.issuperset(found):
                 # Tagged since then, which is rare: so it is written anew under the lock, however long that takes.
                 self._announce(repository, record.digest, found, record.cause, whole=True)
@@ -183,3 +207,10 @@ class FileDeletion(FileManifests, FileTrash):
 
     async def read_deleted(self, repository: RepositoryName, digest: Digest) -> bytes:  # noqa: ARG002 - content is kept once
         return await self.in_metadata(self.read_content, digest)
+
+
+def _time_of(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return 0

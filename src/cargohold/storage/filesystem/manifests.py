@@ -258,6 +258,16 @@ class FileManifests(FileUsage):
         with suppress(FileNotFoundError):
             self.disk.touch(os.path.dirname(self.layout.revisions(repository)))
 
+    def state_of(self, repository: RepositoryName) -> int:
+        """A number that is another one after each manifest that is stored or tagged there; 0 where there is none.
+
+        Only under the repository's lock is nothing half stored, so that what comes later changes what was read there.
+        """
+        try:
+            return os.stat(os.path.dirname(self.layout.revisions(repository))).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def _plan(self, push: _Push) -> None:
         """Fill the change in the order in which it must appear, and note the paths that it takes for granted."""
         repository, digest, manifest, change = push.repository, push.digest, push.manifest, push.change

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +11,7 @@ from cargohold.storage.filesystem.collection.links import digests_in, noting
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.tree import exists, read_link
 from cargohold.storage.locks import Busy
-from cargohold.storage.proofs import stamp
+from cargohold.storage.proofs import is_exact, stamp
 from cargohold.storage.protocols import Changed, Conflict, NotFound, StoreError, Unreadable
 from cargohold.types.digest import Algorithm
 from cargohold.types.mentions import mentioned, pack, unpack
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 _LOCK_SECONDS: Final = 1.0
-_MILLISECOND: Final = 1_000_000
 _SLACK_SECONDS: Final = 0.1
 """By which the clock of a file server may be behind."""
 
@@ -84,20 +82,12 @@ def _noted_state(store: FilesystemStore, repository: RepositoryName) -> int:
     with store.locks.hold(repository, seconds=_LOCK_SECONDS):
         # Nothing is half stored while the lock is held: what comes later changes the number.
         store.note_change(repository)
-        state = state_of(store, repository)
-    if state and state % _MILLISECOND == 0:
+        state = store.state_of(repository)
+    if state and not is_exact(state):
         raise Unreadable(
             "the file system keeps times without fractions of a millisecond: changes would be missed"
         )
     return state
-
-
-def state_of(store: FilesystemStore, repository: RepositoryName) -> int:
-    """A number that is another one after each manifest that is stored or tagged there."""
-    try:
-        return os.stat(os.path.dirname(store.layout.revisions(repository))).st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 def remove(  # noqa: PLR0913 - what is removed, and on which condition
@@ -124,7 +114,7 @@ def remove(  # noqa: PLR0913 - what is removed, and on which condition
 
     def require() -> None:
         is_leased = leased_at(folder, "link") >= time.time() - age
-        if is_leased or (state_of(store, repository) != state and has_ties()):
+        if is_leased or (store.state_of(repository) != state and has_ties()):
             raise Changed(repository)
 
     record = store.announce_manifest(repository, digest, cause)

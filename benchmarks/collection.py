@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.distribution import Distribution
 from benchmarks.load import requests
 from benchmarks.outcome import MIB, Goal, Outcome, Row, median_rows
+from benchmarks.processes import CLIENT_CORES, keep_to_server_cores
 from benchmarks.workloads.large_tree import Tree, collection_command, measured
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def main() -> int:
     ours = next((each for each in contestants if isinstance(each, Cargohold)), None)
     if ours is None:
         raise SystemExit("cargohold is not installed beside this interpreter")
+    os.sched_setaffinity(0, CLIENT_CORES)
     with tempfile.TemporaryDirectory(prefix="cargohold-bench-", dir=asked.folder) as folder:
         about = machine.describe(folder) | {
             "blobs": f"{asked.blobs:,}",
@@ -80,6 +83,7 @@ def _collecting(server: Server) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=keep_to_server_cores,  # noqa: PLW1509 - no threads run here
     )
     try:
         yield process

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.contestants.contestant import BUILT, places
+from benchmarks.programs import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,28 +68,13 @@ def build(name: str, how: Build) -> None:
         return
     print(f"{name}: building {how.path}@{how.version}", flush=True)
     os.makedirs(BUILT, exist_ok=True)
-    failure = _run(command, {**how.environment, "GOBIN": BUILT})
-    if failure:
+    try:
+        run(command, {**how.environment, "GOBIN": BUILT}, _LIMIT_SECONDS)
+    except RuntimeError as failure:
         print(f"{name}: not built: {failure}", flush=True)
         return
     with open(stamp, "w", encoding="utf-8") as file:
         file.write(" ".join(command))
-
-
-def _run(command: list[str], environment: dict[str, str]) -> str:
-    """The reason where it fails or takes too long, else nothing."""
-    try:
-        ran = subprocess.run(
-            command,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_LIMIT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{command[0]} takes more than {_LIMIT_SECONDS} s"
-    return (ran.stderr.strip()[-1000:] or f"exit code {ran.returncode}") if ran.returncode else ""
 
 
 def _install(packages: list[str]) -> None:
@@ -101,9 +86,10 @@ def _install(packages: list[str]) -> None:
         print(f"missing, and left out: {', '.join(packages)}; on Debian, as root: {' '.join(command)}")
         return
     print(f"installing {', '.join(packages)}", flush=True)
-    with _no_services():
-        failure = _run(command, {"DEBIAN_FRONTEND": "noninteractive"})
-    if failure:
+    try:
+        with _no_services():
+            run(command, {"DEBIAN_FRONTEND": "noninteractive"}, _LIMIT_SECONDS)
+    except RuntimeError as failure:
         print(f"not installed: {failure}", flush=True)
 
 

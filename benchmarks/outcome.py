@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+MB = 1_000_000
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -20,7 +21,8 @@ class Scale:
     `rounds` of every measurement, each of `seconds` where time bounds it, else of `blobs` blobs of `blob_bytes`.
     `entries` is how many manifests, tags and repositories there are where there are many, `referrers` how many of
     one manifest; `tree_blobs` the blobs of a tree to collect garbage from. An image to pull and push has about
-    `image_bytes`, and goes to and from so many clients at once as `pullers` says. `limit` is the seconds
+    `image_bytes`, and goes to and from so many clients at once as `pullers` says. `many_blob_bytes` are the sizes of
+    blobs of which many are uploaded at once, the first that the disk holds. `limit` is the seconds
     that a workload may plan to take; at twice that it is given up, since a busy machine makes it longer.
     """
 
@@ -29,7 +31,7 @@ class Scale:
     seconds: float
     blob_bytes: int
     blobs: int
-    many_blob_bytes: int
+    many_blob_bytes: tuple[int, ...]
     largest_blob_bytes: int
     entries: int
     referrers: int
@@ -45,7 +47,7 @@ QUICK = Scale(
     seconds=0.5,
     blob_bytes=128 * MIB,
     blobs=4,
-    many_blob_bytes=4 * MIB,
+    many_blob_bytes=(4 * MB,),
     largest_blob_bytes=128 * MIB,
     entries=2_000,
     referrers=100,
@@ -60,7 +62,7 @@ FULL = Scale(
     seconds=3.0,
     blob_bytes=256 * MIB,
     blobs=8,
-    many_blob_bytes=200 * MIB,
+    many_blob_bytes=(1000 * MB, 200 * MB),
     largest_blob_bytes=GIB,
     entries=100_000,
     referrers=10_000,

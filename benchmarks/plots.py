@@ -67,9 +67,16 @@ def _picture(path: str, under: str, outcome: Outcome) -> None:
             panel.set_yticklabels([textwrap.fill(case, 40) for case in cases] if number == 0 else [])
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-        figure.suptitle(outcome.title, x=0.01, ha="left", weight="bold")
+        figure.suptitle(_title(outcome), x=0.01, ha="left", weight="bold")
         figure.supxlabel("\n".join(textwrap.wrap(under, 55 * len(figures))), fontsize=6, color="#666666")
         figure.savefig(path, metadata={"Date": None})
+
+
+def _title(outcome: Outcome) -> str:
+    if not outcome.goals:
+        return outcome.title
+    met = sum(goal.met for goal in outcome.goals)
+    return f"{outcome.title}: {met} of {len(outcome.goals)} goals met"
 
 
 def _bars(panel: Axes, outcome: Outcome, name: str, cases: Sequence[str]) -> None:

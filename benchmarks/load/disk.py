@@ -1,37 +1,84 @@
-"""What the disk can do by itself: the limits that writes are held against."""
+"""What the disk can do by itself: the limits that writes are held against.
+
+What was written is removed when all has been measured: a disk that is told of each freed block (mounted with `discard`)
+takes longer for that than for the writing, and no registry removes what it has just been given.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SMALL = b"x" * 512
+# Some disks take more than a millisecond for each that is removed afterwards.
+_MOST_FILES = 4_000
+
+
+class Synced(NamedTuple):
+    """What came of it: `took` is the seconds of each file."""
+
+    took: list[float]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Files a second."""
+        return len(self.took) / self.seconds
 
 
 def write_rate(folder: str, content: bytes, times: int) -> float:
-    """Bytes a second when content is written to a new file and synced, over and over."""
-    path = os.path.join(folder, "limit")
-    started = time.perf_counter()
-    for _ in range(times):
-        _write_synced(path, content)
-        os.unlink(path)
-    return times * len(content) / (time.perf_counter() - started)
+    """Bytes a second when content is written to a new file and synced, so many times."""
+    with tempfile.TemporaryDirectory(prefix="limit-", dir=folder) as place:
+        started = time.perf_counter()
+        for number in range(times):
+            _write_synced(f"{place}/{number}", content)
+        return times * len(content) / (time.perf_counter() - started)
 
 
-def sync_times(folder: str, writers: int, seconds: float) -> list[float]:
-    """The seconds that each small file took to be written and synced, by so many threads at once."""
-    until = time.perf_counter() + seconds
+def new_files(folder: str, writers: int, seconds: float) -> Synced:
+    """Small files that are each written as a new one, and synced, by so many threads at once."""
 
-    def work(writer: int) -> list[float]:
-        path, took, now = os.path.join(folder, f"limit-{writer}"), [], time.perf_counter()
-        while now < until:
-            _write_synced(path, b"x" * 512)
-            os.unlink(path)
-            now, before = time.perf_counter(), now
-            took.append(now - before)
-        return took
+    def write(place: str, number: int) -> None:
+        _write_synced(f"{place}/{number}", _SMALL)
 
-    with ThreadPoolExecutor(writers) as pool:
-        return [time_ for times in pool.map(work, range(writers)) for time_ in times]
+    return _by_many(folder, writers, seconds, write)
+
+
+def replaced_files(folder: str, writers: int, seconds: float) -> Synced:
+    """Small files that are each written beside the one before, synced, and renamed over it; each thread has its own."""
+
+    def replace(place: str, _number: int) -> None:
+        _write_synced(f"{place}/next", _SMALL)
+        os.rename(f"{place}/next", f"{place}/it")
+
+    return _by_many(folder, writers, seconds, replace)
+
+
+def _by_many(folder: str, writers: int, seconds: float, write: Callable[[str, int], None]) -> Synced:
+    with (
+        tempfile.TemporaryDirectory(prefix="limit-", dir=folder) as parent,
+        ThreadPoolExecutor(writers) as pool,
+    ):
+        started = time.perf_counter()
+
+        def work(writer: int) -> list[float]:
+            took: list[float] = []
+            place, now = f"{parent}/{writer}", time.perf_counter()
+            os.mkdir(place)
+            while now < started + seconds and len(took) < _MOST_FILES // writers:
+                write(place, len(took))
+                now, before = time.perf_counter(), now
+                took.append(now - before)
+            return took
+
+        times = [each for took in pool.map(work, range(writers)) for each in took]
+        return Synced(times, time.perf_counter() - started)
 
 
 def _write_synced(path: str, content: bytes) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.processes import Server
 
 RATE, P50, P99, P999 = "requests/s", "p50 ms", "p99 ms", "p99.9 ms"
-SERVER_CPU = "server CPU-us/request"
+SERVER_CPU, CLIENT_CPU = "server CPU-us/request", "client CPU-us/request"
 PEAK = "peak memory MB"
 
 WRK = os.environ.get("WRK_BINARY") or shutil.which("wrk")
@@ -56,7 +56,7 @@ class Requests(NamedTuple):
             P99: self.p99,
             P999: self.p999,
             SERVER_CPU: self.server_cpu / self.number * 1e6,
-            "client CPU-us/request": self.client_cpu / self.number * 1e6,
+            CLIENT_CPU: self.client_cpu / self.number * 1e6,
             PEAK: self.memory / MIB,
         }
 
@@ -107,7 +107,7 @@ def _wrk(  # noqa: PLR0913, PLR0917 - the words of its command line
     command += ["--timeout", f"{_GRACE_SECONDS}s"]
     command += [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
     command += [f"http://127.0.0.1:{server.port}{path}", *further]
-    client_cpu = _children_cpu()
+    client_cpu = children_cpu()
     with Meter(server) as meter:
         ran = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=seconds + _GRACE_SECONDS
@@ -115,9 +115,7 @@ def _wrk(  # noqa: PLR0913, PLR0917 - the words of its command line
     told = json.loads(ran.stdout.splitlines()[-1])
     if told.pop("errors"):
         raise RuntimeError(f"requests to {server.contestant.name} failed: {ran.stdout}")
-    return Requests(
-        **told, server_cpu=meter.cpu, client_cpu=_children_cpu() - client_cpu, memory=meter.memory
-    )
+    return Requests(**told, server_cpu=meter.cpu, client_cpu=children_cpu() - client_cpu, memory=meter.memory)
 
 
 def send(
@@ -132,7 +130,7 @@ def send(
     return Requests(len(took), seconds, p50, p99, p999, meter.cpu, client_cpu, meter.memory)
 
 
-def _children_cpu() -> float:
+def children_cpu() -> float:
     """The processor time of the programs that have run and ended; servers that still run do not count."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.content import REPOSITORY
 from benchmarks.load import requests, transfers
-from benchmarks.load.disk import sync_times, write_rate
+from benchmarks.load.disk import new_files, write_rate
 from benchmarks.outcome import GIB, MIB, Goal, Outcome, Row, figure, median_rows, ratio_goal
 from benchmarks.processes import running
 from benchmarks.workloads.clients import Clients
@@ -70,8 +70,8 @@ def blob_uploads(bench: Bench) -> Outcome:
         "Blobs that are all different, each client with a connection of its own. PUT is a POST and then a PUT with the"
         " whole blob; `streamed` is one PATCH of unknown length in between, in pieces of 32 KiB, as docker sends them;"
         f" `chunks` are PATCHes of {_CHUNK_BYTES // MIB} MiB. The limits are those of bytes hashed by one core, and"
-        " written to one file and synced. cargohold and Distribution sync a blob before they answer, and cargohold its"
-        " new name too; zot syncs nothing.",
+        " written to new files and synced, which are removed when that is measured. cargohold and Distribution sync a"
+        " blob before they answer, and cargohold its new name too; zot syncs nothing.",
         medians,
         [
             *(
@@ -127,12 +127,12 @@ def _limits(bench: Bench) -> Iterator[Row]:
     hashlib.sha256(content).digest()
     hashed = time.thread_time() - started
     yield Row(_HASHED, "limit", {transfers.RATE: len(content) / hashed / 1e6})
-    written = write_rate(bench.folder, content, _CASE_BYTES // len(content))
-    yield Row(_WRITTEN, "limit", {transfers.RATE: written / 1e6})
+    rate = write_rate(bench.folder, content, _CASE_BYTES // len(content))
+    yield Row(_WRITTEN, "limit", {transfers.RATE: rate / 1e6})
     for writers in _SMALL_CLIENTS:
-        seconds = bench.scale.seconds * _SHARE_OF_SECONDS
-        rate = len(sync_times(bench.folder, writers, seconds)) / seconds
-        yield Row(f"{_WRITTEN} a small file, {written_clients(writers)}", "limit", {requests.RATE: rate})
+        written = new_files(bench.folder, writers, bench.scale.seconds * _SHARE_OF_SECONDS)
+        case = f"{_WRITTEN} a new small file, {written_clients(writers)}"
+        yield Row(case, "limit", {requests.RATE: written.rate})
 
 
 def _share_of_limit(rows: list[Row], case: _Case) -> list[Goal]:

@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from benchmarks.programs import run
 from benchmarks.workloads.layout import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from benchmarks.workloads.layout import Layout
@@ -62,7 +63,8 @@ class Skopeo(ImageClient):
         # It writes down which registry has which blob: by these two in a folder of the user's, even for root.
         known = {"_CONTAINERS_ROOTLESS_UID": "1", "XDG_DATA_HOME": f"{self._folder}/known-{user}"}
         plain = ("--src-tls-verify=false", "--dest-tls-verify=false")
-        _run([self._program, "--insecure-policy", "copy", "--quiet", *plain, *places], known)
+        command = [self._program, "--insecure-policy", "copy", "--quiet", *plain, *places]
+        run(command, known, _RUN_SECONDS)
 
 
 class Containerd(ImageClient):
@@ -90,7 +92,7 @@ class Containerd(ImageClient):
         os.unlink(archive)
 
     def _run(self, namespace: str, *words: str) -> None:
-        _run([self._ctr, "--address", self._address, "--namespace", namespace, *words], {})
+        run([self._ctr, "--address", self._address, "--namespace", namespace, *words], {}, _RUN_SECONDS)
 
     def answers(self) -> bool:
         """Whether the daemon has started."""
@@ -149,16 +151,3 @@ CLIENTS: dict[str, Callable[[Layout, str], AbstractContextManager[ImageClient | 
     "skopeo": skopeo,
     "containerd": containerd,
 }
-
-
-def _run(command: list[str], environment: Mapping[str, str]) -> None:
-    ran = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_RUN_SECONDS,
-    )
-    if ran.returncode:
-        raise RuntimeError(f"{' '.join(command[:3])} ended with {ran.returncode}: {ran.stderr[-1000:]}")

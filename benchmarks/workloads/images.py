@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.load import transfers
 from benchmarks.load.meter import Meter
+from benchmarks.load.requests import children_cpu
 from benchmarks.outcome import MIB, Outcome, Row, ratio_goal
 from benchmarks.processes import running
 from benchmarks.workloads.image_clients import CLIENTS
@@ -116,18 +116,12 @@ def _measured(
         return time.perf_counter() - started
 
     with ThreadPoolExecutor(at_once) as pool, Meter(server) as meter:
-        started, cpu = time.perf_counter(), _children_cpu()
+        started, cpu = time.perf_counter(), children_cpu()
         took = list(pool.map(timed, users))
-        seconds, client_cpu = time.perf_counter() - started, _children_cpu() - cpu
+        seconds, client_cpu = time.perf_counter() - started, children_cpu() - cpu
     size = layout.size * len(users)
     moved = transfers.Transfers(size, seconds, took, meter.cpu, client_cpu, meter.memory)
     return {_RATE: len(users) / seconds, **moved.figures()}
-
-
-def _children_cpu() -> float:
-    """The processor time of the clients that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _stored_bytes(folder: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.bench import Image
 from benchmarks.content import MANIFEST_TYPE, REPOSITORY
 from benchmarks.load import requests
-from benchmarks.load.disk import sync_times
+from benchmarks.load.disk import Synced, new_files, replaced_files
 from benchmarks.outcome import Goal, Outcome, Row, figure, limit_goal, median_rows, ratio_goal
 from benchmarks.workloads.threads import ask
 from benchmarks.workloads.trees import digest
@@ -32,7 +32,7 @@ _IN_A_ROUND = 10_000_000
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _IMAGE, _INDEX = f"PUT of an image of {_LAYERS} layers", f"PUT of an index of {_CHILDREN}"
 _MOVE, _DELETE = "tag moved", "DELETE by digest"
-_LIMIT = "write and fsync a small file"
+_NEW, _REPLACED = "write and fsync a new small file", "replace a small file: write, fsync, rename"
 
 
 def manifest_writes(bench: Bench) -> Outcome:
@@ -49,7 +49,8 @@ def manifest_writes(bench: Bench) -> Outcome:
                 rows += [_put(server, case, make, seconds) for server in servers]
             deleted = [image.manifest(first - 1 - each) for each in range(count)]
             rows += [_delete(server, deleted) for server in servers]
-            rows.append(_limit(bench, seconds))
+            rows.append(_limit(_NEW, new_files(bench.folder, _CLIENTS, seconds / 2)))
+            rows.append(_limit(_REPLACED, replaced_files(bench.folder, _CLIENTS, seconds / 2)))
     medians = median_rows(rows)
     return Outcome(
         "Manifests written",
@@ -57,8 +58,10 @@ def manifest_writes(bench: Bench) -> Outcome:
         " there are only two, the server has one of them. Each PUT is of a manifest that was not there before, of"
         f" blobs or manifests that were, and moves one of {_TAGS} tags; a tag that is moved goes from one of two"
         f" manifests to the other. {count} manifests without a tag are deleted, in the same repository. cargohold"
-        " syncs all files and folders before it answers, Distribution its files, zot nothing. The limit is that of one"
-        " small file for each, written and synced by as many threads.",
+        " syncs all files and folders before it answers, Distribution its files, zot nothing. The limits are of one"
+        " small file each, by as many threads: a new one; and one that takes the place of another, which the goals are"
+        " put beside, since each push here moves a tag. That frees what was on the disk, and where the file system"
+        " tells the disk so at once (`discard`), it takes longer than the writing.",
         medians,
         list(_goals(medians)),
     )
@@ -117,20 +120,18 @@ def _delete_one(name: str, connection: Connection) -> None:
     connection.ask(202, "DELETE", f"/v2/{REPOSITORY}/manifests/{name}")
 
 
-def _limit(bench: Bench, seconds: float) -> Row:
-    took = sync_times(bench.folder, _CLIENTS, seconds)
+def _limit(case: str, synced: Synced) -> Row:
     percents = {requests.P50: 50, requests.P99: 99, requests.P999: 99.9}
-    times = {name: requests.percentile(took, percent) for name, percent in percents.items()}
-    return Row(_LIMIT, "limit", {requests.RATE: len(took) / seconds, **times})
+    times = {name: requests.percentile(synced.took, percent) for name, percent in percents.items()}
+    return Row(case, "limit", {requests.RATE: synced.rate, **times})
 
 
 def _goals(rows: Sequence[Row]) -> Iterator[Goal]:
-    limit = figure(rows, _LIMIT, "limit", requests.RATE)
+    disk = figure(rows, _REPLACED, "limit", requests.RATE)
     for case in (_IMAGE, _INDEX, _MOVE, _DELETE):
         yield from ratio_goal(rows, case, requests.RATE, "distribution", 2)
         ours = figure(rows, case, "cargohold", requests.RATE)
-        if ours is not None and limit:
-            yield Goal(
-                f"{case}: {requests.RATE}, share of the disk's ({_LIMIT})", ours / limit, 0.8, at_least=True
-            )
+        if ours is not None and disk:
+            text = f"{case}: {requests.RATE}, share of the disk's ({_REPLACED})"
+            yield Goal(text, ours / disk, 0.8, at_least=True)
         yield from limit_goal(rows, case, requests.P99, 5)

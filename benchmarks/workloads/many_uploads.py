@@ -6,14 +6,14 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.content import REPOSITORY
 from benchmarks.load import transfers
 from benchmarks.load.connection import Connection, with_digest
 from benchmarks.load.disk import write_rate
 from benchmarks.load.requests import PEAK
-from benchmarks.outcome import GIB, MIB, Goal, Outcome, Row, figure, limit_goal
+from benchmarks.outcome import GIB, MB, MIB, Goal, Outcome, Row, figure, limit_goal
 from benchmarks.processes import pss, running
 
 if TYPE_CHECKING:
@@ -25,43 +25,59 @@ if TYPE_CHECKING:
     from benchmarks.processes import Server
 
 _UPLOADS = 100
-_SMALL_BYTES = 2 * MIB
+_SMALL_BYTES = 2 * MB
 _PROBE_BYTES = 100 * MIB
 _SPARE_DISK_BYTES = 2 * GIB
 _SAMPLE_SECONDS = 0.1
 _WAIT_SECONDS = 300.0
 
 
+class _Size(NamedTuple):
+    """That of the large blobs, and why it is not larger."""
+
+    bytes: int
+    reasons: list[str]
+
+
 def many_uploads(bench: Bench) -> Outcome:
     """Goals: 200 MB for all processes together, and no more for large blobs than for small ones."""
-    large = _bytes_each(bench)
-    rows = [
-        _measure(bench, contestant, size) for contestant in bench.registries for size in (_SMALL_BYTES, large)
-    ]
-    cases = [_case(size) for size in (_SMALL_BYTES, large)]
+    large = _large(bench)
+    sizes = (_SMALL_BYTES, large.bytes)
+    rows = [_measure(bench, contestant, size) for contestant in bench.registries for size in sizes]
+    cases = [_case(size) for size in sizes]
     return Outcome(
         "Memory during many uploads",
         f"{_UPLOADS} clients each PUT a blob, as fast as it is taken; all stop in the middle until the last has come so"
-        f" far. The highest sum of the processes' PSS, looked at there and every {_SAMPLE_SECONDS:g} s. MB of memory"
-        f" are 2^20 bytes. The large blobs are of {bench.scale.many_blob_bytes // MIB} MiB, or as large as the disk, of"
-        f" which {_SPARE_DISK_BYTES // GIB} GiB stay free, can take in half of the time for this.",
+        f" far, so that the time of one is nearly that of all. The highest sum of the processes' PSS, looked at there"
+        f" and every {_SAMPLE_SECONDS:g} s. MB of memory are 2^20 bytes, those of blobs a million."
+        + "".join(f" {reason}" for reason in large.reasons),
         rows,
         [*(goal for case in cases for goal in limit_goal(rows, case, PEAK, 200)), *_growth(rows, cases)],
     )
 
 
-def _bytes_each(bench: Bench) -> int:
-    """As many as the scale says, and the disk has room and time for."""
+def _large(bench: Bench) -> _Size:
+    """The first of the scale's sizes that the disk has room and time for; of the last, as much as it has."""
     blob = bench.source.blob(_PROBE_BYTES)
     with open(blob.path, "rb") as file:
         rate = write_rate(bench.folder, file.read(blob.shared), 2)
-    room = shutil.disk_usage(bench.folder).free - _SPARE_DISK_BYTES
-    timely = rate * bench.scale.limit / 2 / len(bench.registries)
-    return min(bench.scale.many_blob_bytes, int(min(room, timely)) // _UPLOADS // MIB * MIB)
+    room = max(0, shutil.disk_usage(bench.folder).free - _SPARE_DISK_BYTES)
+    reasons: list[str] = []
+    for size in bench.scale.many_blob_bytes:
+        total = size * _UPLOADS
+        seconds = total / rate * len(bench.registries)
+        if total <= room and seconds <= bench.scale.limit:
+            return _Size(size, reasons)
+        reasons.append(
+            f"Not tried: {_UPLOADS} blobs of {size // MB} MB, which need {total / GIB:.0f} GiB of a disk that has"
+            f" {room / GIB:.0f} to spare, and {seconds:.0f} s of the {bench.scale.limit:g} that there are for this."
+        )
+    timely = int(rate * bench.scale.limit / len(bench.registries))
+    return _Size(min(room, timely) // _UPLOADS // MB * MB, reasons)
 
 
 def _case(size: int) -> str:
-    return f"{_UPLOADS} uploads of {size // MIB} MiB"
+    return f"{_UPLOADS} uploads of {size // MB} MB"
 
 
 def _growth(rows: Sequence[Row], cases: Sequence[str]) -> list[Goal]:
@@ -74,20 +90,18 @@ def _growth(rows: Sequence[Row], cases: Sequence[str]) -> list[Goal]:
 def _measure(bench: Bench, contestant: Contestant, size: int) -> Row:
     blobs = bench.source.blobs(size, _UPLOADS)
     with running(contestant, bench.folder) as server:
-        before, cpu, started = pss(server.pids()), server.cpu_seconds(), time.perf_counter()
-        peak = _peak_during_uploads(server, blobs)
-        seconds, total = time.perf_counter() - started, size * _UPLOADS
-        figures = {
-            transfers.RATE: total / seconds / 1e6,
-            transfers.SERVER_CPU: (server.cpu_seconds() - cpu) / (total / GIB),
-            "idle memory MB": before / MIB,
-            PEAK: peak / MIB,
-            "memory after MB": pss(server.pids()) / MIB,
-        }
-        return Row(_case(size), contestant.name, figures)
+        before, cpu, client_cpu = pss(server.pids()), server.cpu_seconds(), time.process_time()
+        started = time.perf_counter()
+        took, peak = _uploaded(server, blobs)
+        seconds = time.perf_counter() - started
+        cpu, client_cpu = server.cpu_seconds() - cpu, time.process_time() - client_cpu
+        moved = transfers.Transfers(size * _UPLOADS, seconds, took, cpu, client_cpu, peak)
+        memory = {"idle memory MB": before / MIB, "memory after MB": pss(server.pids()) / MIB}
+        return Row(_case(size), contestant.name, {**moved.figures(), **memory})
 
 
-def _peak_during_uploads(server: Server, blobs: Sequence[Blob]) -> int:
+def _uploaded(server: Server, blobs: Sequence[Blob]) -> tuple[list[float], int]:
+    """The seconds that each upload took, and the most memory of the server meanwhile."""
     seen: list[int] = []
 
     def look() -> None:
@@ -95,12 +109,14 @@ def _peak_during_uploads(server: Server, blobs: Sequence[Blob]) -> int:
 
     middle = threading.Barrier(len(blobs), look)
 
-    def upload(blob: Blob) -> None:
+    def upload(blob: Blob) -> float:
+        started = time.perf_counter()
         try:
             _upload_with_a_stop(server.port, blob, middle)
         except BaseException:
             middle.abort()  # or the others would wait for this one
             raise
+        return time.perf_counter() - started
 
     with ThreadPoolExecutor(len(blobs)) as pool:
         uploads = [pool.submit(upload, blob) for blob in blobs]
@@ -108,9 +124,7 @@ def _peak_during_uploads(server: Server, blobs: Sequence[Blob]) -> int:
         while not all(one.done() for one in uploads):
             look()
             pause.wait(_SAMPLE_SECONDS)
-        for one in uploads:
-            one.result()
-    return max(seen)
+        return [one.result() for one in uploads], max(seen)
 
 
 def _upload_with_a_stop(port: int, blob: Blob, middle: threading.Barrier) -> None:

@@ -69,7 +69,7 @@ def zb(bench: Bench) -> Outcome:
         title,
         f"`zb` with {_CLIENTS} clients, once a test, without its deletions at the end. A request is all that it does to"
         " push or pull an image of one layer; what it pushes of one size has the same layer each time. Its requests a"
-        " second count the time in which it pushed what it then pulls or lists, its times do not."
+        " second count the time in which it pushed what it then pulls or lists, its times do not. It tells no p99.9."
         f" Left out: {'; '.join(f'{name}, {reason}' for name, reason in _UNABLE.items())}.",
         rows,
         [goal for test in tests for goal in ratio_goal(rows, test.name, requests.RATE, "zot", 1)],
@@ -80,13 +80,19 @@ def _run(found: str, parent: str, server: Server, test: _Test) -> Row:
     """Raises RuntimeError where a request failed, and what subprocess raises where the program did."""
     command = [found, "-c", str(_CLIENTS), "-n", str(test.requests), "-d", os.path.join(parent, "zb")]
     command += ["--skip-cleanup", "-t", f"^{re.escape(test.name)}$", f"http://127.0.0.1:{server.port}"]
+    client_cpu = requests.children_cpu()
     with Meter(server) as meter:
         ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+    client_cpu = requests.children_cpu() - client_cpu
     told = parse(ran.stdout + ran.stderr)
     if ran.returncode or told.pop("failed"):
         raise RuntimeError(f"zb failed with {server.contestant.name}: {(ran.stdout + ran.stderr)[-2000:]}")
-    cpu = {requests.SERVER_CPU: meter.cpu / test.requests * 1e6, requests.PEAK: meter.memory / MIB}
-    return Row(test.name, server.contestant.name, {**told, **cpu})
+    taken = {
+        requests.SERVER_CPU: meter.cpu / test.requests * 1e6,
+        requests.CLIENT_CPU: client_cpu / test.requests * 1e6,
+        requests.PEAK: meter.memory / MIB,
+    }
+    return Row(test.name, server.contestant.name, {**told, **taken})
 
 
 def parse(told: str) -> dict[str, float]:

@@ -42,7 +42,7 @@ def test_what_cannot_be_built_is_told_and_tried_again(
     """The compiler's own words say why; nothing else is stopped by it."""
     missing = BUILD._replace(version="v0.0.1")
     install.build("tool", missing)
-    assert "tool: not built: no such version" in capsys.readouterr().out
+    assert "tool: not built: go install -trimpath ended with 1: no such version" in capsys.readouterr().out
     install.build("tool", missing)
     assert len((built / "calls").read_text().splitlines()) == 2
 

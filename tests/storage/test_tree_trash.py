@@ -267,8 +267,10 @@ async def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         await commit(store, ONE, SECOND)
         fill(place)
         await store.delete_tag(ONE, LATEST)
+        store.disk.removals.close()
         fill(place)
         assert await store.delete_manifest(ONE, FIRST.digest) == ["v1"]
+        store.disk.removals.close()
         filler = fill(place)
         with pytest.raises(Full):
             await store.delete_manifest(ONE, SECOND.digest, Cause(Why.UNTAGGED))

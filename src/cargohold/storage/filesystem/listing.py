@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from bisect import bisect_right
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cargohold.storage import disk
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.presence import PIECE, Rounds, present
 from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
@@ -128,16 +130,17 @@ class FileLists(FileManifests):
 
     def _mark_unmarked(self) -> None:
         began, seen, unmarked = time.monotonic(), 0, set()
+        with suppress(OSError):  # where it cannot be made, nor can the marks in it
+            self.disk.make_folders(self.layout.catalog)
         marked = set(folder_names(self.layout.catalog))
         for name in repositories(self.layout.repositories):
             seen += 1
-            mark = os.path.basename(self.layout.catalog_mark(name))
-            if mark not in marked and self.has_manifest(name):
+            if name.replace("/", ":") not in marked and self.has_manifest(name):
                 # Without the lock: a mark that comes late stands for nothing, and is passed over.
                 try:
-                    self._mark(name)
+                    os.close(disk.open_file(self.layout.catalog_mark(name), is_new=False))
                 except OSError as error:
-                    if error.errno not in UNWRITABLE:
+                    if error.errno not in {*UNWRITABLE, errno.ENOENT}:
                         raise
                     unmarked.add(name)
             if self.closing:

@@ -19,7 +19,7 @@ from cargohold.http.application import Application
 from cargohold.http.exchange import answer_faults
 from cargohold.http.http1 import connection, files
 from cargohold.http.http1 import server as serving_module
-from cargohold.http.http1.connection import AHEAD_BYTES, Connection
+from cargohold.http.http1.connection import AHEAD_BYTES, WIDE_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES
 from cargohold.http.http1.server import Http1Server
 from cargohold.messages import Bytes, File, Request
@@ -194,18 +194,32 @@ def test_little_is_read_ahead(server: Running) -> None:
         assert 0 < sum(held) < 2 * AHEAD_BYTES
 
 
+def held_of_bodies(server: Running) -> list[int]:
+    """The lengths of the pieces that nobody has taken yet, of each body."""
+    bodies = [found._body for found in server.server.connections]
+    return [len(body._piece) for body in bodies if body is not None]
+
+
+@pytest.mark.parametrize(("others", "most"), [(7, WIDE_BYTES), (8, PIECE_BYTES)])
 @pytest.mark.parametrize("coding", ["Content-Length: 900000000", "Transfer-Encoding: chunked"])
-def test_a_body_that_nobody_reads_waits_outside(server: Running, coding: str) -> None:
-    """Of a body whose reader is busy no more than a piece of 256 KiB is held beside what was sent with the head."""
-    with server.connect() as wire:
+def test_a_body_that_nobody_reads_waits_outside(server: Running, coding: str, others: int, most: int) -> None:
+    """Of a body whose reader is busy no more than a piece of a MiB is held beside what was sent with the head.
+
+    It is 256 KiB where more than eight bodies are being received.
+    """
+    with contextlib.ExitStack() as held:
+        for _ in range(others):
+            held.enter_context(server.connect()).request("PUT", "/hash", "Content-Length: 9")
+        until(lambda: server.on_loop(lambda: server.server.bodies) == others)
+        wire = held.enter_context(server.connect())
         wire.request("PUT", "/sleep?seconds=2", coding)
+        until(lambda: server.on_loop(lambda: server.server.bodies) == others + 1)
+        rooms = server.on_loop(lambda: {len(found.get_buffer(-1)) for found in server.server.connections})
+        assert rooms == {most}
         fill(wire, b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
-
-        def held() -> list[int]:
-            bodies = [found._body for found in server.server.connections]
-            return [len(body._piece) for body in bodies if body is not None]
-
-        assert 0 < sum(server.on_loop(held)) <= PIECE_BYTES + AHEAD_BYTES
+        assert 0 < sum(server.on_loop(lambda: held_of_bodies(server))) <= most + AHEAD_BYTES
+    server.until_no_connection()
+    assert server.server.bodies == 0
 
 
 def test_tiny_chunks_are_read_in_small_portions(server: Running) -> None:

@@ -28,6 +28,9 @@ AHEAD_BYTES: Final = (
 CRUMBS_BYTES: Final = (
     4 * 1024
 )  # of a body in tiny chunks that are read at once: each takes half a microsecond
+WIDE_BYTES: Final = 1024 * 1024
+"""Of a body that are read at once where few bodies come: each piece costs threads some rounds for the interpreter."""
+_FEW_BODIES: Final = 8
 _COPIED_BYTES: Final = 16 * 1024  # a body of so many is sent with the head, as one
 
 _log = logging.getLogger(__name__)
@@ -89,7 +92,9 @@ class Connection(asyncio.BufferedProtocol):
         server, body = self._server, self._body
         if body is None:
             return server.narrow_room
-        return server.slit if body.is_crumbled else server.room
+        if body.is_crumbled:
+            return server.slit
+        return server.wide_room if server.bodies <= _FEW_BODIES else server.room
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""
@@ -102,12 +107,12 @@ class Connection(asyncio.BufferedProtocol):
         else:
             used = body.feed(buffer, nbytes)
             if body.is_whole:
-                self._body = None
+                self._forget_body()
             elif body.is_full:
                 self._pause()
             if used == nbytes:
                 return
-            arrived = bytes(self._server.room[used:nbytes])
+            arrived = bytes(self._server.wide_room[used:nbytes])
         self._pending = self._pending + arrived if self._pending else arrived
         if self._waiter is not None:
             _resolve(self._waiter)
@@ -177,9 +182,13 @@ class Connection(asyncio.BufferedProtocol):
         self._ended = True
         if self._body is not None:
             self._body.fail(problem)
-            self._body = None
+            self._forget_body()
         if self._waiter is not None:
             _resolve(self._waiter)
+
+    def _forget_body(self) -> None:
+        self._body = None
+        self._server.bodies -= 1
 
     def _let_go(self, _: asyncio.Task[None]) -> None:
         """Forget the transport, which does not forget its protocol: with TLS that is half a megabyte, for long."""
@@ -273,6 +282,7 @@ class Connection(asyncio.BufferedProtocol):
             self._pending = self._pending[used:]
         if not body.is_whole:
             self._body = body
+            self._server.bodies += 1
             if self._ended:
                 self._end("the connection ended before the body")
             elif body.is_full:

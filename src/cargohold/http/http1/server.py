@@ -7,7 +7,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING, Final
 
-from cargohold.http.http1.connection import AHEAD_BYTES, CRUMBS_BYTES, Connection
+from cargohold.http.http1.connection import AHEAD_BYTES, CRUMBS_BYTES, WIDE_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES, Files
 from cargohold.http.http1.head import Heads
 from cargohold.http.http1.tls import RECORD_BYTES, Secured
@@ -36,8 +36,9 @@ class Http1Server:
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
     Attributes, for connections: `application`, `connections`, `heads`, `files`; `securing` (handshakes, with the
-    tick of their beginning); `buffer` and views of it, `room` (the whole), `narrow_room` and `slit`; `cipher_room`
-    (for what is encrypted); `tick` (the seconds that have passed, roughly); `is_stopping`.
+    tick of their beginning); `bodies` (how many are being received); `buffer` and views of it, `wide_room` (the
+    whole), `room`, `narrow_room` and `slit`; `cipher_room` (for what is encrypted); `tick` (the seconds that have
+    passed, roughly); `is_stopping`.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Http1Server:
         self.connections: set[Connection] = set()
         self.heads = Heads()
         self.files = Files()
-        self.buffer = bytearray(PIECE_BYTES)
-        self.room = memoryview(self.buffer)
+        self.buffer = bytearray(WIDE_BYTES)
+        self.wide_room = memoryview(self.buffer)
+        self.room = self.wide_room[:PIECE_BYTES]
         self.narrow_room = self.room[:AHEAD_BYTES]
         self.slit = self.room[:CRUMBS_BYTES]
+        self.bodies = 0
         self.securing: dict[Secured, int] = {}
         self.cipher_room = memoryview(bytearray(RECORD_BYTES if tls else 0))
         self.tick = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from tests.e2e.clients.absence import require_root
 
 from .contract.base import LATEST, ONE, Sample, commit, sample
 from .foreign import put
+from .places import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,11 +161,28 @@ async def test_content_that_is_missing(store: FilesystemStore) -> None:
             await second.read_manifest(ONE, FIRST.digest)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say what is in memory")
+def test_what_is_in_memory_is_read_at_once(tmp_path: Path) -> None:
+    """A small file that the system has in memory is read without a thread, also where all of its file system is there.
+
+    The second kind does not know the question whether it is.
+    """
+    with small_disk(tmp_path / "memory", 64) as memory:
+        for folder in (tmp_path, memory):
+            path = folder / "file"
+            for length in (0, 100, AT_ONCE_BYTES - 1):
+                path.write_bytes(b"x" * length)
+                assert read_at_once(str(path), str(folder)) == b"x" * length
+            path.write_bytes(b"x" * AT_ONCE_BYTES)
+            assert read_at_once(str(path), str(folder)) is None
+
+
 def test_what_is_not_read_at_once(tmp_path: Path) -> None:
     """What is not there, and what is no file, is for whoever reads it as usual; no descriptor is left open."""
-    before = os.listdir("/proc/self/fd")
-    assert read_at_once(str(tmp_path / "none")) is None
-    assert read_at_once(str(tmp_path)) is None
+    before, folder = os.listdir("/proc/self/fd"), str(tmp_path)
+    assert read_at_once(f"{folder}/none", folder) is None
+    assert read_at_once(f"{folder}/none/none", f"{folder}/none") is None
+    assert read_at_once(folder, folder) is None
     assert os.listdir("/proc/self/fd") == before
 
 

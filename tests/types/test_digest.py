@@ -195,3 +195,12 @@ def _name_of_libcrypto() -> str:
     library = digest._find_library()
     assert library is not None, "libcrypto 3 or 1.1 must be installed where this is tested"
     return library._name
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_it_names_one_content(algorithm: Algorithm) -> None:
+    """A digest is that of one content, and of none that differs in a byte or is longer."""
+    digest = Digest.of(b"content", algorithm)
+    assert digest.names(b"content")
+    for other in (b"", b"Content", b"content\0"):
+        assert not digest.names(other)

@@ -60,6 +60,11 @@ class Digest(str):
         """The digest of content that is in memory."""
         return str.__new__(cls, f"{algorithm.value}:{hashlib.new(algorithm.value, content).hexdigest()}")
 
+    def names(self, content: bytes) -> bool:
+        """Whether it is the digest of content that is in memory."""
+        hashed = hashlib.sha256(content) if self[3] == "2" else hashlib.sha512(content)
+        return hashed.hexdigest() == self[7:]
+
     def equals(self, other: Digest) -> bool:
         """Whether two digests are the same, in a time that does not tell where they differ."""
         return hmac.compare_digest(self, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class ContentCache:
             self._size -= len(dropped) + _OVERHEAD
 
 
-def read_at_once(path: str) -> bytes | None:
-    """The bytes of a file, if that needs no wait: it has fewer than AT_ONCE_BYTES, and the system has them in memory.
+def read_at_once(path: str, folder: str) -> bytes | None:
+    """The bytes of a file below a folder, if that needs no wait: fewer than AT_ONCE_BYTES, all of them in memory.
 
     None where whoever wants them must read the file as usual, and learn there what is in the way.
     """
@@ -53,9 +54,24 @@ def read_at_once(path: str) -> bytes | None:
     except OSError:
         return None
     try:
-        length = os.preadv(descriptor, [buffer], 0, _NOWAIT)
+        # File systems in memory do not know the flag.
+        length = os.preadv(descriptor, [buffer], 0, 0 if _is_memory(folder) else _NOWAIT)
     except OSError:  # not in memory, or a file system that cannot tell
         return None
     finally:
         os.close(descriptor)
     return bytes(buffer[:length]) if length < AT_ONCE_BYTES else None
+
+
+@lru_cache(maxsize=16)
+def _is_memory(folder: str) -> bool:
+    """Whether the file system of a folder keeps all files in memory; asked once. Raises OSError."""
+    device = os.stat(folder).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        for mount in mounts:
+            # See proc(5): the third word is the device, and the first one after the dash the type.
+            place, _, kind = mount.partition(" - ")
+            if place.split(" ", 3)[2] == number:
+                return kind.startswith(("tmpfs ", "ramfs "))
+    return False

@@ -138,12 +138,14 @@ async def test_one_piece_at_a_time(names: list[str]) -> None:
 
 @pytest.mark.usefixtures("loop")
 async def test_a_look_that_fails(names: list[str]) -> None:
-    """An error of a look is told to all who wait for it; who asks next has a round of its own."""
+    """An error of a look is told to all who wait for it, and who asks next has a round of its own."""
     rounds, looks = Rounds(), Looks()
 
     async def fail(_piece: Sequence[str]) -> list[str]:
+        gone.cancel()
         raise OSError("a bad disk")
 
+    gone = asyncio.ensure_future(rounds.result(names, fail))
     asked = [asyncio.ensure_future(rounds.result(names, fail)) for _ in range(3)]
     for each in asked:
         with pytest.raises(OSError, match="a bad disk"):

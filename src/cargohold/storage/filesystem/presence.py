@@ -101,7 +101,8 @@ class Rounds:
                         askers.remove(asker)
         except Exception as error:  # noqa: BLE001 - told to those who asked
             for asker in askers:
-                asker.answer.set_exception(error)
+                if not asker.answer.done():
+                    asker.answer.set_exception(error)
         finally:
             del self._askers[id(names)]
             for asker in askers:

@@ -22,6 +22,8 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _BLANK: Final = b"\r\n\r\n"
 _PROTOCOLS: Final = (b" HTTP/1.1", b" HTTP/1.0")
 _OLD_PROTOCOL: Final = _PROTOCOLS[1]
+# What the parser takes whatever lines follow, and whose parts are plain to see.
+_PLAIN: Final = re.compile(rb"(GET|HEAD) (/[0-9A-Za-z/._~:@!$&'()*+,;=%?-]*) HTTP/1\.1\r\n")
 # Any method that the parser knows stands for one that it does not: the router refuses both.
 _KNOWN_METHOD: Final = b"PURGE"
 _REMEMBERED_BYTES: Final = 4 << 20
@@ -31,6 +33,7 @@ _NONE: Final[list[str]] = []
 _HEAD_COST: Final = 512
 _LINE_COST: Final = 190
 _BYTE_COST: Final = 3
+_LINES_COST: Final = 128
 
 
 class BadHead(Exception):
@@ -107,32 +110,60 @@ class Head:
         # In an address of absolute form it counts for more (RFC 9112, 3.2.2).
         self.host = host_or_nothing(authority or headers.get("host"))
 
+    def asking(self, method: str, target: bytes) -> Head:
+        """The same for another method and target; neither target is of absolute form."""
+        head = object.__new__(Head)
+        head.method = method
+        _, head.path, head.query = _split(target)
+        head.headers, head.host, head.length = self.headers, self.host, self.length
+        head.keeps, head.expects = self.keeps, self.expects
+        return head
+
 
 class Heads:
     """Reads heads, and remembers those of the last requests without a body by their bytes: a client's are all alike.
 
-    What is remembered takes 4 MiB at most.
+    One that differs in its first line alone is made of what is remembered of the others. All that takes 4 MiB at most.
     """
 
     def __init__(self) -> None:
         self._remembered: dict[bytes, Head] = {}
+        self._with_lines: dict[bytes, Head] = {}
         self._size = 0
 
     def read(self, data: bytes) -> Head:
         """`data` is the whole head, up to and with its blank line. Raises BadHead."""
         head = self._remembered.get(data)
         if head is None:
-            head = parse(data)
-            if head.length == 0 and len(data) <= _LONGEST_REMEMBERED:
-                self._remember(data, head)
+            head = parse(data) if len(data) > _LONGEST_REMEMBERED else self._read(data)
         return head
 
-    def _remember(self, data: bytes, head: Head) -> None:
+    def _read(self, data: bytes) -> Head:
+        first = _PLAIN.match(data)
+        if first is None:
+            return self._remember(data, parse(data), b"", is_first=True)
+        lines = data[first.end() :]
+        like = self._with_lines.get(lines)
+        if like is None:
+            return self._remember(data, parse(data), lines, is_first=True)
+        return self._remember(data, like.asking(first[1].decode(), first[2]), lines, is_first=False)
+
+    def _remember(self, data: bytes, head: Head, lines: bytes, *, is_first: bool) -> Head:
+        """The head, which is remembered if it has no body; by its lines too, if there are any and no other has them."""
+        if head.length != 0:
+            return head
         if self._size > _REMEMBERED_BYTES:
             self._remembered.clear()
+            self._with_lines.clear()
             self._size = 0
         self._remembered[data] = head
-        self._size += _HEAD_COST + _LINE_COST * len(head.headers) + _BYTE_COST * len(data)
+        self._size += _HEAD_COST + _BYTE_COST * len(data)
+        if is_first:
+            self._size += _LINE_COST * len(head.headers)
+            if lines:
+                self._with_lines[lines] = head
+                self._size += _LINES_COST + len(lines)
+        return head
 
 
 def end_of_head(data: bytes) -> int:

@@ -103,8 +103,8 @@ class Layout:
 
     def blob(self, digest: Digest) -> str:
         """The folder of a blob."""
-        encoded = digest.hex
-        return f"{self.blobs}/{digest.algorithm.value}/{encoded[:2]}/{encoded}"
+        algorithm, _, encoded = digest.partition(":")
+        return f"{self.blobs}/{algorithm}/{encoded[:2]}/{encoded}"
 
     def data(self, digest: Digest) -> str:
         """The bytes of a blob."""

@@ -72,7 +72,7 @@ def _remember(key: _Key) -> str:
 
 def _lines(headers: tuple[tuple[str, str], ...], length: int | None, last: bool) -> list[str]:
     lines = [f"{name}: {value}" for name, value in headers]
-    if length is not None and "content-length" not in dict(headers):
+    if length is not None and "content-length" not in [name for name, _ in headers]:
         if length == _UNKNOWN:
             raise TypeError("the answer of a file must tell its length")
         lines.append(f"content-length: {length}")

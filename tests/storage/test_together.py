@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
@@ -134,6 +135,7 @@ def test_after_a_fork(tmp_path: Path) -> None:
 def test_without_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has no such thing each is synced by itself, and an error is raised when all have ended."""
     monkeypatch.setattr(together, "_is_there", False)
+    monkeypatch.setattr(together.Syncs, "_is_one_by_one", lambda _self, _count: False)
     synced: list[int] = []
 
     def several(function: disk.Sync, descriptors: list[int]) -> None:
@@ -148,3 +150,53 @@ def test_without_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert len(synced) == 6
     with open(os.devnull, "rb") as device, pytest.raises(OSError, match="Invalid argument"):
         disk.sync_all([device.fileno()], (), several)
+
+
+class Timed:
+    """Syncs, counted, of which each takes as long as is said; all side by side take as long as one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, wake_up: float) -> None:
+        self.now = self.each = 0.0
+        self.one_by_one = self.side_by_side = 0
+        self._wake_up = wake_up
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(os, "fsync", self._sync)
+        monkeypatch.setattr(together, "sync_together", self._sync_together)
+
+    def _sync(self, _: int) -> None:
+        self.one_by_one += 1
+        self.now += self.each
+
+    def _sync_together(self, descriptors: list[int]) -> list[int]:
+        self.side_by_side += len(descriptors)
+        self.now += self.each + self._wake_up
+        return [0] * len(descriptors)
+
+    def shares(self, syncs: together.Syncs, count: int) -> float:
+        """The share of those that were synced one by one, of ten times as many as are said."""
+        self.one_by_one = self.side_by_side = 0
+        for _ in range(10 * count):
+            syncs.sync([1, 2, 3, 4, 5], lambda _function, _descriptors: None)
+        return self.one_by_one / (self.one_by_one + self.side_by_side)
+
+
+def test_the_quicker_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a quick disk one is synced after the other, on a slow one all side by side, also where a disk changes."""
+    timed, syncs = Timed(monkeypatch, wake_up=0.001), together.Syncs()
+    timed.each = 0.00004
+    assert timed.shares(syncs, 100) > 0.95
+    timed.each = 0.01
+    timed.shares(syncs, 100)
+    assert timed.shares(syncs, 100) < 0.05
+    timed.each = 0.00004
+    timed.shares(syncs, 500)
+    assert timed.shares(syncs, 100) > 0.95
+
+
+def test_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is one file to sync, nobody else is woken for it."""
+    timed, syncs = Timed(monkeypatch, wake_up=0.001), together.Syncs()
+    timed.each = 0.01
+    for _ in range(200):
+        syncs.sync([1], lambda _function, _descriptors: None)
+    assert (timed.one_by_one, timed.side_by_side) == (200, 0)

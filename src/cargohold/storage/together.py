@@ -26,7 +26,7 @@ _IOCB: Final = struct.Struct("=QIIHhIQQqQII")
 _EVENT: Final = struct.Struct("=QQqq")
 _FSYNC: Final = 2
 _NEVER: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES})
-_TRIED_EVERY: Final = 256
+_TRIED_EVERY: Final = 64
 _WEIGHT: Final = 1 / 16
 
 
@@ -125,7 +125,7 @@ def _take() -> _Queue | None:
 
 
 class Syncs:
-    """Syncs in the way that has taken less time of late; the other is tried once in 256 times. For any thread."""
+    """Syncs in the way that has taken less time of late; the other is tried once in 64 times. For any thread."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -138,20 +138,24 @@ class Syncs:
 
         Where the kernel takes none side by side, `several` calls a function for each, several at a time.
         """
-        self._count += 1
-        is_better = self._each_takes * len(descriptors) <= self._all_take
-        begun = time.perf_counter()
-        if is_better != (self._count % _TRIED_EVERY == 0):
+        count, begun = len(descriptors), time.perf_counter()
+        if count == 0:
+            return
+        if count == 1 or self._is_one_by_one(count):
             for descriptor in descriptors:
                 os.fsync(descriptor)
-            took = (time.perf_counter() - begun) / max(1, len(descriptors))
-            self._each_takes = _weighed(self._each_takes, took)
+            self._each_takes = _weighed(self._each_takes, (time.perf_counter() - begun) / count)
             return
         errors = sync_together(descriptors)
         if number := next(filter(None, errors), 0):
             raise OSError(number, os.strerror(number))
         several(os.fsync, list(descriptors[len(errors) :]))
         self._all_take = _weighed(self._all_take, time.perf_counter() - begun)
+
+    def _is_one_by_one(self, count: int) -> bool:
+        self._count += 1
+        is_quicker = self._each_takes * count <= self._all_take
+        return is_quicker != (self._count % _TRIED_EVERY == 0)
 
 
 def _weighed(before: float, now: float) -> float:

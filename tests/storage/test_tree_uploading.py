@@ -108,10 +108,16 @@ async def _send(store: FilesystemStore, upload: UploadId, length: int) -> None:
 
 @pytest.mark.parametrize(
     ("uploads", "length", "most"),
-    [(1, 64 * MIB, 3 * MIB), (2, 32 * MIB, 6 * MIB), (40, 2 * MIB, 24 * MIB), (120, 2 * MIB, 30 * MIB)],
+    [
+        (1, 64 * MIB, 3 * MIB),
+        (2, 32 * MIB, 6 * MIB),
+        (40, 2 * MIB, 24 * MIB),
+        (120, 2 * MIB, 24 * MIB),
+        (400, MIB, 50 * MIB),
+    ],
 )
 async def test_memory_is_bounded(store: FilesystemStore, uploads: int, length: int, most: int) -> None:
-    """However fast clients send, 3 MiB of an upload are held, 24 MiB of all or 256 KiB of each; and a piece of each."""
+    """However fast clients send, 3 MiB of an upload are held, 24 MiB of all or 128 KiB of each; and a piece of each."""
     sessions = [await store.create_upload(ONE, Algorithm.SHA256) for _ in range(uploads)]
     Piece.most = Piece.held
     await asyncio.gather(*(_send(store, upload, length) for upload in sessions))
@@ -140,7 +146,8 @@ async def test_memory_is_bounded_while_the_disk_hangs(store: FilesystemStore, up
             while before != Piece.held:
                 before = Piece.held
                 await asyncio.sleep(0.2)
-            assert Piece.most <= uploads * (PIECE + max(256 * KIB, min(3 * MIB, 24 * MIB // uploads)))
+            shares = max(uploads * 128 * KIB, min(uploads * 3 * MIB, 24 * MIB))
+            assert Piece.most <= uploads * PIECE + shares
             assert [await store.upload_size(ONE, upload) for upload in sessions] == [0] * uploads
         finally:
             hangs.set()

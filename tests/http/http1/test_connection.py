@@ -200,12 +200,12 @@ def held_of_bodies(server: Running) -> list[int]:
     return [len(body._piece) for body in bodies if body is not None]
 
 
-@pytest.mark.parametrize(("others", "most"), [(7, WIDE_BYTES), (8, PIECE_BYTES)])
+@pytest.mark.parametrize(("others", "most"), [(7, WIDE_BYTES), (8, PIECE_BYTES), (199, AHEAD_BYTES)])
 @pytest.mark.parametrize("coding", ["Content-Length: 900000000", "Transfer-Encoding: chunked"])
 def test_a_body_that_nobody_reads_waits_outside(server: Running, coding: str, others: int, most: int) -> None:
     """Of a body whose reader is busy no more than a piece of a MiB is held beside what was sent with the head.
 
-    It is 256 KiB where more than eight bodies are being received.
+    It is 256 KiB where more than eight bodies are being received, and of very many 64 KiB.
     """
     with contextlib.ExitStack() as held:
         for _ in range(others):

@@ -29,7 +29,10 @@ CRUMBS_BYTES: Final = (
     4 * 1024
 )  # of a body in tiny chunks that are read at once: each takes half a microsecond
 WIDE_BYTES: Final = 1024 * 1024
-"""Of a body that are read at once where few bodies come: each piece costs threads some rounds for the interpreter."""
+"""Of a body that are read at once where few bodies come: each piece costs threads some rounds for the interpreter.
+
+Where more come, they have as many together as these few; or 256 KiB each if that is less, but 64 KiB at least.
+"""
 _FEW_BODIES: Final = 8
 _COPIED_BYTES: Final = 16 * 1024  # a body of so many is sent with the head, as one
 
@@ -94,7 +97,9 @@ class Connection(asyncio.BufferedProtocol):
             return server.narrow_room
         if body.is_crumbled:
             return server.slit
-        return server.wide_room if server.bodies <= _FEW_BODIES else server.room
+        if server.bodies <= _FEW_BODIES:
+            return server.wide_room
+        return server.room[: max(AHEAD_BYTES, _FEW_BODIES * WIDE_BYTES // server.bodies)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""

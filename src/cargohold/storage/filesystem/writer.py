@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 _ALL_HELD: Final = 24 << 20
-_MOST_HELD, _LEAST_HELD = 3 << 20, 256 << 10
+_MOST_HELD, _LEAST_HELD = 3 << 20, 128 << 10
 _BATCH: Final = 768 << 10
 _SMALL: Final = 64 << 10
+_FEW_WRITERS: Final = 2
 _ROUND: Final = 4 << 20
 _STRETCH: Final = 8 << 20
 _FEW_PIECES, _MANY_PIECES = 16, 256
@@ -33,7 +34,7 @@ _PAUSE = 0.01
 
 
 class Memory:
-    """How much the open writers of a process may hold: 24 MiB together, so long as that is 256 KiB for each of them.
+    """How much the open writers of a process may hold: 24 MiB together, so long as that is 128 KiB for each of them.
 
     None holds more than 3 MiB; each may go beyond its share by one piece.
     """
@@ -52,7 +53,12 @@ class Memory:
     @property
     def batch(self) -> int:
         """How much is put down at once: few hand-overs a mebibyte, and room for the next to arrive meanwhile."""
-        return min(_BATCH, self.share // 4)
+        return min(_BATCH, self.share // (4 if self.are_few else 2))
+
+    @property
+    def are_few(self) -> bool:
+        """Whether threads are idle while one of them writes: then another hashes what has been written."""
+        return self.writers <= _FEW_WRITERS
 
 
 class FileUploadWriter:
@@ -150,7 +156,7 @@ class FileUploadWriter:
         Raises Busy and UncountedError, after which the rest is there as before.
         """
         if self.has_rest:
-            self._put(self._pieces, is_small=True)
+            self._put(self._pieces, hashes=True)
             self._pieces, self._collected, self.has_rest = [], 0, False
 
     def close(self) -> None:
@@ -183,10 +189,10 @@ class FileUploadWriter:
             raise Conflict("an earlier part of this request was not stored")
         self._failed = True
         deadline, start = time.monotonic() + PATIENCE, self._written
-        is_small = self._hash.is_idle and sum(map(len, batch)) <= _SMALL
+        is_here = self._hash.is_idle and (not self._memory.are_few or sum(map(len, batch)) <= _SMALL)
         while True:
             try:
-                await self._tree.counted(partial(self._tree.in_bulk, self._put, batch, is_small=is_small))
+                await self._tree.counted(partial(self._tree.in_bulk, self._put, batch, hashes=is_here))
                 break
             except Busy:
                 if time.monotonic() >= deadline:
@@ -195,13 +201,13 @@ class FileUploadWriter:
                 raise Conflict(*gone.args) from None
             await asyncio.sleep(_PAUSE)
         self._failed = False
-        if not is_small:
+        if not is_here:
             self._hash.add(start, batch)
 
-    def _put(self, batch: list[bytes], *, is_small: bool) -> None:
+    def _put(self, batch: list[bytes], *, hashes: bool) -> None:
         """One batch: only at the end of the very file that the session still has, so that no other writer is hurt.
 
-        One that is small is hashed here, since handing it on would take longer.
+        It is hashed here where handing it on would take longer, or where all threads are busy anyway.
         """
         descriptor, size = self.session.descriptor, sum(map(len, batch))
         with self._tree.taking(self._repository, lambda: size), self.session.at_end(self._written):
@@ -213,7 +219,7 @@ class FileUploadWriter:
                 disk.truncate(descriptor, self._written)
                 raise
         begin, self._written = self._written, self._written + size
-        if is_small:
+        if hashes:
             self._hash.take(begin, batch)
         first, last = begin // _STRETCH, self._written // _STRETCH
         if first != last:

@@ -10,7 +10,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from cargohold.storage.durable import Disk
@@ -20,6 +20,7 @@ from cargohold.storage.lists import FolderLists
 from cargohold.storage.locks import PATIENCE, STRIPES, Busy, StripedLocks, stripe_of
 from cargohold.storage.protocols import Full, StoreError, Unavailable
 from cargohold.storage.spares import REST
+from cargohold.storage.threads import Threads
 from cargohold.storage.totals import Sums, TotalsFile, content_shard
 from cargohold.storage.turns import Turns
 from cargohold.types.digest import Digest
@@ -67,8 +68,8 @@ class Tree:
 
     def _make_threads(self) -> None:
         """None of them runs before the first call."""
-        self._bulk = ThreadPoolExecutor(_BULK_THREADS, "bulk")
-        self._metadata = ThreadPoolExecutor(_METADATA_THREADS, "metadata")
+        self._bulk = Threads(_BULK_THREADS, "bulk")
+        self._metadata = Threads(_METADATA_THREADS, "metadata")
         self.background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
         self._trials = ThreadPoolExecutor(1, "trial")
 
@@ -93,11 +94,11 @@ class Tree:
 
     async def in_bulk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for blobs' bytes, where a call may take as long as the disk likes."""
-        return await self._run(self._bulk, function, *args, **kwargs)
+        return await self._bulk.run(partial(_told, function, *args, **kwargs))
 
     async def in_metadata(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for links and lists, which big uploads must not keep waiting."""
-        return await self._run(self._metadata, function, *args, **kwargs)
+        return await self._metadata.run(partial(_told, function, *args, **kwargs))
 
     async def in_background(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for what may take minutes, and looks at `closing` now and then."""
@@ -140,17 +141,14 @@ class Tree:
     async def _run(
         self, pool: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        def call() -> T:
-            with told():
-                return function(*args, **kwargs)
-
+        call = partial(_told, function, *args, **kwargs)
         return await to_the_end(asyncio.get_running_loop().run_in_executor(pool, call))
 
     def close(self) -> None:
         """Wait for what runs in the threads, and let go of everything; what waits in the background is dropped."""
         self.closing = True
         for pool in (self._bulk, self._metadata):
-            pool.shutdown()
+            pool.close()
         self.background.shutdown(cancel_futures=True)
         self._trials.shutdown(wait=False)
         self.disk.close()
@@ -173,6 +171,13 @@ async def to_the_end(future: asyncio.Future[T]) -> T:
     if cancelled is not None:
         raise cancelled
     return future.result()
+
+
+def _told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return function(*args, **kwargs)
+    except OSError as error:
+        raise store_error(error) from error
 
 
 @contextmanager

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cargohold.registry.gc import Collector, Report
 from cargohold.storage.filesystem.collection import FileCollection
 from cargohold.storage.filesystem.pace import Pace
+from cargohold.types.digest import Digest
+
+from .contract.base import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from cargohold.types.names import RepositoryName
 
 HOUR = 3600.0
+LAYER, IMAGE, STRAY = b"first", sample("first"), b"stray"
 
 
 def never(_: RepositoryName) -> bool:
@@ -34,6 +39,12 @@ def make_old(store: FilesystemStore, seconds: float = 100 * HOUR) -> None:
     for folder, _, files in os.walk(store.layout.registry):
         for name in [".", *files]:
             os.utime(f"{folder}/{name}", (then, then))
+
+
+def contents(store: FilesystemStore) -> set[Digest]:
+    """Of which there are bytes."""
+    found = (Path(folder) for folder, _, files in os.walk(store.layout.blobs) if "data" in files)
+    return {Digest(f"{folder.parent.parent.name}:{folder.name}") for folder in found}
 
 
 def collect(  # noqa: PLR0913 - what a run can be asked for

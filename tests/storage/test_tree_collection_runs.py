@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from cargohold.storage.filesystem.leases import LONGEST_STEP, Terms
 from cargohold.storage.filesystem.pace import ClosingError
 from cargohold.storage.filesystem.steps import longest_step
 from cargohold.types.digest import Digest
+from tests.collection.images import open_store
 
-from .collecting import HOUR, collect, make_old
-from .contract.base import LATEST, ONE, OTHER, blob, commit, push, sample
+from .collecting import HOUR, IMAGE, LAYER, STRAY, collect, make_old
+from .contract.base import LATEST, ONE, OTHER, blob, commit, push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,15 +34,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("loop")
 
-LAYER, IMAGE, STRAY = b"first", sample("first"), b"stray"
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FilesystemStore]:
-    made = FilesystemStore(str(tmp_path / "data"), Terms(grace=HOUR, keep=0))
-    made.prepare()
-    yield made
-    made.close()
+    with closing(open_store(tmp_path / "data")) as made:
+        made.prepare()
+        yield made
 
 
 async def fill(store: FilesystemStore) -> None:

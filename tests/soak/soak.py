@@ -19,7 +19,7 @@ from cargohold.storage.filesystem import FilesystemStore, expiry
 from tests.e2e.dangling import faults
 from tests.e2e.server import Server
 from tests.http.wire import Wire
-from tests.soak.actors import ANY_MANIFEST, Deleter, Mounter, Puller, Pusher
+from tests.soak.crowd import ANY_MANIFEST, Deleter, Mounter, Puller, Pusher
 from tests.soak.leftovers import leftovers
 from tests.soak.world import REPOSITORIES, TAGS, World
 

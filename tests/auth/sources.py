@@ -105,7 +105,8 @@ HERE = "192.0.2.1"
 
 
 def remembered(login: Login, authorization: str | None, client: str = HERE) -> Identity | None:
-    return login.remembered(authorization, client)
+    shown = login.find(authorization, client)
+    return None if shown is None else login.who(shown)
 
 
 def identify(login: Login, authorization: str | None, client: str = HERE) -> Identity:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cargohold.auth import remembered
-from cargohold.auth.remembered import Remembered
+from cargohold.auth.remembered import Entry, Remembered
 
 if TYPE_CHECKING:
     import pytest
@@ -101,7 +101,7 @@ def test_long_secrets_take_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
     for secret in [*secrets[:3], secrets[0]]:
         kept.keep(secret, 1, seconds=60, until=FOREVER)
     assert [kept.get(secret) for secret in secrets] == [1, 1, 1, None, None]
-    kept.forget(secrets[2])
+    forget(kept, secrets[2])
     kept.keep(secrets[3], 1, seconds=60, until=FOREVER)
     assert [kept.get(secret) for secret in secrets] == [1, 1, None, 1, None]
     kept.keep(secrets[4] * 3, 1, seconds=60, until=FOREVER)
@@ -128,19 +128,60 @@ def test_another_thing_for_the_same_time(monkeypatch: pytest.MonkeyPatch) -> Non
     clocks, kept = Clocks(monkeypatch), Remembered[str]()
     kept.keep(b"x", "ann", seconds=60, until=FOREVER)
     clocks.monotonic += 30
-    kept.replace(b"x", "eve")
+    entry = kept.entry(b"x")
+    assert entry is not None
+    entry.found = "eve"
     assert kept.get(b"x") == "eve"
     clocks.monotonic += 30
     assert kept.get(b"x") is None
 
 
+def forget(kept: Remembered[Any], secret: bytes) -> None:
+    entry = kept.entry(secret)
+    assert entry is not None
+    kept.forget(entry)
+
+
 def test_forgetting() -> None:
-    """What is forgotten is gone; what was never known can be forgotten too."""
+    """What is forgotten is gone, and can be forgotten again; what was kept anew since then stays."""
     kept: Remembered[str] = Remembered()
     kept.keep(b"x", "ann", seconds=60, until=time.time() + 60)
-    kept.forget(b"x")
-    kept.forget(b"y")
-    assert kept.get(b"x") is None
+    entry = kept.entry(b"x")
+    assert entry is not None
+    for _ in range(2):
+        kept.forget(entry)
+        assert kept.get(b"x") is None
+    kept.keep(b"x", "eve", seconds=60, until=time.time() + 60)
+    kept.forget(entry)
+    assert kept.get(b"x") == "eve"
+    assert len(kept) == 1
+
+
+def test_whoever_has_found_it_knows_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry is over as soon as it is forgotten, kept anew, pushed out by others, or as its time has come."""
+    monkeypatch.setattr(remembered, "MOST", 2)
+    clocks, kept = Clocks(monkeypatch), Remembered[str]()
+
+    def found(secret: bytes, *, seconds: float = 60, until: float = FOREVER) -> Entry[str]:
+        kept.keep(secret, "ann", seconds=seconds, until=until, whose="ann")
+        entry = kept.entry(secret)
+        assert entry is not None
+        assert not entry.is_over()
+        return entry
+
+    forgotten = found(b"x")
+    kept.forget(forgotten)
+    renewed, last = found(b"x"), found(b"x")
+    assert (forgotten.is_over(), renewed.is_over(), last.is_over()) == (True, True, False)
+    others = found(b"y"), found(b"z")
+    assert (last.is_over(), *[other.is_over() for other in others]) == (True, False, False)
+    kept.forget_all("ann")
+    assert all(other.is_over() for other in others)
+    by_seconds, by_clock = found(b"x"), found(b"y", seconds=FOREVER, until=clocks.epoch + 60)
+    clocks.monotonic += 60
+    clocks.epoch += 60
+    assert by_seconds.is_over()
+    assert by_clock.is_over()
 
 
 def test_forgetting_all_of_somebody(monkeypatch: pytest.MonkeyPatch) -> None:

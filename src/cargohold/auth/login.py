@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cargohold.auth.identity import Identity, Kind
 from cargohold.auth.protocols import Passwords, Proved, Unproved
-from cargohold.auth.remembered import Remembered
+from cargohold.auth.remembered import Entry, Remembered
 from cargohold.auth.turns import Turns
 from cargohold.types.errors import TooManyRequests
 from cargohold.types.names import check_user_name
@@ -44,6 +44,10 @@ class _Token(NamedTuple):
     versions: list[int]
 
 
+Shown = Entry[Any]
+"""What is remembered of a password or token that was shown, or of nothing: a `_Login`, a `_Token`, or nobody."""
+
+
 class Login:
     """Finds out who asks. `anonymous` is what everybody may do; a source is asked before those that come after it.
 
@@ -65,6 +69,7 @@ class Login:
         self._passwords = passwords
         self._tokens = tokens
         self._nobody = Identity(Kind.NOBODY, "", anonymous)
+        self._nothing_shown = Entry(self._nobody)
         self._all_versions = [*(each.version for each in passwords), *(each.version for each in tokens)]
         self._attempts = attempts
         self._remember = remember
@@ -73,22 +78,33 @@ class Login:
         self._bearers: Remembered[_Token] = Remembered()
         self._refused: Remembered[list[int]] = Remembered()
 
-    def remembered(self, authorization: str | None, client: str) -> Identity | None:
-        """Who asks, where that is known without a look at password or token; None where `identify` must find out.
+    def find(self, authorization: str | None, client: str) -> Shown | None:
+        """What is remembered of a header from an address, without a look at password or token.
 
-        `client` is the address that it comes from, by which passwords are remembered, and tokens are not: nobody
-        guesses those.
+        Passwords are remembered by the address, and tokens are not: nobody guesses those. What was found can be kept
+        until `who` is None.
         """
         if authorization is None:
-            return self._nobody
+            return self._nothing_shown
         if len(authorization) > LONGEST_HEADER or not authorization.isascii():
             return None
         if authorization.startswith("Basic "):
-            login = self._login(_secret(client, authorization[6:]))
-            return None if login is None else login.identity
+            return self._logins.entry(_secret(client, authorization[6:]))
         if authorization.startswith("Bearer "):
-            return self._bearer(authorization[7:].encode())
+            return self._bearers.entry(authorization[7:].encode())
         return None
+
+    def who(self, shown: Shown) -> Identity | None:
+        """Who asks with what was found; None where `identify` must find out."""
+        if shown.is_over():
+            return None
+        kind = type(shown.found)
+        if kind is _Token:
+            return self._bearer(shown)
+        if kind is _Login:
+            login = self._login(shown)
+            return None if login is None else login.identity
+        return self._nobody
 
     async def identify(self, authorization: str | None, client: str) -> Identity:
         """Who asks; `client` is the address to count failed logins for.
@@ -143,7 +159,8 @@ class Login:
 
     def _known(self, secret: bytes, name: str, client: str) -> _Login | None:
         """The login that is remembered. None where sources must be asked; raises as `identify` where they may not."""
-        login = self._login(secret)
+        entry = self._logins.entry(secret)
+        login = None if entry is None else self._login(entry)
         if login is None:
             if self._refused.get(secret) == self._versions():
                 raise Unproved  # It was told so a moment ago: to be told again is no guess.
@@ -162,24 +179,24 @@ class Login:
                 return login
         return None
 
-    def _login(self, secret: bytes) -> _Login | None:
+    def _login(self, entry: Entry[_Login]) -> _Login | None:
         """The login that is remembered, with what it may do now."""
-        login = self._logins.get(secret)
-        if login is None or login.version == login.source.version():
-            return login
+        login = entry.found
         version = login.source.version()
+        if login.version == version:
+            return login
         authority = login.source.authority(login.proved.subject)
         if authority is None:
-            self._logins.forget(secret)
+            self._logins.forget(entry)
             return None
         proved = Proved(login.proved.subject, authority, login.proved.until)
-        login = _Login(proved, login.source, version, _identity(proved))
-        self._logins.replace(secret, login)
-        return login
+        entry.found = _Login(proved, login.source, version, _identity(proved))
+        return entry.found
 
     async def _verify(self, token: str) -> Identity:
         secret = token.encode()
-        identity = self._bearer(secret)
+        entry = self._bearers.entry(secret)
+        identity = None if entry is None else self._bearer(entry)
         if identity is not None:
             return identity
         versions = self._versions()
@@ -192,14 +209,12 @@ class Login:
             return identity
         raise Unproved
 
-    def _bearer(self, secret: bytes) -> Identity | None:
-        token = self._bearers.get(secret)
-        if token is None:
-            return None
-        if token.versions != self._versions():
-            self._bearers.forget(secret)
-            return None
-        return token.identity
+    def _bearer(self, entry: Entry[_Token]) -> Identity | None:
+        token = entry.found
+        if token.versions == self._versions():
+            return token.identity
+        self._bearers.forget(entry)
+        return None
 
     def _versions(self) -> list[int]:
         # A token is as good as the key that signed it, and as the user or robot that it was issued to.

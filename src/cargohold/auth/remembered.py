@@ -6,7 +6,7 @@ import os
 import time
 from collections import OrderedDict
 from hashlib import sha256
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -19,15 +19,35 @@ _KEY_BYTES = 32
 Found = TypeVar("Found")
 
 
-class _Entry(NamedTuple, Generic[Found]):
-    found: Found
-    end: float
-    until: float
-    size: int
-    whose: Hashable
+class Entry(Generic[Found]):
+    """What is remembered of one secret, to be asked for again without it."""
+
+    __slots__ = ("_end", "_until", "found", "name", "size", "whose")
+
+    def __init__(  # noqa: PLR0913 - all but the first may be left out
+        self,
+        found: Found,
+        *,
+        end: float = float("inf"),
+        until: float = float("inf"),
+        name: bytes = b"",
+        size: int = 0,
+        whose: Hashable = None,
+    ) -> None:
+        self.found = found
+        self.name = name
+        self.size = size
+        self.whose = whose
+        self._end = end
+        self._until = until
 
     def is_over(self) -> bool:
-        return time.monotonic() >= self.end or time.time() >= self.until
+        """Whether it holds no longer: its time has come, or it was forgotten."""
+        return time.monotonic() >= self._end or time.time() >= self._until
+
+    def end(self) -> None:
+        """It holds no longer."""
+        self._end = float("-inf")
 
 
 class Remembered(Generic[Found]):
@@ -40,7 +60,7 @@ class Remembered(Generic[Found]):
     def __init__(self) -> None:
         # Nobody sees the hashes, so that nobody can lengthen what was hashed: a key in front is enough.
         self._hash = sha256(os.urandom(_KEY_BYTES))
-        self._entries: OrderedDict[bytes, _Entry[Found]] = OrderedDict()
+        self._entries: OrderedDict[bytes, Entry[Found]] = OrderedDict()
         self._size = 0
         self._names_of: dict[Hashable, set[bytes]] = {}
 
@@ -49,17 +69,17 @@ class Remembered(Generic[Found]):
 
     def get(self, secret: bytes) -> Found | None:
         """What is remembered; None where nothing is, or no longer."""
-        # At every request: what `_name` and `is_over` do is written out.
-        hashed = self._hash.copy()
-        hashed.update(secret)
-        entry = self._entries.get(hashed.digest())
-        if entry is None:
+        entry = self.entry(secret)
+        return None if entry is None else entry.found
+
+    def entry(self, secret: bytes) -> Entry[Found] | None:
+        """The same with what tells how long it holds."""
+        name = self._name(secret)
+        entry = self._entries.get(name)
+        if entry is not None and entry.is_over():
+            self._drop(name)
             return None
-        found, end, until, _, _ = entry
-        if time.monotonic() < end and time.time() < until:
-            return found
-        self._drop(hashed.digest())
-        return None
+        return entry
 
     def keep(
         self, secret: bytes, found: Found, *, seconds: float, until: float, whose: Hashable = None
@@ -67,7 +87,8 @@ class Remembered(Generic[Found]):
         """Remember it for so many seconds, and not beyond `until` (seconds of the epoch)."""
         name = self._name(secret)
         self._drop(name)
-        self._entries[name] = _Entry(found, time.monotonic() + seconds, until, len(secret), whose)
+        end, size = time.monotonic() + seconds, len(secret)
+        self._entries[name] = Entry(found, end=end, until=until, name=name, size=size, whose=whose)
         self._size += len(secret)
         self._names_of.setdefault(whose, set()).add(name)
         # Those that are over are mostly the oldest.
@@ -77,14 +98,10 @@ class Remembered(Generic[Found]):
                 break
             self._drop(oldest)
 
-    def replace(self, secret: bytes, found: Found) -> None:
-        """Remember another thing for as long as the one before."""
-        name = self._name(secret)
-        self._entries[name] = self._entries[name]._replace(found=found)
-
-    def forget(self, secret: bytes) -> None:
+    def forget(self, entry: Entry[Found]) -> None:
         """As if it had never been."""
-        self._drop(self._name(secret))
+        if self._entries.get(entry.name) is entry:
+            self._drop(entry.name)
 
     def forget_all(self, whose: Hashable) -> None:
         """As if nothing of theirs had ever been."""
@@ -95,6 +112,7 @@ class Remembered(Generic[Found]):
         entry = self._entries.pop(name, None)
         if entry is None:
             return
+        entry.end()
         self._size -= entry.size
         names = self._names_of[entry.whose]
         names.remove(name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cargohold.auth.identity import Kind
 from cargohold.auth.login import Malformed
 from cargohold.auth.protocols import Unproved
+from cargohold.http.admissions import Admission, Admissions
 from cargohold.types.errors import Denied, Unauthorized
 from cargohold.types.operations import Access, Permission
 from cargohold.types.scopes import format_scope
@@ -46,6 +47,7 @@ class Guard:
         self._challenge = challenge
         self._admitted = admitted
         self._unguarded = unguarded
+        self._seen = Admissions()
 
     async def admit(self, operation: Operation, request: Request) -> None:
         """Find out who asks, note it on the request, and hold it against what the operation needs.
@@ -54,21 +56,38 @@ class Guard:
         not reach so far (a client asks for a wider one only then); Denied where a password does hold, and is not
         enough; TooManyRequests after too many logins that failed.
         """
+        headers, client, login = request.headers, request.client, self._login
+        seen = self._seen.of(headers, client)
+        if seen is not None and seen.operation is operation and login.who(seen.shown) is seen.identity:
+            # All that the answer hangs on is as it was when it was given.
+            self._let_in(request, seen.identity)
+            return
         needs = operation.needs()
         if not needs or type(operation) in self._unguarded:
             return
-        shown, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
-        if lines != [shown] and (lines or "authorization" in request.headers):
-            raise self._unproved(request, needs, "write one Authorization header, in ASCII")
-        identity = self._login.remembered(shown, request.client)
+        authorization = self._authorization(request, needs)
+        shown = login.find(authorization, client) if seen is None else seen.shown
+        identity = None if shown is None else login.who(shown)
         if identity is None:
-            identity = await self._identify(request, needs, shown)
-        request.identity = identity
-        if self._admitted is not None and identity.name:
-            self._admitted(request)
+            shown, identity = None, await self._identify(request, needs, authorization)
+        self._let_in(request, identity)
         for access in needs:
             if not identity.may(access.permission, access.repository):
                 raise self._refusal(identity, request, needs, access)
+        if shown is not None:
+            self._seen.note(headers, Admission(client, shown, operation, identity))
+
+    def _let_in(self, request: Request, identity: Identity) -> None:
+        request.identity = identity
+        if self._admitted is not None and identity.name:
+            self._admitted(request)
+
+    def _authorization(self, request: Request, needs: Iterable[Access]) -> str | None:
+        """The header; None where there is none. Raises Unauthorized where it cannot be read."""
+        shown, lines = request.headers.get("authorization"), request.headers.get_all("authorization")
+        if lines != [shown] and (lines or "authorization" in request.headers):
+            raise self._unproved(request, needs, "write one Authorization header, in ASCII")
+        return shown
 
     async def _identify(self, request: Request, needs: Iterable[Access], shown: str | None) -> Identity:
         try:

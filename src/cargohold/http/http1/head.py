@@ -47,7 +47,7 @@ class BadHead(Exception):
 class HeadHeaders:
     """The header lines of a request, as `messages.RequestHeaders` says."""
 
-    __slots__ = ("_lines", "_readable", "_values")
+    __slots__ = ("__weakref__", "_lines", "_readable", "_values")
 
     def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
         named: dict[str, list[str | None]] = {}

@@ -11,29 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.auth.keys import SigningKeys
+from tests.auth.signing import NOW, files, prepared
 from tests.http.serving import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-NOW = 1_800_000_000.0
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "cargohold").mkdir()
-    return tmp_path / "cargohold" / "keys"
-
-
-def prepared(folder: Path, now: float = NOW) -> SigningKeys:
-    keys = SigningKeys(str(folder))
-    keys.prepare(now)
-    return keys
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.jwk"))
 
 
 def _start(folder: str, answers: multiprocessing.queues.Queue[str]) -> None:

@@ -21,6 +21,7 @@ class Feeder:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.reads_ahead = True
 
     def new_future(self) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
@@ -64,6 +65,25 @@ def test_pieces_that_wait_are_one() -> None:
         assert body.is_whole
         assert [piece async for piece in body] == [b"abcd"]
         assert (body.ended, body.received) == (True, 4)
+        assert feeder.asked == ["resume"]
+
+    reading(try_it, 4)
+
+
+def test_many_bodies_are_not_read_ahead() -> None:
+    """Where there is no room for what comes while the reader is busy, it is read when he comes for it."""
+
+    async def try_it(body: Http1Body, feeder: Feeder) -> None:
+        feeder.reads_ahead = False
+        feed(body, b"ab")
+        pieces = aiter(body)
+        assert await anext(pieces) == b"ab"
+        assert feeder.asked == []
+        waiting = asyncio.ensure_future(anext(pieces))
+        await asyncio.sleep(0.01)
+        assert feeder.asked == ["resume"]
+        feed(body, b"cd")
+        assert await waiting == b"cd"
         assert feeder.asked == ["resume"]
 
     reading(try_it, 4)

@@ -20,7 +20,6 @@ from cargohold.http.exchange import answer_faults
 from cargohold.http.http1 import connection, files
 from cargohold.http.http1 import server as serving_module
 from cargohold.http.http1.connection import AHEAD_BYTES, WIDE_BYTES, Connection
-from cargohold.http.http1.files import PIECE_BYTES
 from cargohold.http.http1.server import Http1Server
 from cargohold.messages import Bytes, File, Request
 from tests.http.http1.running import LOOPS, running
@@ -200,13 +199,19 @@ def held_of_bodies(server: Running) -> list[int]:
     return [len(body._piece) for body in bodies if body is not None]
 
 
-@pytest.mark.parametrize(("others", "most"), [(7, WIDE_BYTES), (8, PIECE_BYTES), (199, AHEAD_BYTES)])
+@pytest.mark.parametrize(
+    ("others", "room", "most"),
+    [(0, 8 * MEBIBYTE, WIDE_BYTES), (15, 8 * MEBIBYTE, MEBIBYTE // 2), (15, MEBIBYTE // 2, AHEAD_BYTES)],
+)
 @pytest.mark.parametrize("coding", ["Content-Length: 900000000", "Transfer-Encoding: chunked"])
-def test_a_body_that_nobody_reads_waits_outside(server: Running, coding: str, others: int, most: int) -> None:
+def test_a_body_that_nobody_reads_waits_outside(  # noqa: PLR0913, PLR0917 - whose room is what is tried
+    server: Running, monkeypatch: pytest.MonkeyPatch, coding: str, others: int, room: int, most: int
+) -> None:
     """Of a body whose reader is busy no more than a piece of a MiB is held beside what was sent with the head.
 
-    It is 256 KiB where more than eight bodies are being received, and of very many 64 KiB.
+    It is less where many bodies are being received: of all together what there is room for, or 64 KiB of each.
     """
+    monkeypatch.setattr(connection, "_ALL_BODIES_BYTES", room)
     with contextlib.ExitStack() as held:
         for _ in range(others):
             held.enter_context(server.connect()).request("PUT", "/hash", "Content-Length: 9")

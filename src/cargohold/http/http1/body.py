@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Http1Body(RequestBody):
-    """A body that a connection feeds. One piece is kept while the reader is busy with another; then no more is read.
+    """A body that a connection feeds. One piece is kept until the reader takes it; meanwhile no more is read.
+
+    Where few bodies come, the next is read while the reader is busy with that.
 
     Attributes: `expects` (the client waits for leave to send it), `is_crumbled` (more than half of what came last was
     no content, but said how long chunks are).
@@ -83,7 +85,8 @@ class Http1Body(RequestBody):
         piece = self._piece
         if piece:
             self._piece = b""
-            self._connection.resume()
+            if self._connection.reads_ahead:
+                self._connection.resume()
         return piece
 
     @property

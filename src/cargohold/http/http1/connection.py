@@ -29,10 +29,8 @@ CRUMBS_BYTES: Final = (
     4 * 1024
 )  # of a body in tiny chunks that are read at once: each takes half a microsecond
 WIDE_BYTES: Final = 1024 * 1024
-"""Of a body that are read at once where few bodies come: each piece costs threads some rounds for the interpreter.
-
-Where more come, they have as many together as these few; or 256 KiB each if that is less, but 64 KiB at least.
-"""
+"""Of a body that are read at once, unless many come: each piece costs threads some rounds for the interpreter."""
+_ALL_BODIES_BYTES: Final = 24 * 1024 * 1024  # of all that come, unless that is less than 64 KiB of each
 _FEW_BODIES: Final = 8
 _COPIED_BYTES: Final = 16 * 1024  # a body of so many is sent with the head, as one
 
@@ -97,9 +95,7 @@ class Connection(asyncio.BufferedProtocol):
             return server.narrow_room
         if body.is_crumbled:
             return server.slit
-        if server.bodies <= _FEW_BODIES:
-            return server.wide_room
-        return server.room[: max(AHEAD_BYTES, _FEW_BODIES * WIDE_BYTES // server.bodies)]
+        return server.wide_room[: max(AHEAD_BYTES, min(WIDE_BYTES, _ALL_BODIES_BYTES // server.bodies))]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""
@@ -152,6 +148,11 @@ class Connection(asyncio.BufferedProtocol):
     def new_future(self) -> asyncio.Future[None]:
         """Something to wait for."""
         return self._loop.create_future()
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether there is room for a piece of the body while its reader is busy with the one before."""
+        return self._server.bodies <= _FEW_BODIES
 
     def give_leave(self) -> None:
         """Tell a client that waits for it to send the body (RFC 9110, 10.1.1)."""

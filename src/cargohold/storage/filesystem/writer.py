@@ -115,7 +115,10 @@ class FileUploadWriter:
         self._taken += len(piece)
         if self._collected >= self._memory.batch or len(self._pieces) >= _MANY_PIECES:
             await self._land()
-            self._launch()
+            if self._memory.are_few:
+                self._launch()
+            else:
+                await self._put_through()
         await self._make_room()
 
     async def _make_room(self) -> None:
@@ -125,10 +128,23 @@ class FileUploadWriter:
             await self._land()
             await self._hash.until_done(self._taken - max(most, self._collected))
 
-    def _launch(self) -> None:
+    def _take_batch(self) -> list[bytes]:
         pieces, self._pieces, self._collected = self._pieces, [], 0
-        batch = pieces if len(pieces) <= _FEW_PIECES else [b"".join(pieces)]
-        self._flight = asyncio.ensure_future(self._deliver(batch))
+        return pieces if len(pieces) <= _FEW_PIECES else [b"".join(pieces)]
+
+    def _launch(self) -> None:
+        self._flight = asyncio.ensure_future(self._deliver(self._take_batch()))
+
+    async def _put_through(self) -> None:
+        """As `_launch` and `_land`; while it is waited for, others give the threads enough to do."""
+        batch, start = self._take_batch(), self._written
+        try:
+            await self._deliver(batch)
+        except asyncio.CancelledError:
+            self._failed = False
+            if self._written == start:
+                self._pieces, self._collected = batch, sum(map(len, batch))
+            raise
 
     async def _land(self) -> None:
         """Wait for the batch on its way; a cancelled wait leaves it to `finish`."""

@@ -46,6 +46,9 @@ _FAULT: Final = 500
 _LONGEST_KNOWN: Final = 512
 _MOST_KNOWN: Final = 1024
 """Of requests that are remembered since others like them may come: 4 MB at most."""
+_LEVELS: Final = {
+    level: logging.getLevelName(level) for level in (logging.DEBUG, logging.INFO, logging.ERROR)
+}
 _QUIET: Final = (CheckHealth, CheckReady, ReadMetrics)
 
 
@@ -104,7 +107,7 @@ def _alike(request: Request, answer: Answer, agent: str, threshold: int) -> Alik
     return Alike(
         RequestLine(
             "",
-            logging.getLevelName(severity),
+            _LEVELS[severity],
             REQUESTS,
             f"{request.method} {one_word(path)} {answer.status}",
             "",

@@ -109,7 +109,7 @@ def _beside(method: str, path: str) -> Operation:
 
 def _manifest(method: str, name: str, text: str, query: str) -> Operation:
     if method in ("GET", "HEAD"):
-        return PullManifest(RepositoryName(name), _read_reference(text))
+        return PullManifest(_repository(name), _read_reference(text))
     if method == "PUT":
         repository, reference = RepositoryName(name), parse_reference(text)
         tags = tuple(map(Tag, dict.fromkeys(_parse(query).get("tag", ()))))
@@ -121,6 +121,10 @@ def _manifest(method: str, name: str, text: str, query: str) -> Operation:
     raise _not_allowed(method, "GET, HEAD, PUT, DELETE")
 
 
+# Of one repository much is pulled.
+_repository: Final = lru_cache(maxsize=1024)(RepositoryName)
+
+
 def _read_reference(text: str) -> Reference:
     try:
         return parse_reference(text)
@@ -130,7 +134,7 @@ def _read_reference(text: str) -> Reference:
 
 def _blob(method: str, name: str, text: str) -> Operation:
     if method in ("GET", "HEAD"):
-        return PullBlob(RepositoryName(name), Digest(text))
+        return PullBlob(_repository(name), Digest(text))
     if method == "DELETE":
         return DeleteBlob(RepositoryName(name), Digest(text))
     raise _not_allowed(method, "GET, HEAD, DELETE")

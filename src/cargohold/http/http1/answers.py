@@ -62,8 +62,10 @@ def _length(answer: Answer, *, to_head: bool) -> int | None:
 def _remember(key: _Key) -> str:
     """The lines of these headers, which other answers are likely to have too."""
     lines = _lines(*key)
-    written = _written(lines)
-    if sum(map(len, lines)) <= _LONGEST_REMEMBERED:
+    written = "\r\n".join((*lines, ""))
+    if not written.isascii() or written.encode().translate(None, _PRINTABLE) != b"\r\n" * len(lines):
+        return "".join(f"{line}\r\n" for line in lines if _is_one(line))
+    if len(written) <= _LONGEST_REMEMBERED:
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
         _remembered[key] = written
@@ -79,14 +81,6 @@ def _lines(headers: tuple[tuple[str, str], ...], length: int | None, last: bool)
     if last and ("connection", "close") not in headers:
         lines.append("connection: close")
     return lines
-
-
-def _written(lines: list[str]) -> str:
-    """Those that are lines, each with its end."""
-    written = "\r\n".join((*lines, ""))
-    if written.isascii() and written.encode().translate(None, _PRINTABLE) == b"\r\n" * len(lines):
-        return written
-    return "".join(f"{line}\r\n" for line in lines if _is_one(line))
 
 
 def _is_one(line: str) -> bool:

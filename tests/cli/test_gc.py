@@ -115,6 +115,16 @@ def test_waiting_until_it_is_off_the_disk(store: FilesystemStore, monkeypatch: p
     assert os.listdir(store.layout.swept) == []
 
 
+def test_what_an_earlier_run_left(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `--no-wait` has left to the next run counts as freed there."""
+    monkeypatch.setattr(content, "EMPTY_AFTER", 0.0)
+    first = gc(store, "--json", "--no-wait")
+    assert record(first.stdout) == report(links=1, blobs=1, bytes=len(STRAY))
+    second = gc(store, "--json", "--no-wait")
+    assert record(second.stdout) == report(freed_bytes=len(STRAY))
+    assert os.listdir(store.layout.swept) == []
+
+
 def test_a_dry_run(store: FilesystemStore) -> None:
     """It lists what would go, says how much that is, and changes nothing."""
     result = gc(store, "--dry-run")

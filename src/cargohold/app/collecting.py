@@ -67,7 +67,7 @@ def collect(  # noqa: PLR0913 - all that a run can be asked for
         age += clock.allowance(age, longest=settings.gc.grace + LONGEST_STEP, is_dry=is_dry)
         try:
             if not is_dry:
-                empty(store, pace)
+                report.freed_bytes = empty(store, pace)
             report.tags = retain(settings, store, pace, age=age, is_dry=is_dry, removed=removed)
             collection = FileCollection(store, pace, tell, age=age, grace=grace, is_dry=is_dry)
             try:

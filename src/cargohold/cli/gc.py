@@ -93,15 +93,15 @@ def gc(  # noqa: PLR0913 - the options
         settings = msgspec.structs.replace(settings, gc=msgspec.structs.replace(settings.gc, share=1.0))
     with registry_storage(settings), _until_told() as is_closing, _opened(settings) as store:
         if is_dry:
-            report, freed = _looked(settings, store, min_age, is_closing, as_json=as_json), 0
+            report = _looked(settings, store, min_age, is_closing, as_json=as_json)
         else:
             report = _collected(settings, store, min_age, is_closing)
-            waits = report is not None and report.ended and report.blobs and not no_wait
-            freed = _removed(settings, store, is_closing) if waits else 0
+            if report is not None and report.ended and report.blobs and not no_wait:
+                report.freed_bytes += _removed(settings, store, is_closing)
     if report is None:
         raise StorageBusy
     if as_json:
-        print_line(in_json(_record(report, freed)))
+        print_line(in_json(_record(report)))
     else:
         for line in _lines(report):
             print_line(printable(line))
@@ -259,7 +259,7 @@ def _many(number: int, one: str, several: str = "") -> str:
     return f"{number} {one}" if number == 1 else f"{number} {several or f'{one}s'}"
 
 
-def _record(report: Report, freed: int) -> dict[str, object]:
+def _record(report: Report) -> dict[str, object]:
     return {
         "started": written_time(report.started),
         "dry_run": report.is_dry,
@@ -272,7 +272,7 @@ def _record(report: Report, freed: int) -> dict[str, object]:
         "links": report.links,
         "blobs": report.blobs,
         "bytes": report.collected_bytes,
-        "freed_bytes": freed,
+        "freed_bytes": report.freed_bytes,
         "skipped": report.skipped,
         "content_stays": report.content_stays,
     }

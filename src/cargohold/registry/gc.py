@@ -34,9 +34,10 @@ class Report(msgspec.Struct, kw_only=True):
     """What a run has come to. Sizes are in bytes, times in seconds; `started` is since the epoch.
 
     `tags` are those that no rule of retention kept, `links` blobs that a repository no longer holds, `blobs` those that
-    none holds, whose content was collected (`collected_bytes`). `skipped` has the reason for each repository in which
-    nothing, or not all, was collected; where one could not even be listed, all `content_stays`. A run that has not
-    `ended` is gone on with by the next.
+    none holds, whose content was collected (`collected_bytes`); `freed_bytes` were removed from the disk, also of what
+    an earlier run had collected. `skipped` has the reason for each repository in which nothing, or not all, was
+    collected; where one could not even be listed, all `content_stays`. A run that has not `ended` is gone on with by
+    the next.
     """
 
     started: float
@@ -50,6 +51,7 @@ class Report(msgspec.Struct, kw_only=True):
     links: int = 0
     blobs: int = 0
     collected_bytes: int = 0
+    freed_bytes: int = 0
     skipped: dict[str, str] = {}
     content_stays: bool = False
 

@@ -206,6 +206,7 @@ async def resume(store: Store, session: Session) -> None:
     held = await size(store, session.repository, session.upload)
     if held is None:
         return
+    assert held <= len(session.content), "a session holds what was not sent to it"
     await append(store, session.repository, session.upload, session.content[held:])
     digest = Digest.of(session.content)
     try:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from cargohold.storage import disk, spares
-from cargohold.storage.durable import Disk
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.session import FileSession
 from tests.crash import power
@@ -201,21 +200,5 @@ def test_a_hash_of_lost_bytes_that_is_believed_is_found(
 ) -> None:
     """Were a hash used that was kept before the power cut, it would show: the bytes are not all there any more."""
     monkeypatch.setattr(power, "NEXT_BOOT", power.THIS_BOOT)
-    with pytest.raises(AssertionError):
-        cut_often(folder, Counter(), SEEDS, record)
-
-
-def test_a_replaced_link_that_is_written_too_early_is_found(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Were a link written again before its successor's name is durable, a power cut would show it."""
-
-    def replace(disk: Disk, path: str, target: str) -> bool:
-        if real(disk, path, target):
-            disk.spare(path)
-        return False
-
-    real = Disk.replace
-    monkeypatch.setattr(Disk, "replace", replace)
     with pytest.raises(AssertionError):
         cut_often(folder, Counter(), SEEDS, record)

@@ -51,6 +51,7 @@ async def test_folder_is_taken_again(store: FilesystemStore) -> None:
     first = await started(store, OTHER, b"first")
     inode = os.stat(store.layout.upload(OTHER, first)).st_ino
     await store.commit_upload(OTHER, first, Digest.of(b"first"), 5)
+    store.disk.removals.close()
     assert [os.listdir(folder) for folder in aside(store)] == [[]]
     second = await store.create_upload(ONE, Algorithm.SHA256)
     (folder,) = folders_of(store, second)
@@ -60,6 +61,7 @@ async def test_folder_is_taken_again(store: FilesystemStore) -> None:
     assert await size(store, OTHER, first) is None
     await append(store, ONE, second, b"second")
     await store.cancel_upload(ONE, second)
+    store.disk.removals.close()
     assert [folder.stat().st_ino for folder in aside(store)] == [inode]
 
 

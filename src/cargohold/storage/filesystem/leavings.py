@@ -1,14 +1,12 @@
 """What ended upload sessions leave: empty folders, which the next ones take, and bytes that nobody wants any more.
 
 To give back a folder, or bytes that the disk has, takes milliseconds where the file system tells the disk at once
-(`discard`), and longer the more do so. So a folder is kept for another session, and what is large is removed behind
-the answer.
+(`discard`), and longer the more do so. So it is done behind the answer, and a folder is kept for another session.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +17,7 @@ from cargohold.storage.filesystem.tree import folder_names
 if TYPE_CHECKING:
     from cargohold.storage.removals import Removals
 
-_MOST_FOLDERS: Final = 64
-_LARGE: Final = 8 << 20
-"""Bytes of a session from which on some are on the disk before they are synced; fewer are not, if it was quick."""
+_MOST: Final = 64
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +33,7 @@ class Leavings:
         self._folders: list[str] = []
 
     def take(self, path: str) -> bool:
-        """Whether a folder, which is empty, is at this path now."""
+        """Whether a folder, which is empty and stays so after a power cut, is at this path now."""
         while self._folders:
             # Another thread may have the last one, or somebody have cleared up.
             with suppress(IndexError, FileNotFoundError):
@@ -45,20 +41,19 @@ class Leavings:
                 return True
         return False
 
-    def put(self, folder: str, size: int) -> None:
-        """Take over the folder of a session that has ended, which nobody else knows; it held so many bytes.
+    def put(self, folder: str) -> None:
+        """Take over the folder of a session that has ended, which nobody else knows."""
+        self._removals.later(folder, self._empty)
 
-        Raises OSError; then the folder stays for whoever removes what is forgotten.
-        """
-        if size >= _LARGE and os.path.lexists(f"{folder}/data"):
-            self._removals.later(folder)
-            return
+    def _empty(self, folder: str) -> None:
         with suppress(FileNotFoundError):
             disk.remove_file(f"{folder}/data")
-        if len(self._folders) < _MOST_FOLDERS and not folder_names(folder):
-            self._folders.append(folder)
-        else:
-            self._removals.later(folder)
+        if len(self._folders) >= _MOST or folder_names(folder):
+            remove(folder)
+            return
+        # Or a power cut might bring back these bytes as those of the session that has the folder then.
+        disk.sync_folder(folder)
+        self._folders.append(folder)
 
     def clear(self) -> None:
         """Remove the folders that nobody has taken."""

@@ -211,21 +211,21 @@ class FileUploads(FileBlobs):
                 change.place()
                 self.lease(link)
         change.settle()
-        self._clear(session, size)
+        self._clear(session)
         return True
 
-    def _clear(self, session: FileSession, size: int) -> None:
+    def _clear(self, session: FileSession) -> None:
         """Behind all locks, since it may take long. Whatever goes wrong, the session has ended as was asked."""
         try:
             remove(session.hashing)
-            self._leavings.put(session.away, size)
+            self._leavings.put(session.away)
         except OSError as error:
             _log.warning("what is left of an upload session cannot be removed: %s", error)
 
     def _end(self, session: FileSession, size: int) -> None:
         with session.leaving(size):
             pass
-        self._clear(session, size)
+        self._clear(session)
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""

@@ -131,6 +131,15 @@ def footprint(pids: list[int]) -> int:
     return sum(_field(f"/proc/{pid}/smaps_rollup", "Pss_Anon") for pid in pids) + sum(files.values())
 
 
+def highest_memory(pid: int) -> int:
+    """The most bytes that a process has had in memory since its program began, shared pages too; 0 when it has ended.
+
+    It must be a child that nobody has waited for.
+    """
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return next((int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:")), 0)
+
+
 def _mapped_files(pid: int) -> Iterator[tuple[str, int]]:
     """Each mapping of a file, and its bytes that are in memory and not yet the process's own copy."""
     mapping, resident = "", 0

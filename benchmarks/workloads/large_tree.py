@@ -19,7 +19,7 @@ from benchmarks.load.connection import Connection
 from benchmarks.load.meter import Meter
 from benchmarks.load.requests import PEAK
 from benchmarks.outcome import MIB, Goal, Outcome, Row, figure, limit_goal
-from benchmarks.processes import Server, keep_to_server_cores
+from benchmarks.processes import Server, highest_memory, keep_to_server_cores
 from benchmarks.workloads.trees import in_memory
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ _LAYERS_OF_A_REPOSITORY = 1_000
 _MOST_ON_DISK = 10_000
 _SETTLE_SECONDS = 3.0
 _LIMIT_SECONDS = 3_600.0
-_START, _COLLECT = "start", "collect"
+_LOOK_SECONDS = 0.01
+_START, _COLLECT = "start", "collect all of the tree"
 _SECONDS, _CPU = "seconds", "server CPU s"
 
 
@@ -132,7 +133,8 @@ def measured(tree: Tree, contestants: Sequence[Contestant], parent: str) -> Outc
         f" answer, to the first manifest by its tag, and the processor time and the highest memory until"
         f" {_SETTLE_SECONDS:g} s after that. `{_COLLECT}` is `cargohold gc --full-speed`, which leaves it to the next"
         " run to remove the bytes that it has put aside, and `registry garbage-collect`, during which the registry must"
-        " be stopped; both on the whole tree. zot keeps another tree, and collects inside its server.",
+        " be stopped; each from its beginning to its end, on the same tree, with the highest memory that the system has"
+        " noted of the process (VmHWM). zot keeps another tree, and collects inside its server.",
         rows,
         [*limit_goal(rows, _START, "first answer s", 0.5), *ratio, *limit_goal(rows, _COLLECT, PEAK, 300)],
     )
@@ -159,7 +161,10 @@ def _start(tree: Tree, contestant: Contestant, parent: str) -> Row:
 
 def _collect(tree: Tree, contestant: Contestant, parent: str) -> Row:
     with tree.taken_to(contestant, parent) as folder:
-        figures = _run(_command(contestant, folder), f"{folder}/collected")
+        log = f"{folder}/collected"
+        figures = run_measured(_command(contestant, folder), log)
+        if isinstance(contestant, Cargohold):
+            _check_all_was_looked_at(tree, log)
     tree.check()
     tree.write()
     return Row(_COLLECT, contestant.name, figures)
@@ -177,8 +182,19 @@ def collection_command(contestant: Contestant, storage: str, *words: str) -> lis
     return [contestant.program, "gc", "--json", "--no-wait", "--storage-path", storage, *words]
 
 
-def _run(command: list[str], log: str) -> dict[str, float]:
-    """What a program takes until its end; raises RuntimeError where that is not a good one."""
+def _check_all_was_looked_at(tree: Tree, log: str) -> None:
+    """Raise RuntimeError where a collection went on from where another was broken off, or left something out."""
+    with open(log, encoding="utf-8") as told:
+        report = json.loads(told.readlines()[-1])
+    if report["resumed"] or not report["ended"] or report["repositories"] != tree.repositories:
+        raise RuntimeError(f"not all of {tree.repositories} repositories were gone through: {report}")
+
+
+def run_measured(command: list[str], log: str) -> dict[str, float]:
+    """What a program takes until its end; raises RuntimeError where that is not a good one.
+
+    What its memory was in the last hundredth of a second is not seen.
+    """
     with open(log, "wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -189,9 +205,11 @@ def _run(command: list[str], log: str) -> dict[str, float]:
             preexec_fn=keep_to_server_cores,  # noqa: PLW1509 - no threads run here
         )
     try:
-        pid, status, usage = 0, 0, None
+        pid, status, usage, memory = 0, 0, None, 0
         while not pid and time.monotonic() < began + _LIMIT_SECONDS:
-            time.sleep(0.01)
+            # Not `ru_maxrss`, which has the memory that the benchmark itself had as it started the program.
+            memory = max(memory, highest_memory(process.pid))
+            time.sleep(_LOOK_SECONDS)
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         seconds = time.monotonic() - began
         if not pid or usage is None:
@@ -204,7 +222,7 @@ def _run(command: list[str], log: str) -> dict[str, float]:
     if process.returncode:
         with open(log, encoding="utf-8", errors="replace") as told:
             raise RuntimeError(f"{command[:2]} ended with {process.returncode}: {told.read()[-2000:]}")
-    return {_SECONDS: seconds, _CPU: usage.ru_utime + usage.ru_stime, PEAK: usage.ru_maxrss / 1024}
+    return {_SECONDS: seconds, _CPU: usage.ru_utime + usage.ru_stime, PEAK: memory / MIB}
 
 
 def _is_deleted(number: int) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from cargohold.cli.export import counted, steps, told_of
 from cargohold.cli.help import epilog
+from cargohold.cli.ownership import acting_for_owner
 from cargohold.cli.printing import in_json, print_line
 from cargohold.cli.refusal import Refused
 from cargohold.cli.remote.printing import written_size
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
+from cargohold.storage.layout import Layout
+from cargohold.storage.protocols import StoreError
 from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
@@ -69,7 +72,8 @@ def import_(  # noqa: PLR0913 - the options
 
     PLACE is a directory or a tar, an OCI image layout or what "docker save" wrote; - is a tar on standard input.
     Each image is checked as one that is pushed, and its tags are set when all of it is there. What the registry has is
-    not stored again, so that an import that was broken off can be typed again. A server may be running meanwhile.
+    not stored again, so that an import that was broken off can be typed again. A server may be running meanwhile. Where
+    there is no registry yet, it is made.
     """
     if settings.read_only and not is_dry:
         raise Refused("the setting read_only is true: nothing is stored")
@@ -100,6 +104,8 @@ def _imported(settings: Settings, place: str, target: Place | None, *, is_dry: b
     with ExitStack() as opened:
         opened.enter_context(told_of(name))
         descriptor = _STDIN if place == "-" else opened.enter_context(_opened(place))
+        if not is_dry:
+            _make(settings, quiet=quiet)
         on_step = opened.enter_context(steps("importing, MiB", quiet=quiet))
         layout = opened.enter_context(registry_storage(settings))
         opened.enter_context(told_of(name))
@@ -108,6 +114,26 @@ def _imported(settings: Settings, place: str, target: Place | None, *, is_dry: b
         one.plan(target)
         asyncio.run(one.run(dry=is_dry))
         return one.done
+
+
+def _make(settings: Settings, *, quiet: bool) -> None:
+    """Make a registry where there is none, as a server does at its start, as the owner of the folder it comes into."""
+    from cargohold.app import terms_of  # noqa: PLC0415 - see `_imported`
+    from cargohold.storage.filesystem import FilesystemStore  # noqa: PLC0415
+
+    layout = Layout(os.path.abspath(settings.storage.path))
+    if os.path.isdir(layout.own):
+        return
+    nearest = layout.root
+    while not os.path.lexists(nearest):
+        nearest = os.path.dirname(nearest)
+    try:
+        with acting_for_owner(nearest), closing(FilesystemStore(layout.root, terms_of(settings))) as store:
+            store.prepare()
+    except StoreError as error:
+        raise Refused(f"no registry can be made in {layout.root}: {error}") from None
+    if not quiet:
+        click.echo(f"a registry is made in {layout.root}", err=True)
 
 
 @contextmanager

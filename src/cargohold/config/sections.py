@@ -37,8 +37,8 @@ class Storage(Section, frozen=True, kw_only=True):
     path: Annotated[
         str,
         PATH,
-        "The directory that holds everything. It is made when it is missing, unless `read_only` is on; a relative path"
-        " starts from the working directory.",
+        "The directory that holds everything. The server makes it where it is missing, unless `read_only` is on, and so"
+        " does an import; no other command does. A relative path starts from the working directory.",
     ] = "./data"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,21 +27,19 @@ class Removals:
         self._room = threading.BoundedSemaphore(_MOST)
         self._thread = ThreadPoolExecutor(1, "removal")
 
-    def later(self, path: str, remove: Callable[[str], None] | None = None) -> None:
-        """Remove a file or a folder when there is time, by `remove` where that is given.
+    def later(self, path: str) -> None:
+        """Remove a file or a folder when there is time; at once, where more than 4,096 are waiting.
 
-        It is removed at once where more than 4,096 are waiting. What is in the way is told in the log.
+        What is in the way is told in the log.
         """
-        call = partial(self._try, remove or self._remove, path)
         if self._room.acquire(blocking=False):
-            self._thread.submit(call).add_done_callback(lambda _: self._room.release())
+            self._thread.submit(self._try, path).add_done_callback(lambda _: self._room.release())
         else:
-            call()
+            self._try(path)
 
-    @staticmethod
-    def _try(remove: Callable[[str], None], path: str) -> None:
+    def _try(self, path: str) -> None:
         try:
-            remove(path)
+            self._remove(path)
         except OSError as error:
             _log.warning("%s cannot be removed: %s", path, error)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cargohold.storage.durable import Change, remove, write_unsynced
+from cargohold.storage.durable import Change, write_unsynced
 from cargohold.storage.filesystem.blobs import FileBlobs, Link
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
-from cargohold.storage.filesystem.leavings import Leavings
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import exists, size_of, told
 from cargohold.storage.filesystem.usage import UncountedError
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 _RETRIES = 8
 
-_log = logging.getLogger(__name__)
-
 
 class _Blob(NamedTuple):
     """What a session shall become."""
@@ -50,11 +46,6 @@ class FileUploads(FileBlobs):
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
         self._memory = Memory()
-        self._leavings = Leavings(self.disk.removals)
-
-    def close(self) -> None:
-        super().close()
-        self._leavings.clear()
 
     async def create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
         await self.require_room(repository, 0)
@@ -64,8 +55,7 @@ class FileUploads(FileBlobs):
         """Built aside and renamed in, so that no one sees half a session. It need not survive a power cut."""
         upload = UploadId.new()
         made, folder = f"{self.layout.new}/{upload}", self.layout.upload(repository, upload)
-        if not self._leavings.take(made):
-            self.disk.make_folders(made)
+        self.disk.make_folders(made)
         started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for name, content in (("startedat", started.encode()), ("data", b"")):
             write_unsynced(f"{made}/{name}", content)
@@ -215,12 +205,10 @@ class FileUploads(FileBlobs):
         return True
 
     def _clear(self, session: FileSession) -> None:
-        """Behind all locks, since it may take long. Whatever goes wrong, the session has ended as was asked."""
-        try:
-            remove(session.hashing)
-            self._leavings.put(session.away)
-        except OSError as error:
-            _log.warning("what is left of an upload session cannot be removed: %s", error)
+        """Remove what is left of it behind the answer: some disks take milliseconds, and the more the longer."""
+        if exists(session.hashing):
+            self.disk.removals.later(session.hashing)
+        self.disk.removals.later(session.away)
 
     def _end(self, session: FileSession, size: int) -> None:
         with session.leaving(size):

@@ -1,11 +1,10 @@
-"""What ended sessions leave: folders for the next ones, and bytes that are removed behind the answer."""
+"""What ended sessions leave is removed behind the answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from cargohold.storage.filesystem import FilesystemStore
 from cargohold.types.digest import Algorithm, Digest
 from tests.crash.calls import surrounded
 
-from .contract.base import ONE, OTHER, append, blob, push, size, started
+from .contract.base import ONE, push, size, started
 from .foreign import put
 
 if TYPE_CHECKING:
@@ -46,25 +45,6 @@ def folders_of(store: FilesystemStore, *uploads: Any) -> list[Path]:
     return [Path(store.layout.upload(ONE, upload)) for upload in uploads]
 
 
-async def test_folder_is_taken_again(store: FilesystemStore) -> None:
-    """A session begins in the folder that an earlier one left, in whichever repository, and finds nothing in it."""
-    first = await started(store, OTHER, b"first")
-    inode = os.stat(store.layout.upload(OTHER, first)).st_ino
-    await store.commit_upload(OTHER, first, Digest.of(b"first"), 5)
-    store.disk.removals.close()
-    assert [os.listdir(folder) for folder in aside(store)] == [[]]
-    second = await store.create_upload(ONE, Algorithm.SHA256)
-    (folder,) = folders_of(store, second)
-    assert folder.stat().st_ino == inode
-    assert {file.name: file.stat().st_size for file in folder.iterdir()} == {"startedat": 20, "data": 0}
-    assert aside(store) == []
-    assert await size(store, OTHER, first) is None
-    await append(store, ONE, second, b"second")
-    await store.cancel_upload(ONE, second)
-    store.disk.removals.close()
-    assert [folder.stat().st_ino for folder in aside(store)] == [inode]
-
-
 async def test_what_others_left_in_it(store: FilesystemStore) -> None:
     """A folder in which another server has left something is taken by nobody, and goes with what is in it."""
     upload = await started(store, ONE, b"theirs too")
@@ -74,25 +54,6 @@ async def test_what_others_left_in_it(store: FilesystemStore) -> None:
     assert sorted(os.listdir(folder)) == ["data", "startedat"]
     await asyncio.to_thread(store.close)
     assert aside(store) == []
-
-
-async def test_few_are_kept(store: FilesystemStore) -> None:
-    """No more than 64 folders are kept, and none when the store is closed."""
-    uploads = [await started(store, ONE, b"%d" % number) for number in range(MOST + 40)]
-    await asyncio.gather(*(store.cancel_upload(ONE, upload) for upload in uploads))
-    store.disk.removals.close()
-    assert MOST <= len(aside(store)) < MOST + 10  # several threads may find room for the last
-    store.close()
-    assert aside(store) == []
-    assert await blob(store, ONE, await push(store, ONE, b"after that")) == b"after that"
-
-
-async def test_cleared_by_another(store: FilesystemStore) -> None:
-    """Whoever removes the kept folders is in nobody's way."""
-    await push(store, ONE, b"one")
-    for folder in aside(store):
-        shutil.rmtree(folder)
-    assert await blob(store, ONE, await push(store, ONE, b"two")) == b"two"
 
 
 async def test_large_one_is_removed_behind_the_answer(store: FilesystemStore) -> None:

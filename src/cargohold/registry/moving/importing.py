@@ -375,6 +375,8 @@ def _said(error: RegistryError | ArchiveInvalid) -> str:
     if isinstance(error, ManifestBlobUnknown):
         return f"{', '.join(error.digests[:_FEW])} is not there"
     detail = error.detail if isinstance(error, RegistryError) else None
+    if isinstance(error, Denied):
+        detail = None  # its message has all of it
     if isinstance(detail, dict):
         detail = "; ".join(map(str, detail.values()))
     return printable(f"{error}: {detail}" if detail else str(error))

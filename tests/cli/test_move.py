@@ -82,60 +82,6 @@ def test_moved_to_another_registry(place: str, server: Server, start: Start, tmp
     assert faults(target.storage) == []
 
 
-@pytest.mark.parametrize("place", ["images.tar", "-"])
-def test_a_new_registry(place: str, server: Server, start: Start, tmp_path: Path) -> None:
-    """An import makes the registry where there is none, and a server serves what it has stored there."""
-    exported = export(server, "--to", str(tmp_path / "images.tar"))
-    assert exported.returncode == 0
-    new = tmp_path / "far/new"
-    words = "$0 import - --storage-path $1 < $2" if place == "-" else "$0 import $2 --storage-path $1"
-    images = str(tmp_path / "images.tar")
-    imported = run("sh", "-c", words, str(SCRIPT), str(new), images)
-    assert (imported.returncode, imported.stderr) == (0, f"a registry is made in {new}\n")
-    assert faults(new) == []
-    with Peer(start(storage=new).url) as peer, Peer(server.url) as source:
-        assert peer.catalog() == source.catalog()
-        assert peer.tags("team/app") == ["latest", "v1"]
-    again = run("sh", "-c", words, str(SCRIPT), str(new), images)
-    assert (again.returncode, again.stderr) == (0, "")
-
-
-def test_where_no_registry_is_made(server: Server, tmp_path: Path) -> None:
-    """Not for a dry run, nor where storing is not allowed, nor where the folder cannot be made."""
-    exported = export(server, "--to", str(tmp_path / "images"))
-    assert exported.returncode == 0
-    (tmp_path / "file").write_text("x")
-    new, images = str(tmp_path / "new"), str(tmp_path / "images")
-    for words, message in (
-        (("--storage-path", new, "--dry-run"), f"no registry has its data in {new}: "),
-        (("--storage-path", new, "--set", "read_only=true"), "the setting read_only is true: "),
-        (
-            ("--storage-path", f"{tmp_path}/file/new"),
-            f"no registry can be made in {tmp_path}/file/new: ",
-        ),
-    ):
-        ran = run(SCRIPT, "import", images, *words)
-        assert (ran.returncode, ran.stdout) == (1, "")
-        assert ran.stderr.startswith(f"cargohold: {message}")
-        assert ran.stderr.count("\n") == 1
-    assert {each.name for each in tmp_path.iterdir()} == {"file", "images"}
-
-
-def test_a_registry_that_root_makes(server: Server, tmp_path: Path) -> None:
-    """It belongs to whom the folder belongs that it is made in, so that a server of that user can use it."""
-    require_root()
-    exported = export(server, "--to", str(tmp_path / "images"))
-    assert exported.returncode == 0
-    (tmp_path / "theirs").mkdir()
-    os.chown(tmp_path / "theirs", OTHER, OTHER)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o777 == 0o700:
-            folder.chmod(0o755)
-    ran = run(SCRIPT, "import", str(tmp_path / "images"), "--storage-path", str(tmp_path / "theirs/new"))
-    assert ran.returncode == 0
-    assert {path.stat().st_uid for path in (tmp_path / "theirs").rglob("*")} == {OTHER}
-
-
 def test_through_a_pipe(server: Server, start: Start) -> None:
     """Standard output takes a tar, and standard input gives one."""
     target = start()
@@ -189,8 +135,13 @@ def test_tags_that_stay_and_quotas(server: Server, start: Start, tmp_path: Path)
         assert ran.returncode == 1
         lines = sorted(ran.stderr.splitlines())
         assert len(lines) == 2
-        assert re.match(r"cargohold: other:v1: .* may hold 1,000 bytes", lines[0])
-        assert lines[1].startswith("cargohold: team/app:v1: the tag v1 is immutable here")
+        assert re.match(
+            r"cargohold: other:v1: .* may hold 1,000 bytes.*; make room there, or ask for a larger quota$",
+            lines[0],
+        )
+        assert re.match(
+            r"cargohold: team/app:v1: the tag v1 is immutable here .*: push another tag$", lines[1]
+        )
         assert peer.manifest("team/app", "v1") == old
         assert peer.tags("team/app") == ["latest", "v1"]
         assert peer.tags("team/web") == ["v1"]
@@ -220,6 +171,8 @@ def test_misuse(server: Server, tmp_path: Path) -> None:
         (("--to", f"{place}.tar", "--prune"), "--copy and --prune are for directories"),
         (("--to", "-", "--copy"), "--copy and --prune are for directories"),
         (("--to", "-", "--json"), "cannot take both"),
+        (("--to", f"{place}.tgz"), "images.tgz: nothing is compressed here: write .tar, or --to - | gzip"),
+        (("--to", f"{place}.tar.zst"), "nothing is compressed here: write .tar, or --to - | zstd"),
         (("--to", place, "Team"), "is no pattern of repositories"),
         (("--to", place, "team:v/1"), "is no pattern of tags"),
     ):
@@ -273,6 +226,16 @@ def test_a_misspelt_pattern(server: Server, tmp_path: Path) -> None:
     pruned = export(server, "--to", str(tmp_path / "images"), "--prune", "team/ap")
     assert "nothing is removed where not all could be exported" in pruned.stderr
     assert names(tmp_path / "images") == ["team/app:v1", ""]
+
+
+def test_nothing_is_found(server: Server, tmp_path: Path) -> None:
+    """Where no image is found no directory is left behind that was not there."""
+    ran = export(server, "--to", str(tmp_path / "new"), "none/**")
+    assert ran.returncode == 1
+    assert ran.stderr == "cargohold: none/**: there is no such image in the registry\n"
+    assert list(tmp_path.iterdir()) == []
+    assert export(server, "--to", str(tmp_path / "new"), "other").returncode == 0
+    assert names(tmp_path / "new") == ["other:v1"]
 
 
 def test_what_may_be_absent(server: Server, tmp_path: Path) -> None:

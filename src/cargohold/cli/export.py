@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import uuid
 from contextlib import closing, contextmanager, suppress
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
     from cargohold.registry.moving.selection import Selection
 
 _MIB = 1 << 20
+_COMPRESSED = {
+    ".gz": "gzip",
+    ".tgz": "gzip",
+    ".zst": "zstd",
+    ".tzst": "zstd",
+    ".xz": "xz",
+    ".txz": "xz",
+    ".bz2": "bzip2",
+}
+
+
+def _place(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    program = _COMPRESSED.get(os.path.splitext(text)[1])
+    if program and not os.path.isdir(text):
+        raise click.BadParameter(f"{text}: nothing is compressed here: write .tar, or --to - | {program}")
+    return text
 
 
 @click.command(
@@ -44,6 +61,7 @@ _MIB = 1 << 20
     "--to",
     "place",
     required=True,
+    callback=_place,
     metavar="PLACE",
     help="A directory, which is made where it is missing, a file whose name ends in .tar, or - for standard output.",
 )
@@ -149,7 +167,7 @@ def _into_directory(  # noqa: PLR0913 - the options
     from cargohold.storage.archive.writing import DirectoryTarget  # noqa: PLC0415
 
     with told_of(place):
-        _make(place, settings)
+        is_made = _make(place, settings)
     with (
         steps("exporting, MiB", quiet=quiet) as on_step,
         registry_storage(settings),
@@ -164,7 +182,9 @@ def _into_directory(  # noqa: PLR0913 - the options
             export.done.pruned, export.done.pruned_bytes = target.prune(export.holds)
         elif prune:
             export.done.problems.append("nothing is removed where not all could be exported")
-        return export.done
+    if is_made and export.done.problems and not export.done.written:
+        shutil.rmtree(place)
+    return export.done
 
 
 @contextmanager
@@ -186,14 +206,16 @@ def steps(doing: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
         yield on_step
 
 
-def _make(place: str, settings: Settings) -> None:
-    """Make the directory where it is missing; the owner of the registry's data writes to it."""
+def _make(place: str, settings: Settings) -> bool:
+    """Make the directory where it is missing; the owner of the registry's data writes to it. Whether it was made."""
     own = Layout(os.path.abspath(settings.storage.path)).own
-    if os.path.isdir(own) and not os.path.exists(place):
-        os.mkdir(place)
-        if os.geteuid() == 0:
-            owner = os.lstat(own)
-            os.chown(place, owner.st_uid, owner.st_gid)
+    if not os.path.isdir(own) or os.path.exists(place):
+        return False
+    os.mkdir(place)
+    if os.geteuid() == 0:
+        owner = os.lstat(own)
+        os.chown(place, owner.st_uid, owner.st_gid)
+    return True
 
 
 @contextmanager

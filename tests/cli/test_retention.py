@@ -160,7 +160,7 @@ def test_what_was_not_recorded(store: FilesystemStore) -> None:
         ([], {"ci/app", "ci/tool"}),
         (["ci/tool"], {"ci/tool"}),
         (["ci/*", "prod/**"], {"ci/app", "ci/tool"}),
-        (["team/**"], set()),
+        (["prod/**"], set()),
     ],
 )
 def test_repositories(store: FilesystemStore, patterns: list[str], found: set[str]) -> None:
@@ -201,6 +201,13 @@ def test_refusals(store: FilesystemStore, tmp_path: Path) -> None:
         result = retention(store, *arguments, rules=[{"repository": "**", "newest": 1}])
         assert (result.exit_code, "read_only is on" in result.stderr) == (code, code == 1)
         assert tags(store, APP) == ["a", "b"]
+    for arguments in (["none"], ["ci/**", "none", "--dry-run"]):
+        result = retention(store, *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == (
+            "cargohold: no repository matches 'none': give a whole name, or a pattern such as 'team/**'\n"
+        )
+    assert tags(store, APP) == ["a", "b"]
     result = retention(store, "CI")
     assert result.exit_code == 2
     assert "'CI' is no pattern of repositories" in result.stderr

@@ -11,6 +11,7 @@ import click
 
 from cargohold.cli.help import epilog
 from cargohold.cli.ownership import acting_for_owner
+from cargohold.cli.patterns import matching
 from cargohold.cli.printing import in_json, print_line
 from cargohold.cli.progress import progress
 from cargohold.cli.refusal import Refused
@@ -21,15 +22,14 @@ from cargohold.config.kinds import duration, size
 from cargohold.config.section import YEAR
 from cargohold.storage.layout import Layout
 from cargohold.storage.protocols import StoreError
-from cargohold.types.patterns import compile_patterns
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cargohold.cli.patterns import Patterns
     from cargohold.config import Settings
     from cargohold.storage.filesystem.checking.check import Check, Wanted
-    from cargohold.types.names import RepositoryName
 
 _MOST_JOBS = 64
 _DEFAULT_JOBS = min(4, os.cpu_count() or 1)
@@ -39,37 +39,6 @@ class CannotRun(Refused):
     """The storage could not be checked; the exit code is 2, since 1 says that something is wrong with it."""
 
     exit_code = 2
-
-
-class _Patterns:
-    """Tells whether a repository matches one of the patterns, and remembers which have matched any."""
-
-    def __init__(self, texts: tuple[str, ...]) -> None:
-        self._texts, self._matches = texts, compile_patterns(texts)
-        self._found: set[int] = set()
-
-    def __call__(self, name: RepositoryName) -> bool:
-        bits = self._matches(name)
-        self._found.add(bits)
-        return bits != 0
-
-    def require_all(self) -> None:
-        """Raises CannotRun where one has matched nothing: it is not what somebody meant."""
-        for number, text in enumerate(self._texts):
-            if not any(bits >> number & 1 for bits in self._found):
-                raise CannotRun(
-                    f"no repository matches {text!r}: give a whole name, or a pattern such as 'team/**'"
-                )
-
-
-def _matching(
-    _context: click.Context, _parameter: click.Parameter, patterns: tuple[str, ...]
-) -> _Patterns | None:
-    """None where there are no patterns."""
-    try:
-        return _Patterns(patterns) if patterns else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command(
@@ -85,7 +54,7 @@ def _matching(
         ),
     )
 )
-@click.argument("matches", metavar="[PATTERN]...", nargs=-1, callback=_matching)
+@click.argument("matches", metavar="[PATTERN]...", nargs=-1, callback=matching)
 @click.option(
     "--repair", is_flag=True, help="Repair what was found. What is no use is moved to a quarantine."
 )
@@ -129,7 +98,7 @@ def fsck(  # noqa: PLR0913 - the options
     context: click.Context,
     /,
     *,
-    matches: _Patterns | None,
+    matches: Patterns | None,
     repair: bool,
     verify: bool,
     resume: bool,

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cargohold.cli.help import epilog
+from cargohold.cli.patterns import matching
 from cargohold.cli.printing import in_json, print_line, print_table, written_time
 from cargohold.cli.refusal import Refused, StorageBusy
 from cargohold.cli.settings_options import with_settings
 from cargohold.cli.storage import registry_storage
 from cargohold.config.kinds import write_duration
-from cargohold.types.patterns import compile_patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from cargohold.cli.patterns import Patterns
     from cargohold.config import Settings
     from cargohold.config.keeping import Retention
     from cargohold.registry.retention import Criterion, Decision
@@ -36,15 +37,6 @@ class _Outcome(NamedTuple):
     failures: dict[RepositoryName, str]
 
 
-def _chosen(
-    _context: click.Context, _parameter: click.Parameter, patterns: tuple[str, ...]
-) -> Callable[[str], int]:
-    try:
-        return compile_patterns(patterns or ("**",))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(
     epilog=epilog(
         "cargohold retention --dry-run",
@@ -55,21 +47,23 @@ def _chosen(
         ),
     )
 )
-@click.argument("chosen", metavar="[REPOSITORY]...", nargs=-1, callback=_chosen)
+@click.argument("chosen", metavar="[REPOSITORY]...", nargs=-1, callback=matching)
 @click.option("--dry-run", "is_dry", is_flag=True, help="Say what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list in JSON.")
 @with_settings("storage.path")
-def retention(*, chosen: Callable[[str], int], is_dry: bool, as_json: bool, settings: Settings) -> None:
+def retention(*, chosen: Patterns | None, is_dry: bool, as_json: bool, settings: Settings) -> None:
     """Remove the tags that the rules of the setting retention do not keep.
 
     It tells of each tag in the repositories of the rules, or in those of them that are named, whether it is kept, and
-    why. REPOSITORY is a name, or a pattern such as 'ci/**'. A server may be running meanwhile.
+    why. REPOSITORY is a name, or a pattern such as 'ci/**'; it must match one. A server may be running meanwhile.
     """
     if not settings.retention:
         raise Refused("there are no rules: write them in the setting retention")
     if settings.read_only and not is_dry:
         raise Refused("the setting read_only is on: nothing is removed; a --dry-run can be made")
-    with registry_storage(settings):
+    with registry_storage(settings) as layout:
+        if chosen is not None:
+            chosen.require_all_in(layout)
         recording, outcome = _applied(settings, chosen, is_dry=is_dry)
     if as_json:
         print_line(in_json([_record(each, settings.retention[each.rule]) for each in outcome.decisions]))
@@ -84,7 +78,7 @@ def retention(*, chosen: Callable[[str], int], is_dry: bool, as_json: bool, sett
         raise Refused("; ".join(f"{name}: {problem}" for name, problem in outcome.failures.items()))
 
 
-def _applied(settings: Settings, chosen: Callable[[str], int], *, is_dry: bool) -> tuple[Recording, _Outcome]:
+def _applied(settings: Settings, chosen: Patterns | None, *, is_dry: bool) -> tuple[Recording, _Outcome]:
     # They bring in the whole server, which --help need not wait for.
     from cargohold.app import terms_of  # noqa: PLC0415
     from cargohold.app.keeping import retention_rules  # noqa: PLC0415
@@ -114,7 +108,7 @@ def _applied(settings: Settings, chosen: Callable[[str], int], *, is_dry: bool) 
             age=terms.grace + terms.step,
             failed=fail,
             is_dry=is_dry,
-            chosen=chosen,
+            chosen=chosen or (lambda _: True),
         )
         decisions = sorted(found, key=lambda each: each.repository)
         return keeper.recording(), _Outcome(decisions, failures)

@@ -11,6 +11,7 @@ import click
 
 from cargohold.cli.commands import Group
 from cargohold.cli.help import epilog
+from cargohold.cli.patterns import matching
 from cargohold.cli.printing import in_json, print_line, print_table, written_time
 from cargohold.cli.refusal import Refused
 from cargohold.cli.settings_options import with_settings
@@ -20,28 +21,18 @@ from cargohold.config.kinds import shown
 from cargohold.types.digest import Digest
 from cargohold.types.errors import RegistryError
 from cargohold.types.names import RepositoryName, Tag
-from cargohold.types.patterns import compile_patterns
 from cargohold.types.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from cargohold.cli.patterns import Patterns
     from cargohold.config import Settings
     from cargohold.registry.restoring import Restored
     from cargohold.registry.trash import Deleted, Trash
     from cargohold.types.names import Reference
 
 _SHOWN_TAGS: Final = 3
-
-
-def _matching(
-    _context: click.Context, _parameter: click.Parameter, patterns: tuple[str, ...]
-) -> Callable[[str], int]:
-    """What tells whether a repository matches one of the patterns, of which no one is all."""
-    try:
-        return compile_patterns(patterns or ("**",))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def _target(
@@ -59,7 +50,7 @@ def _target(
     raise click.BadParameter(f"write REPOSITORY:TAG or REPOSITORY@DIGEST, not {shown(text)}")
 
 
-_patterns = click.argument("wanted", metavar="[PATTERN]...", nargs=-1, callback=_matching)
+_patterns = click.argument("wanted", metavar="[PATTERN]...", nargs=-1, callback=matching)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -82,14 +73,14 @@ def trash() -> None:
 @_patterns
 @_json
 @with_settings("storage.path")
-def ls(*, wanted: Callable[[str], int], as_json: bool, settings: Settings) -> None:
+def ls(*, wanted: Patterns | None, as_json: bool, settings: Settings) -> None:
     """List what can be restored, by repository, the oldest deletion first.
 
-    A PATTERN is of repositories, such as team/app or 'team/**'. Each was DELETED at a time, and can be restored UNTIL
-    another.
+    A PATTERN is of repositories, such as team/app or 'team/**', and must match one. Each was DELETED at a time, and can
+    be restored UNTIL another.
     """
-    with _trash(settings) as found:
-        deleted = asyncio.run(found.deletions(wanted, _tell_unreadable))
+    with _trash(settings, wanted) as found:
+        deleted = asyncio.run(found.deletions(wanted or _all, _tell_unreadable))
     if as_json:
         print_line(in_json([_record(each) for each in deleted]))
         return
@@ -164,30 +155,37 @@ def restore(
 )
 @click.option("--dry-run", is_flag=True, help="Say how many there are, and change nothing.")
 @with_settings("storage.path")
-def empty(*, wanted: Callable[[str], int], older_than: float, dry_run: bool, settings: Settings) -> None:
+def empty(*, wanted: Patterns | None, older_than: float, dry_run: bool, settings: Settings) -> None:
     """Let what was deleted go: it cannot be restored from then on.
 
-    What it takes up on the disk comes back with the next collection of garbage. A PATTERN is of repositories; without
-    one, it is all of the trash.
+    What it takes up on the disk comes back with the next collection of garbage. A PATTERN is of repositories, and
+    must match one; without one, it is all of the trash.
     """
-    with _trash(settings) as found:
+    with _trash(settings, wanted) as found:
         if dry_run:
             before = time.time() - older_than
-            listed = asyncio.run(found.deletions(wanted, _tell_unreadable))
+            listed = asyncio.run(found.deletions(wanted or _all, _tell_unreadable))
             number = sum(each.record.when <= before for each in listed)
             click.echo(f"{_deletions(number)} would be final", err=True)
             return
-        number = asyncio.run(found.empty(wanted, older_than=older_than))
+        number = asyncio.run(found.empty(wanted or _all, older_than=older_than))
     click.echo(f"{_deletions(number)} final from now on", err=True)
 
 
 @contextmanager
-def _trash(settings: Settings) -> Iterator[Trash]:
-    """The trash of a storage; what goes wrong with it ends the command with 1."""
+def _trash(settings: Settings, wanted: Patterns | None = None) -> Iterator[Trash]:
+    """The trash of a storage; what goes wrong with it ends the command with 1. Patterns must match something there."""
     from cargohold.app.trash import trash_of  # noqa: PLC0415 - it brings the server in
 
-    with registry_storage(settings), trash_of(settings) as found:
-        yield found
+    with registry_storage(settings) as layout:
+        if wanted is not None:
+            wanted.require_all_in(layout)
+        with trash_of(settings) as found:
+            yield found
+
+
+def _all(_: RepositoryName) -> bool:
+    return True
 
 
 def _deletions(number: int) -> str:

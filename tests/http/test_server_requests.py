@@ -55,6 +55,16 @@ def test_paths_arrive_decoded_once(server: Serving, target: str, path: str) -> N
     assert seen(server, target, method="OPTIONS" if target == "*" else "GET")["path"] == path
 
 
+def test_length_of_many_digits(server: Serving) -> None:
+    """A length is the number that its digits write, however many of them are zeros."""
+    zeros = "0" * 5_000
+    assert seen(server, "/v2/", f"Content-Length: {zeros}")["length"] == 0
+    with server.connect() as wire:
+        wire.request("PUT", "/hash", f"Content-Length: {zeros}3")
+        wire.send(b"abc")
+        assert json.loads(wire.response().body)["received"] == 3
+
+
 def test_queries_arrive_as_sent(server: Serving) -> None:
     """A query is not decoded: `+` and `%2F` are the router's to read."""
     request = seen(server, "/v2/x?digest=sha256%3Aab&a=+&a=%2F")

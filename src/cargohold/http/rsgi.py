@@ -13,6 +13,7 @@ from cargohold.http.body import NO_BODY, RequestBody
 from cargohold.messages import Bytes, Empty, File, Request, RequestHeaders
 from cargohold.types.addresses import host_or_nothing
 from cargohold.types.errors import SizeInvalid
+from cargohold.types.numbers import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -146,7 +147,7 @@ def _announced(headers: RequestHeaders, scope: Scope) -> int | None:
         return None
     length = headers.get("content-length")
     if length is not None:
-        return int(length)
+        return whole_number(length)
     return None if scope.http_version == "2" else 0
 
 

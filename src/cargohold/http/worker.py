@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Of one worker; more wait until one of these ends. Idle ones count, so there are many; each may hold buffers without
 # a login, so there are no more.
 MAX_CONNECTIONS = 1024
+_OWN_DESCRIPTORS = 32  # of a worker that serves nobody, and some to spare
 RETIRE = signal.SIGUSR1
 END = signal.SIGUSR2
 # What a handshake may take (10) and then the head of a request (10): a connection has been used by then.
@@ -314,4 +315,4 @@ def _most_connections() -> int:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, max(descriptors // 4, 1))
+    return min(MAX_CONNECTIONS, max((descriptors - _OWN_DESCRIPTORS) // 4, 1))

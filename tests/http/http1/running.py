@@ -21,6 +21,7 @@ from tests.http.serving import until
 from tests.http.wire import Wire
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from cargohold.messages import Answer, Request
@@ -68,7 +69,12 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    handler: Handler, loop: str = "uvloop", *, most: int = 1000, checked: bool = True
+    handler: Handler,
+    loop: str = "uvloop",
+    *,
+    most: int = 1000,
+    checked: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Running]:
     """Serve until the test is over; then nothing may be left, neither connections nor descriptors nor complaints.
 
@@ -81,7 +87,7 @@ def running(
     async def serve() -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = Http1Server(application, listener, most=most)
+        server = Http1Server(application, listener, most=most, tls=tls)
         started = Running(server, address, asyncio.get_running_loop())
         started.loop.set_exception_handler(lambda _, context: started.faults.append(str(context)))
         await server.serve(lambda: ready.put(started))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Final, cast
 
 from cargohold.http.body import NO_BODY
@@ -33,6 +34,7 @@ WIDE_BYTES: Final = 1024 * 1024
 _ALL_BODIES_BYTES: Final = 24 * 1024 * 1024  # of all that come, unless that is less than 64 KiB of each
 _FEW_BODIES: Final = 8
 _COPIED_BYTES: Final = 16 * 1024  # a body of so many is sent with the head, as one
+_ENCRYPTED_BYTES: Final = 64 * 1024  # of an answer, at once
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_at_once",
         "_body",
         "_client",
         "_ended",
@@ -65,7 +68,8 @@ class Connection(asyncio.BufferedProtocol):
         "task",
     )
 
-    def __init__(self, server: Http1Server) -> None:
+    def __init__(self, server: Http1Server, client: str = "") -> None:
+        self._client = client
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._pending = b""
@@ -80,9 +84,8 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve."""
         self._transport = cast("asyncio.Transport", transport)  # those of uvloop do not inherit from it
-        peer = transport.get_extra_info("peername")
-        self._client = peer[0] if isinstance(peer, tuple) else ""
         self._scheme = "https" if transport.get_extra_info("ssl_object") else "http"
+        self._at_once = _ENCRYPTED_BYTES if self._scheme == "https" else sys.maxsize
         # What is written is said to wait as soon as any of it does: who writes past the transport must know.
         self._transport.set_write_buffer_limits(0)
         self._server.connections.add(self)
@@ -271,6 +274,8 @@ class Connection(asyncio.BufferedProtocol):
             keeps = keeps and body.is_whole
         if type(answer) is File and head.method != "HEAD":
             keeps = await self._send_file(answer, head, keeps=keeps)
+        elif type(answer) is Bytes and head.method != "HEAD" and len(answer.body) > self._at_once:
+            await self._send_in_pieces(answer, keeps=keeps)
         else:
             self._send(answer, head, keeps=keeps)
         if self._writable is not None:
@@ -307,6 +312,15 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.writelines((encoded, answer.body))
         else:
             self._transport.write(encoded)
+
+    async def _send_in_pieces(self, answer: Bytes, *, keeps: bool) -> None:
+        """Through TLS, which holds what it has encrypted until the client takes it, and keeps most of that memory."""
+        self._transport.write(encode(answer, to_head=False, last=not keeps))
+        body = memoryview(answer.body)
+        while body and not self._is_lost:
+            self._transport.write(body[: self._at_once])
+            body = body[self._at_once :]
+            await self._drained()
 
     async def _send_file(self, answer: File, head: Head, *, keeps: bool) -> bool:
         """Send the file of an answer; whether the connection can go on. Raises CutOffError, and OSError."""

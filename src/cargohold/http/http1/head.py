@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from cargohold.types.addresses import host_or_nothing
+from cargohold.types.numbers import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -280,4 +281,4 @@ def _readable(named: dict[str, list[str | None]]) -> dict[str, list[str]]:
 def _announced(headers: HeadHeaders) -> int | None:
     if "transfer-encoding" in headers:
         return None
-    return int(headers.get("content-length") or 0)
+    return whole_number(headers.get("content-length") or "0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cargohold.http.http1.connection import AHEAD_BYTES, CRUMBS_BYTES, WIDE_BYTES, Connection
@@ -162,7 +163,7 @@ class Http1Server:
                 self._listen_no_more()
                 return
             try:
-                client, _ = self._listener.accept()
+                client, place = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -172,7 +173,9 @@ class Http1Server:
                     return
                 raise
             client.setblocking(False)
-            arriving = loop.create_task(self._arrive(client))
+            # One that has reset its connection has no address any more, and what it has sent is answered.
+            address = place[0] if isinstance(place, tuple) else ""
+            arriving = loop.create_task(self._arrive(client, address))
             self._arriving.add(arriving)
             arriving.add_done_callback(self._arrived)
 
@@ -180,13 +183,13 @@ class Http1Server:
         self._arriving.discard(arriving)
         self._note()
 
-    async def _arrive(self, client: socket.socket) -> None:
+    async def _arrive(self, client: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(self._protocol, client)
+            await loop.connect_accepted_socket(partial(self._protocol, address), client)
         except OSError:
             client.close()  # it has gone: there is no one to tell
 
-    def _protocol(self) -> asyncio.BaseProtocol:
-        connection = Connection(self)
+    def _protocol(self, address: str) -> asyncio.BaseProtocol:
+        connection = Connection(self, address)
         return connection if self._tls is None else Secured(self, self._tls, connection)

@@ -49,6 +49,7 @@ HELD: dict[str, dict[str, str]] = {
         "auth/test_login_memory.py": "test_remembered",
         "auth/test_remembered.py": "test_no_secret_is_kept test_for_so_many_seconds",
     },
+    "The head of a request": {"http/http1/test_hostile_clients.py": "test_heads_are_forgotten"},
     "A user who does not exist": {
         "auth/test_passwords.py": "test_wrong_costs_the_same",
         "e2e/test_basic_login.py": "test_who_is_unknown_cannot_be_told_from_who_is",

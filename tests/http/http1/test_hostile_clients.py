@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.http.http1 import server as server_module
 from cargohold.messages import Bytes, Empty
 from tests.certificates import Authority
 from tests.http.http1.running import LOOPS, running
@@ -74,3 +75,21 @@ def test_large_answer_that_is_not_read(tmp_path: Path, loop: str) -> None:
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert body == LARGE
+
+
+def test_heads_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent with a request is in the server's memory no longer than it is to be remembered."""
+
+    async def handle(_: Request) -> Answer:
+        return Empty(204, [])
+
+    def remembers() -> bool:
+        return any(b"Basic c2VjcmV0" in head for head in server.server.heads._remembered)
+
+    monkeypatch.setattr(server_module, "FORGET_SECONDS", 10_000)
+    with running(handle) as server:
+        with server.connect() as wire:
+            wire.ask("GET", "/v2/", "Authorization: Basic c2VjcmV0")
+        assert server.on_loop(remembers)
+        monkeypatch.setattr(server_module, "FORGET_SECONDS", 1)
+        until(lambda: not server.on_loop(remembers))

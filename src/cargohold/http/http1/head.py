@@ -154,9 +154,7 @@ class Heads:
         if head.length != 0:
             return head
         if self._size > _REMEMBERED_BYTES:
-            self._remembered.clear()
-            self._with_lines.clear()
-            self._size = 0
+            self.forget()
         self._remembered[data] = head
         self._size += _HEAD_COST + _BYTE_COST * len(data)
         if is_first:
@@ -165,6 +163,12 @@ class Heads:
                 self._with_lines[lines] = head
                 self._size += _LINES_COST + len(lines)
         return head
+
+    def forget(self) -> None:
+        """Remember none any more."""
+        self._remembered.clear()
+        self._with_lines.clear()
+        self._size = 0
 
 
 def end_of_head(data: bytes) -> int:

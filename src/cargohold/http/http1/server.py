@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from cargohold.http.application import Application
 
+FORGET_SECONDS: Final = 300
+"""After which the heads of requests are not remembered any more: credentials are in them."""
 HEAD_SECONDS: Final = 10
 _TICK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 64
@@ -133,6 +135,8 @@ class Http1Server:
     def _turn(self) -> None:
         """Once a second: let go of who is silent, and take others in their place."""
         self.tick += 1
+        if self.tick % FORGET_SECONDS == 0:
+            self.heads.forget()
         oldest = self.tick - HEAD_SECONDS
         for connection in list(self.connections):
             if connection.silent_since is not None and connection.silent_since < oldest:

@@ -135,6 +135,10 @@ class Unsynced:
                 self._written[paths[0]] = call.end
             case "rename":
                 self._renamed(paths[0], paths[1], call.end)
+            case "renameat2" if "RENAME_EXCHANGE" in call.arguments:
+                self._renamed(paths[0], paths[1], call.end)
+                # What was replaced has the other name now.
+                self._made(paths[0], call.end)
             case "unlink" | "rmdir":
                 self._gone(paths[0], call.end)
             case "fsync":

@@ -126,19 +126,15 @@ class Unsynced:
             return
         match call.name:
             case "openat" if "O_CREAT" in call.arguments:
-                if paths[0] not in self._files:
-                    self._files.add(paths[0])
-                    self._made(paths[0], call.end)
+                self._opened(paths[0], call.end)
             case "mkdir":
                 self._made(paths[0], call.end)
             case "write" | "ftruncate":
                 self._written[paths[0]] = call.end
             case "rename":
                 self._renamed(paths[0], paths[1], call.end)
-            case "renameat2" if "RENAME_EXCHANGE" in call.arguments:
-                self._renamed(paths[0], paths[1], call.end)
-                # What was replaced has the other name now.
-                self._made(paths[0], call.end)
+            case "renameat2":
+                self._exchanged(paths[0], paths[1], call.end)
             case "unlink" | "rmdir":
                 self._gone(paths[0], call.end)
             case "fsync":
@@ -147,6 +143,15 @@ class Unsynced:
                 pass
             case other:
                 raise AssertionError(f"{other} is not thought of here")
+
+    def _opened(self, path: str, when: int) -> None:
+        if path not in self._files:
+            self._files.add(path)
+            self._made(path, when)
+
+    def _exchanged(self, new: str, old: str, when: int) -> None:
+        self._renamed(new, old, when)
+        self._made(new, when)
 
     def _made(self, path: str, when: int) -> None:
         self._named[path] = when

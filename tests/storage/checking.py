@@ -18,6 +18,7 @@ from cargohold.types.names import RepositoryName, Tag
 from cargohold.types.oci import OCI_INDEX, parse_manifest
 
 from .contract.base import IMAGE, ONE, Sample, blob, commit, document, push, sample, target
+from .foreign import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ TWO = RepositoryName("team/two")
 CONFIG, FIRST, SECOND = b"{}", b"first", b"second"
 A, B = sample("first"), sample("second")
 SIGNATURE = sample("signature", subject=A.digest)
+NEEDLESS = b"no manifest names it"
 AGO = 7200.0
 
 
@@ -104,6 +106,12 @@ class Place:
 
     def layer(self, content: bytes, repository: RepositoryName = ONE) -> str:
         return f"{self.layout.layer(repository, Digest.of(content))}/link"
+
+    def link_nothing(self, *repositories: RepositoryName) -> None:
+        """Put links of a blob there that no manifest names and that has no content, as old as all else."""
+        for repository in repositories:
+            put(self.layer(NEEDLESS, repository), Digest.of(NEEDLESS).encode())
+            self.age(os.path.dirname(self.layer(NEEDLESS, repository)))
 
     def data(self, of: bytes | Sample) -> str:
         return self.layout.data(of.digest if isinstance(of, Sample) else Digest.of(of))

@@ -11,7 +11,7 @@ import pytest
 from cargohold.storage.filesystem.checking.findings import Finding, Kind, Outcome
 from cargohold.types.names import RepositoryName
 
-from .checking import FIRST, SECOND, TWO, A, Place, write
+from .checking import FIRST, NEEDLESS, SECOND, TWO, A, Place, write
 from .contract.base import ONE
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ def test_nothing_is_changed(place: Place, tmp_path: Path) -> None:
     """Repair says that it leaves what is behind a link; content itself is mended for all."""
     shutil.rmtree(os.path.dirname(place.layer(SECOND, TWO)))
     write(place.revision(A, TWO), b"rubbish")
-    os.unlink(place.data(FIRST))
+    place.link_nothing(ONE, TWO)
     before = {path: path.read_bytes() for path in (tmp_path / "volume").rglob("*") if path.is_file()}
     for repair in (False, True):
         found = of(place.check(repair=repair), TWO)
         assert found[Kind.UNLINKED_BLOB] is found[Kind.BAD_LINK] is Outcome.ALIASED
         assert found[Kind.DANGLING_LINK] is Outcome.ALIASED
     assert {path: path.read_bytes() for path in (tmp_path / "volume").rglob("*") if path.is_file()} == before
-    assert not os.path.lexists(place.layer(FIRST))
+    assert not os.path.lexists(place.layer(NEEDLESS))
 
 
 def test_a_repository_with_a_second_name(place: Place) -> None:

@@ -232,10 +232,11 @@ class Check:
 
     def _repository(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
         """Each part by itself: what cannot be read of one does not keep the others from being looked at."""
+        missed = set[str]()
         for part in (
             self._links.revisions(repository),
-            self._named(repository, looked),
-            self._links.layers(repository),
+            self._named(repository, looked, missed),
+            self._links.layers(repository, missed),
             self._links.tags(repository, looked),
             self._links.uploads(repository),
             self._own.mark(repository),
@@ -243,10 +244,14 @@ class Check:
             yield from readable(self._layout, part, self._layout.repository(repository))
         looked.repositories += self._store.has_manifest(repository)
 
-    def _named(self, repository: RepositoryName, looked: Looked) -> Iterator[Finding]:
+    def _named(self, repository: RepositoryName, looked: Looked, missed: set[str]) -> Iterator[Finding]:
+        """What manifests name; blobs that are not there are added to those that are `missed`."""
         for digest in self._manifests.revisions(repository):
             part = self._manifests.check(repository, digest, looked)
-            yield from readable(self._layout, part, self._layout.revision(repository, digest))
+            for finding in readable(self._layout, part, self._layout.revision(repository, digest)):
+                if finding.kind is Kind.MISSING_BLOB and len(missed) < _MOST_TOLD:
+                    missed.add(finding.digest)
+                yield finding
 
     def _all_content(self, advance: Callable[[int], None]) -> Iterator[Finding]:
         if not self._wanted.verify:

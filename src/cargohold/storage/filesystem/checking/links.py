@@ -17,7 +17,7 @@ from cargohold.types.errors import BlobUploadUnknown, TagInvalid
 from cargohold.types.names import Tag, UploadId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from cargohold.storage.filesystem import FilesystemStore
     from cargohold.storage.filesystem.checking.repair import Repair
@@ -96,14 +96,16 @@ class LinkCheck:
             if named is not None and exists(self._layout.data(named)):
                 yield named
 
-    def layers(self, repository: RepositoryName) -> Iterator[Finding]:
-        """The links of blobs."""
+    def layers(self, repository: RepositoryName, missed: Container[str]) -> Iterator[Finding]:
+        """The links of blobs. Those that are `missed` stay: whoever pushes the content anywhere heals this one too."""
         for entry in _entries(f"{self._layout.repository(repository)}/_layers"):
-            yield from readable(self._layout, self._layer(repository, entry), entry.folder)
+            part = self._layer(repository, entry, is_missed=entry.digest in missed)
+            yield from readable(self._layout, part, entry.folder)
 
-    def _layer(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:
+    def _layer(self, repository: RepositoryName, entry: _Entry, *, is_missed: bool) -> Iterator[Finding]:
         if is_link(entry.link):
-            yield from self._dangling(repository, entry)
+            if not is_missed:
+                yield from self._dangling(repository, entry)
             yield from self._spoiled(repository, entry)
 
     def _dangling(self, repository: RepositoryName, entry: _Entry) -> Iterator[Finding]:

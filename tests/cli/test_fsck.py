@@ -103,6 +103,16 @@ def test_harmless(place: Place) -> None:
     assert fsck(place, "--repair").stdout.splitlines()[0].endswith("; written")
 
 
+def test_leftovers(place: Place) -> None:
+    """What a process that died left aside may have been new, or old: the line says so."""
+    left = place.root / "cargohold/new/left"
+    left.write_bytes(b"x")
+    told = fsck(place, "--all", "--min-age", "0").stdout.splitlines()[0]
+    assert told == (
+        "harmless cargohold/new/left: is left over from what was being made, replaced or removed; repair removes it"
+    )
+
+
 def test_json(place: Place) -> None:
     """One object: all findings, with what they mean, and the counts."""
     well = in_json(place, "--verify-content")

@@ -53,7 +53,7 @@ MEANINGS: Final = {
     Kind.UNINDEXED_TAG: Meaning(Severity.HARMLESS, "what the tag points to is not in its history"),
     Kind.OLD_TAG_LINK: Meaning(Severity.HARMLESS, "the history of the tag leads to a manifest that is gone"),
     Kind.HALF_UPLOAD: Meaning(Severity.HARMLESS, "an upload session that was half made or half ended"),
-    Kind.LEFTOVER: Meaning(Severity.HARMLESS, "was left half made"),
+    Kind.LEFTOVER: Meaning(Severity.HARMLESS, "is left over from what was being made, replaced or removed"),
     Kind.MISSING_MARK: Meaning(Severity.HARMLESS, "the repository is not marked for the catalog"),
     Kind.EMPTY_MARK: Meaning(Severity.HARMLESS, "a mark of the catalog for a repository without manifests"),
     Kind.WRONG_TOTALS: Meaning(Severity.HARMLESS, "the totals for the metrics are off"),

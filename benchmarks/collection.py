@@ -20,7 +20,7 @@ from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.distribution import Distribution
 from benchmarks.load import requests
 from benchmarks.outcome import MIB, Goal, Outcome, Row, median_rows
-from benchmarks.processes import CLIENT_CORES, keep_to_server_cores
+from benchmarks.processes import CLIENT_CORES, started
 from benchmarks.workloads.large_tree import Tree, collection_command, measured
 
 if TYPE_CHECKING:
@@ -108,13 +108,7 @@ def _arguments() -> argparse.Namespace:
 @contextmanager
 def _collecting(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     """A collection by hand in the server's tree, ended on leaving."""
-    process = subprocess.Popen(
-        collection_command(server.contestant, f"{server.folder}/data"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=keep_to_server_cores,  # noqa: PLW1509 - no threads run here
-    )
+    process = started(collection_command(server.contestant, f"{server.folder}/data"), subprocess.DEVNULL)
     try:
         yield process
     finally:

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from typing import IO
 
     from benchmarks.contestants.contestant import Contestant
 
@@ -22,12 +23,43 @@ _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORES = frozenset(_CORES[:2])
 # Apart from the server's where there are more than two.
 CLIENT_CORES = frozenset(_CORES[2:] or _CORES)
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGALRM})
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def keep_to_server_cores() -> None:
-    """For a process that begins: what a registry does, its collector included, is done on SERVER_CORES."""
+def started(command: Sequence[str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    """A program that runs on SERVER_CORES, as all does that a registry does, its collector included.
+
+    It is in a process group of its own: an interruption at the keyboard reaches the benchmark, which then ends it.
+    One that comes while it is being started waits until there is something to end.
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environ,
+            start_new_session=True,
+            preexec_fn=_begin,  # noqa: PLW1509 - no threads run here
+        )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_STOP_SECONDS)
+        raise
+    return process
+
+
+def _begin() -> None:
     os.sched_setaffinity(0, SERVER_CORES)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 class Server:
@@ -41,21 +73,11 @@ class Server:
         self.folder = folder
         self.port = _free_port()
         command = contestant.command(folder, self.port)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         with open(f"{folder}/log", "wb") as log:
-            started = time.perf_counter()
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environ,
-                # A group of its own: an interruption at the keyboard reaches the benchmark, which then ends it.
-                start_new_session=True,
-                preexec_fn=keep_to_server_cores,  # noqa: PLW1509 - no threads run here
-            )
+            began = time.perf_counter()
+            self._process = started(command, log)
         try:
-            self.first_answer = self._await_answer() - started
+            self.first_answer = self._await_answer() - began
         except BaseException:
             self.stop()
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from benchmarks.load.connection import Connection
 from benchmarks.load.meter import Meter
 from benchmarks.load.requests import PEAK
 from benchmarks.outcome import MIB, Goal, Outcome, Row, figure, limit_goal
-from benchmarks.processes import Server, highest_memory, keep_to_server_cores
+from benchmarks.processes import Server, highest_memory, started
 from benchmarks.workloads.trees import in_memory
 
 if TYPE_CHECKING:
@@ -143,11 +142,11 @@ def measured(tree: Tree, contestants: Sequence[Contestant], parent: str) -> Outc
 def _start(tree: Tree, contestant: Contestant, parent: str) -> Row:
     number = next(each for each in count(0, LAYERS) if not _is_deleted(each))
     with tree.served_by(contestant, parent) as server, Meter(server) as meter:
-        started = time.perf_counter()
+        began = time.perf_counter()
         with Connection(server.port) as connection:
             headers = {"accept": MANIFEST_TYPE}
             connection.ask(200, "GET", f"/v2/{tree.repository(number)}/manifests/v{number}", headers=headers)
-        pulled = server.first_answer + time.perf_counter() - started
+        pulled = server.first_answer + time.perf_counter() - began
         time.sleep(_SETTLE_SECONDS)
         cpu = server.cpu_seconds()
     figures = {
@@ -197,13 +196,7 @@ def run_measured(command: list[str], log: str) -> dict[str, float]:
     """
     with open(log, "wb") as output:
         began = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            preexec_fn=keep_to_server_cores,  # noqa: PLW1509 - no threads run here
-        )
+        process = started(command, output)
     try:
         pid, status, usage, memory = 0, 0, None, 0
         while not pid and time.monotonic() < began + _LIMIT_SECONDS:

@@ -58,3 +58,22 @@ def test_what_was_measured_before_a_failure_is_kept(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert "more --blobs are needed" in ran.stderr
     assert list(workloads(tmp_path)) == ["large-tree"]
+
+
+def test_an_end_by_a_signal_leaves_no_tree(tmp_path: Path) -> None:
+    """SIGTERM ends the server and removes what was stored, as an interruption at the keyboard does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.collection", "--blobs", "400", "--folder", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("the tree was made")
+            process.terminate()
+            assert process.wait(LIMIT_SECONDS) != 0
+        finally:
+            process.kill()
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from cargohold.storage.locks import open_lock, try_lock
 from cargohold.types.digest import Digest
 from tests.cli.test_command import SCRIPT, run
 from tests.storage.checking import FIRST, SECOND, TWO, A, Place, write
-from tests.storage.contract.base import ONE
+from tests.storage.contract.base import ONE, push
 from tests.storage.places import read_only_view
 
 if TYPE_CHECKING:
@@ -180,9 +181,27 @@ def test_a_folder_that_may_not_be_read() -> None:
         os.chmod(place.layout.repository(TWO), 0o755)
 
 
+def push_much(place: Place) -> None:
+    """More than is read in some seconds at the lowest rate, in many pieces."""
+    with place.opened() as store:
+        for number in range(20):
+            asyncio.run(push(store, ONE, b"%3d" % number * 200))
+
+
 def test_progress_that_cannot_be_kept(place: Place) -> None:
     """It ends with 2 where the next run would not go on from here: some content would never be read."""
-    limited = ["--quiet", "--verify-content", "--resume", "--time-limit", "1s", "--rate", "1", "--jobs", "1"]
+    push_much(place)
+    limited = [
+        "--quiet",
+        "--verify-content",
+        "--resume",
+        "--time-limit",
+        "1s",
+        "--rate",
+        "1KiB",
+        "--jobs",
+        "1",
+    ]
     with read_only_view(place.root, place.root.parent / "view") as view:
         words = ["fsck", *limited, "--storage-path", str(view)]
         result = CliRunner().invoke(main, words)
@@ -194,17 +213,19 @@ def test_progress_that_cannot_be_kept(place: Place) -> None:
 
 def test_gone_on_with(place: Place) -> None:
     """What a limit of time has left is verified by the next one that is asked to go on."""
+    push_much(place)
     assert (
         "--resume goes on from here"
-        in fsck(place, "--verify-content", "--time-limit", "1s", "--rate", "1KB").stdout
+        in fsck(place, "--verify-content", "--time-limit", "1s", "--rate", "1KiB").stdout
     )
     assert in_json(place, "--verify-content", "--resume")["whole"] is True
 
 
 def test_interrupted(place: Place) -> None:
     """Ctrl-C ends it with 2, not as if something were wrong; what it has verified is kept."""
+    push_much(place)
     process = subprocess.Popen(
-        [SCRIPT, "fsck", "--verify-content", "--rate", "1", "--storage-path", place.root],
+        [SCRIPT, "fsck", "--verify-content", "--rate", "1KiB", "--storage-path", place.root],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -227,7 +248,8 @@ def test_interrupted(place: Place) -> None:
         (["--verify-content", "--resume", "team/*"], "go with --verify-content of the whole storage"),
         (["Team"], "is no pattern of repositories"),
         (["--rate", "fast"], "must be a number of bytes or a size such as 512KiB"),
-        (["--rate", "0B/s"], "from 1B to"),
+        (["--rate", "5"], "from 1KiB to"),
+        (["--rate", "1023B/s"], "from 1KiB to"),
         (["--time-limit", "soon", "--verify-content"], "a duration such as 90s"),
         (["--jobs", "0"], "0 is not in the range"),
         (["--set", "storage="], "storage"),

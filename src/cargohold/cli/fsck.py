@@ -71,9 +71,9 @@ class CannotRun(Refused):
 )
 @click.option(
     "--rate",
-    type=Value("size", size(1, 2**50), unit="/s"),
+    type=Value("size", size(1 << 10, 1 << 50), unit="/s"),
     metavar="BYTES",
-    help="Verify so many bytes a second at most, such as 50MB.",
+    help="Verify so many bytes a second at most, such as 50MB; 1KiB or more.",
 )
 @click.option(
     "--jobs",

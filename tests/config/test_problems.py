@@ -73,6 +73,14 @@ def test_reason_follows() -> None:
             "1:15: http.cors.origin: is not a setting; did you mean http.cors.origins?",
         ),
         ("allow_sparse: true", "1:1: allow_sparse: is not a setting; did you mean manifests.allow_sparse?"),
+        (
+            "server: {port: 0}",
+            "1:10: server.port: is not a setting; did you mean port, which stands in no section?",
+        ),
+        (
+            "storage: {tls: {key: k}}",
+            "1:11: storage.tls: is not a setting; did you mean tls, which stands in no section?",
+        ),
         ("Port: 1", "1:1: Port: is not a setting; did you mean port?"),
         ("5: 1", "1:1: 5: is not a setting"),
         ("zzzzzzzz: 1", "1:1: zzzzzzzz: is not a setting"),

@@ -68,7 +68,7 @@ def read_options(options: Mapping[str, object]) -> Source:
             source.given.append(Given(path, value, place))
         else:
             near = _nearest(path, SETTINGS)
-            source.problems.append(Problem(path, f"is not a setting{_question(near)}", place))
+            source.problems.append(Problem(path, f"is not a setting{_question(near, path)}", place))
             source.doubtful |= _settings_at(near)
     return source
 
@@ -140,7 +140,7 @@ class _FileReader:
         elif path != SCHEMA_KEY:
             sections = (section for section in SECTIONS if not path.startswith(f"{section}."))
             near = _nearest(path, [*SETTINGS, *sections])
-            self._tell(path, f"is not a setting{_question(near)}", keys)
+            self._tell(path, f"is not a setting{_question(near, path)}", keys)
             self._source.doubtful |= _settings_at(near)
 
     def tell_of_doubles(self) -> None:
@@ -175,12 +175,17 @@ def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str | None:
     import difflib  # noqa: PLC0415 - only after a mistake
 
     spellings = {one[len(prefix) :].lower(): one for one in known}
+    if (at_top := name.rpartition(".")[2].lower()) in spellings:
+        return spellings[at_top]
     near = difflib.get_close_matches(name[len(prefix) :].lower(), spellings, n=1)
     return spellings[near[0]] if near else None
 
 
-def _question(near: str | None) -> str:
-    return "" if near is None else f"; did you mean {near}?"
+def _question(near: str | None, path: str = "") -> str:
+    if near is None:
+        return ""
+    at_top = ", which stands in no section" if "." in path and "." not in near else ""
+    return f"; did you mean {near}{at_top}?"
 
 
 def _settings_at(path: str | None) -> set[str]:

@@ -205,6 +205,16 @@ def test_a_layout_beside_that_says_something_else(layers: tuple[bytes, ...], tmp
     assert named == [sha256(layer) for layer in LAYERS]
 
 
+def test_a_dir_of_skopeo(tmp_path: Path) -> None:
+    """It has a manifest.json too, which is the manifest of the image: it is told what to write instead."""
+    files = {
+        "version": b"Directory Transport Version: 1.1\n",
+        "manifest.json": b'{"schemaVersion": 2, "config": {}, "layers": []}',
+    }
+    with pytest.raises(ArchiveInvalid, match=r"dir:.* copy to oci: or docker-archive:"):
+        images(tmp_path, files)
+
+
 def test_very_old_archives(tmp_path: Path) -> None:
     """Docker before 1.10 wrote no manifest.json: it is told what to do."""
     with pytest.raises(ArchiveInvalid, match=r"1\.10"):

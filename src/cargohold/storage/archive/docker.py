@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cargohold.storage.archive.reading import Archive
 
 MANIFEST_FILE: Final = "manifest.json"
+_DIR_FILE: Final = "version"
 _CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 _LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
 _MOST_JSON: Final = 4 << 20
@@ -82,6 +83,10 @@ def _read_items(archive: Archive) -> list[Item]:
     try:
         return _ITEMS.decode(read_file(archive, MANIFEST_FILE, _MOST_JSON))
     except (ValueError, RecursionError) as error:
+        if archive.size(_DIR_FILE) is not None:
+            raise ArchiveInvalid(
+                "it is what skopeo writes to dir:, which is not read here: copy to oci: or docker-archive: instead"
+            ) from None
         raise ArchiveInvalid(f"{MANIFEST_FILE} is not what it should be: {error}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,3 +82,22 @@ def test_a_registry_that_root_makes(tmp_path: Path) -> None:
     ran = run(SCRIPT, "import", str(tmp_path / "images.tar"), "--storage-path", str(tmp_path / "theirs/new"))
     assert ran.returncode == 0
     assert {path.stat().st_uid for path in (tmp_path / "theirs").rglob("*")} == {OTHER}
+
+
+@pytest.mark.usefixtures("server")
+def test_where_no_image_is_taken(tmp_path: Path) -> None:
+    """What is stored all the same, layers of what is refused, is told apart."""
+    words = (
+        "--storage-path",
+        str(tmp_path / "new"),
+        "--set",
+        'quotas=[{"repository": "**", "bytes": "100B"}]',
+    )
+    ran = run(SCRIPT, "import", str(tmp_path / "images.tar"), *words)
+    assert ran.returncode == 1
+    assert re.fullmatch(r"0 images with 0 tags imported; \d+ B are stored of what was refused\n", ran.stdout)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (tmp_path / "empty/index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    ran = run(SCRIPT, "import", str(tmp_path / "empty"), *words)
+    assert (ran.returncode, ran.stdout) == (0, "0 images with 0 tags imported\n")

@@ -90,10 +90,12 @@ def import_(  # noqa: PLR0913 - the options
 
 def _summary(done: Imported, *, is_dry: bool) -> str:
     would, are = ("would be ", "would be") if is_dry else ("", "are")
-    return (
-        f"{counted(done.images, 'image')} with {counted(done.tags, 'tag')} {would}imported;"
-        f" {written_size(done.written_bytes)} of them {are} new"
-    )
+    whole = f"{counted(done.images, 'image')} with {counted(done.tags, 'tag')} {would}imported"
+    if done.images:
+        return f"{whole}; {written_size(done.written_bytes)} of them {are} new"
+    if done.written:
+        return f"{whole}; {written_size(done.written_bytes)} are stored of what was refused"
+    return whole
 
 
 def _imported(settings: Settings, place: str, target: Place | None, *, is_dry: bool, quiet: bool) -> Imported:

@@ -9,6 +9,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,8 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
 }
 STALL_SECONDS = 1.0
+MEBIBYTE = 1 << 20
+GET = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"
 uvloop.new_event_loop().close()  # the first opens a pipe, for good
 _WAIT_SECONDS = 30.0
 
@@ -113,6 +116,13 @@ def running(
     assert not thread.is_alive()
     assert started.faults == []
     until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+
+
+def ended_after(wire: Wire) -> float:
+    """Seconds until the server ends the connection."""
+    start = time.monotonic()
+    assert wire.closed()
+    return time.monotonic() - start
 
 
 class _Complaints(logging.Handler):

@@ -1,64 +1,25 @@
-"""Connections: what one may do to the server and to others, in which order, and for how long."""
+"""Connections: what is answered on one, in which order, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import itertools
 import os
-import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cargohold.http.application import Application
-from cargohold.http.exchange import answer_faults
-from cargohold.http.http1 import connection, files
-from cargohold.http.http1 import server as serving_module
-from cargohold.http.http1.connection import AHEAD_BYTES, WIDE_BYTES, Connection
-from cargohold.http.http1.server import Http1Server
 from cargohold.messages import Bytes, File, Request
-from tests.http.http1.running import LOOPS, running
+from tests.http.http1.running import GET, LOOPS, MEBIBYTE, ended_after, running
 from tests.http.server_cases.echo import Echo
 from tests.http.serving import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from cargohold.messages import Answer
     from tests.http.http1.running import Running
-    from tests.http.wire import Wire
-
-MEBIBYTE = 1 << 20
-GET = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@pytest.fixture(params=list(LOOPS))
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
-    with (tmp_path / "large").open("wb") as file:
-        file.truncate(64 * MEBIBYTE)
-    with running(Echo(os.fspath(tmp_path)), request.param) as started:
-        yield started
-
-
-def ended_after(wire: Wire) -> float:
-    """Seconds until the server ends the connection."""
-    start = time.monotonic()
-    assert wire.closed()
-    return time.monotonic() - start
-
-
-def fill(wire: Wire, data: bytes) -> None:
-    """Send this again and again, until neither the server nor the system between takes more."""
-    wire.socket.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):
-        while True:
-            wire.socket.sendall(data)
 
 
 @pytest.mark.parametrize(
@@ -162,123 +123,6 @@ def test_requests_in_a_row_stay_in_step(server: Running, target: str) -> None:
             assert wire.response(to="HEAD")["content-length"] == "5"
 
 
-def test_others_have_their_turn() -> None:
-    """Who sends thousands of requests at once is answered in turn with others, not before them."""
-    order: list[str] = []
-
-    async def handle(request: Request) -> Answer:
-        order.append(request.path)
-        if request.path == "/first":
-            time.sleep(0.5)  # noqa: ASYNC251 - both have sent all when the loop turns again
-        return Bytes(200, [], b"")
-
-    for loop in LOOPS:
-        order.clear()
-        with running(handle, loop) as server, server.connect() as many, server.connect() as one:
-            one.ask("GET", "/")
-            many.send(GET.replace(b"/v2/", b"/first") + GET.replace(b"/v2/", b"/many") * 1000)
-            until(lambda: "/first" in order)
-            one.ask("GET", "/one")
-            for _ in range(1001):
-                assert many.response().status == 200
-        assert order.index("/one") < 100
-
-
-def test_little_is_read_ahead(server: Running) -> None:
-    """Of what a client sends before its turn no more than 128 KiB are held, however much it sends."""
-    with server.connect() as wire:
-        wire.request("GET", "/sleep?seconds=2")
-        fill(wire, b"GET /" + b"a" * 100_000)
-        held = server.on_loop(lambda: [len(found._pending) for found in server.server.connections])
-        assert 0 < sum(held) < 2 * AHEAD_BYTES
-
-
-def held_of_bodies(server: Running) -> list[int]:
-    """The lengths of the pieces that nobody has taken yet, of each body."""
-    bodies = [found._body for found in server.server.connections]
-    return [len(body._piece) for body in bodies if body is not None]
-
-
-@pytest.mark.parametrize(
-    ("others", "room", "most"),
-    [(0, 8 * MEBIBYTE, WIDE_BYTES), (15, 8 * MEBIBYTE, MEBIBYTE // 2), (15, MEBIBYTE // 2, AHEAD_BYTES)],
-)
-@pytest.mark.parametrize("coding", ["Content-Length: 900000000", "Transfer-Encoding: chunked"])
-def test_a_body_that_nobody_reads_waits_outside(  # noqa: PLR0913, PLR0917 - whose room is what is tried
-    server: Running, monkeypatch: pytest.MonkeyPatch, coding: str, others: int, room: int, most: int
-) -> None:
-    """Of a body whose reader is busy no more than a piece of a MiB is held beside what was sent with the head.
-
-    It is less where many bodies are being received: of all together what there is room for, or 64 KiB of each.
-    """
-    monkeypatch.setattr(connection, "_ALL_BODIES_BYTES", room)
-    with contextlib.ExitStack() as held:
-        for _ in range(others):
-            held.enter_context(server.connect()).request("PUT", "/hash", "Content-Length: 9")
-        until(lambda: server.on_loop(lambda: server.server.bodies) == others)
-        wire = held.enter_context(server.connect())
-        wire.request("PUT", "/sleep?seconds=2", coding)
-        until(lambda: server.on_loop(lambda: server.server.bodies) == others + 1)
-        rooms = server.on_loop(lambda: {len(found.get_buffer(-1)) for found in server.server.connections})
-        assert rooms == {most}
-        fill(wire, b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
-        assert 0 < sum(server.on_loop(lambda: held_of_bodies(server))) <= most + AHEAD_BYTES
-    server.until_no_connection()
-    assert server.server.bodies == 0
-
-
-def test_tiny_chunks_are_read_in_small_portions(server: Running) -> None:
-    """A body in chunks of a byte does not keep others waiting for what a whole buffer of them takes, and is whole."""
-    with server.connect() as wire:
-        wire.request("PUT", "/hash", "Transfer-Encoding: chunked")
-        wire.send(b"1\r\nx\r\n" * 100_000 + b"20000\r\n" + b"y" * 0x20000 + b"\r\n0\r\n\r\n")
-        response = wire.response()
-        whole = hashlib.sha256(b"x" * 100_000 + b"y" * 0x20000).hexdigest()
-        assert response.status == 201
-        assert whole.encode() in response.body
-
-
-@pytest.fixture
-def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients may take nothing for half a second only."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
-    monkeypatch.setattr(files, "STALL_SECONDS", 0.5)
-
-
-@pytest.mark.usefixtures("impatience")
-@pytest.mark.parametrize(
-    "targets",
-    [
-        ["/bytes?n=30000000"],
-        ["/file?name=large"],
-        ["/bytes?n=60000"] * 100,
-        [*["/bytes?n=60000"] * 100, "/file?name=large"],
-    ],
-    ids=["bytes", "file", "many", "many, then a file"],
-)
-def test_who_takes_nothing_is_let_go(server: Running, targets: list[str]) -> None:
-    """A client that reads nothing of its answers loses its connection after a while, whatever it waits for."""
-    with server.connect(receive_buffer=4096) as wire:
-        for target in targets:
-            wire.request("GET", target)
-        until(lambda: server.server.connections)
-        until(lambda: not server.server.connections)
-
-
-@pytest.mark.usefixtures("impatience")
-@pytest.mark.parametrize("target", ["/bytes?n=12000000", "/file?name=large&stop=12000000"])
-def test_who_takes_little_is_not_let_go(server: Running, target: str) -> None:
-    """A client that reads slowly gets all of its answer, though it takes longer than one may take nothing."""
-    with server.connect(receive_buffer=65536) as wire:
-        wire.request("GET", target)
-        start = time.monotonic()
-        received = 0
-        while received < 12_000_000:
-            received += len(wire.socket.recv(200_000))
-            time.sleep(0.01)
-        assert time.monotonic() - start > 0.5
-
-
 SCRIPTS = {
     "nothing": b"",
     "a request": GET,
@@ -333,25 +177,6 @@ def test_who_goes_before_the_answer_is_sent_nothing(tmp_path: Path) -> None:
             server.until_no_connection()
 
 
-def test_no_more_are_taken_than_there_is_room_for(tmp_path: Path) -> None:
-    """Those who come beyond the most wait, and get their turn when one of the others goes."""
-    for loop in LOOPS:
-        with running(Echo(os.fspath(tmp_path)), loop, most=2) as server:
-            first, second, third = (server.connect() for _ in range(3))
-            for wire in (first, second):
-                assert wire.ask("GET", "/v2/").status == 200
-            third.send(GET)
-            third.socket.settimeout(0.3)
-            with pytest.raises(TimeoutError):
-                third.response()
-            assert len(server.server.connections) == 2
-            first.socket.close()
-            third.socket.settimeout(10)
-            assert third.response().status == 200
-            second.socket.close()
-            third.socket.close()
-
-
 def test_an_unforeseen_error_ends_its_connection_alone() -> None:
     """An answer that cannot be sent is logged, and its connection cut off; the others go on."""
 
@@ -400,130 +225,3 @@ def test_a_stop_ends_what_is_idle_and_lets_the_rest_finish(server: Running) -> N
         response = busy.response()
         assert (response.status, response["connection"]) == (204, "close")
         assert busy.closed()
-
-
-def test_half_a_head_is_not_waited_for_for_ever(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not send the whole of a head in time is let go."""
-    monkeypatch.setattr(serving_module, "HEAD_SECONDS", 0)
-    with server.connect() as wire:
-        wire.send(b"GET / HTTP/1.1\r\nHo")
-        assert ended_after(wire) < 10
-
-
-# Below the sockets: which bytes come together is decided here.
-
-
-class Paper(asyncio.Transport):
-    """A transport that keeps what is written, and says whether it may be read from."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.reads = True
-        self.has_ended = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 1)}.get(name, default)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def pause_reading(self) -> None:
-        self.reads = False
-
-    def resume_reading(self) -> None:
-        self.reads = True
-
-    def write_eof(self) -> None:
-        self.has_ended = True
-
-    def is_closing(self) -> bool:
-        return self.has_ended
-
-    def close(self) -> None:
-        self.has_ended = True
-
-    def abort(self) -> None:
-        self.has_ended = True
-
-
-def answered(data: bytes, cuts: list[int]) -> tuple[list[Any], bytes]:
-    """The requests, each with its body, and the answers to bytes that come in pieces; reading may pause between."""
-    requests: list[Any] = []
-
-    async def handle(request: Request) -> Answer:
-        body = b"".join([piece async for piece in request.body]) if request.length != 0 else b""
-        requests.append((request.method, request.path, request.headers.values(), request.length, body))
-        await asyncio.sleep(0)
-        return Bytes(200, [], str(len(requests)).encode())
-
-    async def talk() -> bytes:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = Http1Server(Application(answer_faults(handle), stall_timeout=5), listener, most=1)
-            paper, talking = Paper(), Connection(server)
-            talking.connection_made(paper)
-            places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-            for start, end in itertools.pairwise(places):
-                at = start
-                while at < end:
-                    for _ in range(1000):
-                        if paper.reads or paper.has_ended:
-                            break
-                        await asyncio.sleep(0)
-                    if paper.has_ended:
-                        break
-                    room = talking.get_buffer(-1)
-                    size = min(len(room), end - at)
-                    room[:size] = data[at : at + size]
-                    talking.buffer_updated(size)
-                    at += size
-                if end % 2:
-                    await asyncio.sleep(0)
-            talking.eof_received()
-            await asyncio.wait_for(talking.task, 10)
-            talking.connection_lost(None)
-            server.files.close()
-            return paper.written
-
-    written = asyncio.run(talk())
-    lines = [line for line in written.split(b"\r\n") if not line.startswith(b"date: ")]
-    return requests, b"\r\n".join(lines)
-
-
-TARGETS = st.sampled_from([b"/", b"/a?b=c", b"http://b/x", b"/" + b"l" * 300])
-SMALL = st.binary(max_size=30)
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> bytes:
-    """A request as it is sent."""
-    target, content = draw(TARGETS), draw(SMALL)
-    kind = draw(st.sampled_from(["none", "sized", "chunked", "expecting"]))
-    head = b"%s %s HTTP/1.1\r\nHost: a\r\n" % (b"GET" if kind == "none" else b"PUT", target)
-    if kind == "none":
-        return head + b"\r\n"
-    if kind == "chunked":
-        half = len(content) // 2
-        parts = [part for part in (content[:half], content[half:]) if part]
-        chunks = b"".join(b"%x;e\r\n%s\r\n" % (len(part), part) for part in parts)
-        return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nT: 1\r\n\r\n"
-    expecting = b"Expect: x\r\n" if kind == "expecting" else b""
-    return head + expecting + b"Content-Length: %d\r\n\r\n" % len(content) + content
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(messages(), max_size=6),
-    st.sampled_from([b"", b"\r\n", b"no request\r\n\r\n", b"GET / HTTP/1.1\r\nHos"]),
-    st.lists(st.integers(0, 3000), max_size=12),
-)
-def test_the_same_bytes_are_the_same_requests(requests: list[bytes], rest: bytes, cuts: list[int]) -> None:
-    """However requests in a row are cut into pieces, the same are answered in the same way (RFC 9112, 9.3.2)."""
-    data = b"\r\n".join(requests) + rest
-    whole = answered(data, [])
-    assert len(whole[0]) == len(requests)
-    assert answered(data, cuts) == whole
-    assert answered(data, list(range(len(data)))) == whole

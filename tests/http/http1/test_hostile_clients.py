@@ -11,7 +11,7 @@ import pytest
 from cargohold.http.http1 import server as server_module
 from cargohold.messages import Bytes, Empty
 from tests.certificates import Authority
-from tests.http.http1.running import LOOPS, running
+from tests.http.http1.running import GET, LOOPS, running
 from tests.http.serving import until
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cargohold.messages import Answer, Request
 
 LARGE = bytes(range(256)) * (16 << 10)
-GET = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.mark.parametrize("loop", LOOPS)

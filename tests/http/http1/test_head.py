@@ -1,35 +1,16 @@
-"""Heads of requests: what is read of them, what is refused, and what is remembered."""
+"""Heads of requests: what is read of them, and what is refused."""
 
 from __future__ import annotations
 
 import contextlib
-import tracemalloc
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cargohold.http.http1 import head as heads
-from cargohold.http.http1.head import BadHead, Head, HeadHeaders, Heads, end_of_head, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-HOST = b"Host: registry"
-
-
-def lines(first: bytes, *headers: bytes) -> bytes:
-    return b"\r\n".join([first, *headers, b"", b""])
-
-
-def put(*headers: bytes) -> bytes:
-    """The head of a PUT with a Host and these lines."""
-    return lines(b"PUT /x HTTP/1.1", HOST, *headers)
-
-
-def get(target: bytes, host: bytes = HOST) -> bytes:
-    return lines(b"GET " + target + b" HTTP/1.1", host)
+from cargohold.http.http1.head import BadHead, HeadHeaders, end_of_head, parse
+from tests.http.http1.request_heads import HOST, PIECES, get, lines, put
 
 
 def refused(data: bytes) -> int:
@@ -316,20 +297,6 @@ def test_a_head_ends_with_its_blank_line(data: bytes) -> None:
         assert end == (data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
 
 
-ENDS = [b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b":", b"a", b"\xff", b"%2f", b"?", b"#", b"[", b"@"]
-WORDS = [b"GET", b"BREW", b"CONNECT", b"PRI", b"/", b"*", b"http://", b" HTTP/1.1", b" HTTP/1.0"]
-LINES = [
-    b"Host: a",
-    b"Content-Length: 3",
-    b"Transfer-Encoding: chunked",
-    b"Connection: Upgrade",
-    b"Connection: close",
-    b"Upgrade: h2c",
-    b"Expect: 100-continue",
-]
-PIECES = st.sampled_from([*ENDS, *WORDS, *LINES])
-
-
 @given(st.one_of(st.binary(max_size=200), st.lists(PIECES, max_size=30).map(b"".join)))
 @example(b"BREW / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c")
 def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
@@ -339,87 +306,6 @@ def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
         assert read.headers.count("content-length") + read.headers.count("transfer-encoding") <= 1
         assert read.headers.count("host") <= 1
         assert read.length is None or read.length >= 0
-
-
-def test_the_same_bytes_are_read_once() -> None:
-    """A head without a body is given again for the same bytes, and only for them; one with a body is not kept."""
-    reader = Heads()
-    first = reader.read(get(b"/a"))
-    assert reader.read(get(b"/a")) is first
-    assert reader.read(get(b"/b")).path == "/b"
-    with_body = put(b"Content-Length: 3")
-    assert reader.read(with_body) is not reader.read(with_body)
-    long = get(b"/" + b"a" * 5000)
-    assert reader.read(long) is not reader.read(long)
-
-
-def told(read: Callable[[bytes], Head], data: bytes) -> object:
-    """All that is read of a head, or the status of its refusal."""
-    try:
-        head = read(data)
-    except BadHead as refusal:
-        return refusal.status
-    names = ("accept", "connection", "content-length", "expect", "host", "transfer-encoding", "upgrade")
-    lines = [(name, head.headers.count(name), head.headers.get_all(name)) for name in names]
-    return head.method, head.path, head.query, head.host, head.length, head.keeps, head.expects, lines
-
-
-METHODS = st.sampled_from([b"GET", b"HEAD", b"PUT", b"BREW", b"CONNECT", b"get", b"GET "])
-TARGETS = st.lists(st.one_of(PIECES, st.binary(max_size=3)), max_size=5).map(b"".join)
-HEADERS = st.lists(st.sampled_from([*LINES, HOST, b"Accept: a", b"X", b" folded"]), max_size=4)
-
-
-@given(HEADERS, st.lists(st.tuples(METHODS, st.one_of(TARGETS, TARGETS.map(b"/".__add__))), max_size=4))
-@example([HOST], [(b"GET", b"/%2e?a=%2f"), (b"HEAD", b"/a?b?c"), (b"GET", b"http://other/a")])
-@example([HOST, b"Content-Length: 3"], [(b"GET", b"/")])
-def test_what_is_made_of_another_head_is_what_would_be_read(
-    headers: list[bytes], asked: list[tuple[bytes, bytes]]
-) -> None:
-    """A head with the lines of one before it is the same, and is refused for the same, as if it had come alone."""
-    reader = Heads()
-    for method, target in [(b"GET", b"/first"), *asked, *asked]:
-        data = lines(method + b" " + target + b" HTTP/1.1", *headers)
-        assert told(reader.read, data) == told(parse, data)
-
-
-def test_what_is_refused_is_not_remembered() -> None:
-    """A bad head is refused each time that it comes."""
-    reader = Heads()
-    for _ in range(2):
-        with pytest.raises(BadHead):
-            reader.read(get(b"no path"))
-
-
-@pytest.mark.parametrize(
-    ("shape", "count"),
-    [
-        (lambda number: b"GET /%d HTTP/1.0\r\n\r\n" % number, 16_000),
-        (lambda number: put(*[b"%d:" % (number * 99 + line) for line in range(99)]), 600),
-        (lambda number: put(*[b"%d:%s" % (number * 99 + line, b"x" * 30) for line in range(99)]), 600),
-        (lambda number: get(b"/%d/%s" % (number, b"a" * 3900)), 1500),
-        (lambda number: get(b"/%d" % number), 16_000),
-        (lambda number: get(b"/", b"Host: %d" % number), 16_000),
-    ],
-    ids=[
-        "tiny",
-        "of many lines",
-        "of many long lines",
-        "of a long address",
-        "with the same lines",
-        "with other lines",
-    ],
-)
-def test_what_is_remembered_is_bounded(shape: Callable[[int], bytes], count: int) -> None:
-    """However many heads come, and of whatever kind, what is kept of them takes some 4 MiB and no more."""
-    reader = Heads()
-    tracemalloc.start()
-    try:
-        for number in range(count):
-            reader.read(shape(number))
-        taken, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert taken < 5 << 20
 
 
 def test_headers_can_be_made_of_lines() -> None:

@@ -75,7 +75,6 @@ def _outcomes(
     began = time.monotonic()
     tree = Tree(f"{folder}/tree", asked.blobs, asked.repositories)
     tree.write()
-    os.sync()  # now, and not in the middle of a measurement
     print(f"the tree was made in {time.monotonic() - began:.0f} s", flush=True)
     yield "large-tree", _timed(lambda: measured(tree, contestants, folder))
     if asked.pairs:

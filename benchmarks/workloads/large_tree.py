@@ -51,7 +51,10 @@ class Tree:
     repositories: int
 
     def write(self) -> None:
-        """Make it, or put back what a collection has taken."""
+        """Make it, or put back what a collection has taken; all of it is on the disk then.
+
+        What never got there is removed in no time, and whoever collects after the other would have less to wait for.
+        """
         registry, before = f"{self.folder}/docker/registry/v2", time.time() - _AGE_SECONDS
         for number in range(0, self.blobs, LAYERS):
             folder = f"{registry}/repositories/{self.repository(number)}"
@@ -67,6 +70,7 @@ class Tree:
                 _write(f"{folder}/_manifests/revisions/sha256/{digest}/link", link)
                 _write(f"{folder}/_manifests/tags/v{number}/index/sha256/{digest}/link", link)
                 _write(f"{folder}/_manifests/tags/v{number}/current/link", link)
+        os.sync()
 
     def repository(self, number: int) -> str:
         """That of the image whose first layer has the number."""

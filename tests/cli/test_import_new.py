@@ -28,7 +28,7 @@ def server(start: Start, tmp_path: Path) -> Server:
     started = start()
     with Peer(started.url) as peer:
         peer.push("team/app", "v1", "latest", text="app")
-        peer.push("other", "v1", text="other")
+        peer.push("other", "v1", text="oth")
     words = ("--to", str(tmp_path / "images.tar"), "--storage-path", str(started.storage))
     assert run(SCRIPT, "export", *words).returncode == 0
     return started
@@ -87,15 +87,13 @@ def test_a_registry_that_root_makes(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("server")
 def test_where_no_image_is_taken(tmp_path: Path) -> None:
     """What is stored all the same, layers of what is refused, is told apart."""
-    words = (
-        "--storage-path",
-        str(tmp_path / "new"),
-        "--set",
-        'quotas=[{"repository": "**", "bytes": "100B"}]',
-    )
+    layers_alone = '[{"repository": "**", "bytes": "3100B", "each": true}]'
+    words = ("--storage-path", str(tmp_path / "new"), "--set", f"quotas={layers_alone}")
     ran = run(SCRIPT, "import", str(tmp_path / "images.tar"), *words)
     assert ran.returncode == 1
-    assert re.fullmatch(r"0 images with 0 tags imported; \d+ B are stored of what was refused\n", ran.stdout)
+    assert re.fullmatch(
+        r"0 images with 0 tags imported; 5\.9 KiB are stored of what was refused\n", ran.stdout
+    )
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (tmp_path / "empty/index.json").write_text('{"schemaVersion": 2, "manifests": []}')

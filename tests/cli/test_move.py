@@ -133,6 +133,7 @@ def test_tags_that_stay_and_quotas(server: Server, start: Start, tmp_path: Path)
         settings = ("--set", f"tags.immutable={fixed}", "--set", f"quotas={full}")
         ran = import_(target, str(tmp_path / "images"), *settings)
         assert ran.returncode == 1
+        assert ran.stdout.startswith("3 images with 2 tags imported; ")
         lines = sorted(ran.stderr.splitlines())
         assert len(lines) == 2
         assert re.match(

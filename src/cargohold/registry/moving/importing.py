@@ -68,6 +68,10 @@ class Imported(msgspec.Struct):
     problems: list[str] = msgspec.field(default_factory=list)
 
 
+class _ToldError(Exception):
+    """An image is not stored, since each of its tags was denied; that has been told."""
+
+
 class _Image(NamedTuple):
     """A manifest that the archive names, and the tags that it names it by."""
 
@@ -150,6 +154,8 @@ class Import:
                 await self._check(image, count=dry)
                 if not dry:
                     await self._manifest(image, image.named, image.tags, 0)
+            except _ToldError:
+                continue
             except (RegistryError, ArchiveInvalid) as error:
                 self._tell(f"{image}: {_said(error)}")
             else:
@@ -336,11 +342,16 @@ class Import:
         except Denied:
             if len(moved) < 2:  # noqa: PLR2004 - a tag that may not be set does not keep back the others
                 raise
+            denied = 0
             for tag in moved:
                 try:
                     await self._commit(image, named, content, outline, [tag])
                 except Denied as error:
+                    denied += 1
                     self._tell(f"{Place(image.repository, tag)}: {_said(error)}")
+            if denied == len(moved):
+                raise _ToldError from None
+            self.done.tags -= denied
         if is_new:
             self._note_written(named.digest, len(content), image.repository)
 

@@ -99,6 +99,8 @@ def test_summary(tmp_path: Path, users: Path) -> None:
         "public address": "https://registry.example.com",
         "storage": str(tmp_path / "data"),
         "content": "can be pulled and pushed, and not deleted",
+        "trash": "what is deleted can be restored for 1d",
+        "garbage": "schedule 0 3 * * *, grace time 1d",
         "login": f"1 user of {users}, access tokens; 1 rule",
         "TLS": f"1.2 or newer; the certificate is valid until {until}; clients must have certificates",
         "limits": "reads of an address 600/minute, failed logins 20/minute, manifests 4MiB, uploads without news 1h",
@@ -107,6 +109,30 @@ def test_summary(tmp_path: Path, users: Path) -> None:
         "metrics": "for whoever is logged in, where that is asked for",
     }
     assert result.stderr == ""
+
+
+def test_summary_of_what_is_kept(tmp_path: Path) -> None:
+    """What is collected and when, what can be restored, and whatever rules there are, are told."""
+    file = tmp_path / "registry.yaml"
+    file.write_text(
+        f"port: 0\nstorage: {{path: {tmp_path}/data}}\n"
+        "gc: {schedule: 6h, grace: 2h, untagged: true}\ntrash: {keep: 0}\n"
+        "retention: [{repository: ci/release/**, newest: 3}, {repository: ci/**, tags: ['v*']}]\n"
+        "tags: {immutable: [{repository: prod/**, tags: ['v*', latest]}]}\n"
+        "quotas: [{repository: team/**, bytes: 10GB}, {repository: 'team/*', bytes: 2GiB, each: true}]\n"
+    )
+    found = summary(check(str(file)))
+    assert {name: found[name] for name in ("trash", "garbage", "retention", "immutable tags", "quotas")} == {
+        "trash": "none",
+        "garbage": "schedule 6h, grace time 2h, manifests without a tag too",
+        "retention": "ci/release/**, ci/**",
+        "immutable tags": "v* latest in prod/**",
+        "quotas": "team/** 10GB, team/* 2GiB each",
+    }
+    file.write_text(f"port: 0\nread_only: true\nstorage: {{path: {tmp_path}}}\n")
+    found = summary(check(str(file)))
+    assert found["garbage"] == "nothing is collected"
+    assert not found.keys() & {"retention", "immutable tags", "quotas"}
 
 
 def test_everything_at_once(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def _summary(settings: Settings, around: Surroundings) -> Iterator[tuple[str, st
         yield "public address", settings.server.public_url
     yield "storage", os.path.abspath(settings.storage.path)
     yield "content", _content(settings)
+    yield from _keeping(settings)
     yield "login", _login(settings, around)
     yield "TLS", _tls(settings, around)
     yield "limits", _limits(settings)
@@ -130,6 +131,29 @@ def _content(settings: Settings) -> str:
     if not settings.deletion:
         return "can be pulled and pushed, and not deleted"
     return "can be pulled, pushed and deleted"
+
+
+def _keeping(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What goes and what stays; the rules by their patterns, where there are any."""
+    trash, gc = settings.trash.keep, settings.gc
+    yield "trash", f"what is deleted can be restored for {write_duration(trash)}" if trash else "none"
+    untagged = ", manifests without a tag too" if gc.untagged else ""
+    garbage = f"schedule {gc.schedule}, grace time {write_duration(gc.grace)}{untagged}"
+    yield "garbage", "nothing is collected" if settings.read_only else garbage
+    if settings.retention:
+        yield "retention", ", ".join(rule.repository for rule in settings.retention)
+    if settings.tags.immutable:
+        rules = (f"{' '.join(rule.tags)} in {rule.repository}" for rule in settings.tags.immutable)
+        yield "immutable tags", ", ".join(rules)
+    if settings.quotas:
+        quotas = (
+            f"{each.repository} {_written(each.bytes)}{' each' * each.each}" for each in settings.quotas
+        )
+        yield "quotas", ", ".join(quotas)
+
+
+def _written(size: str | int) -> str:
+    return size if isinstance(size, str) else write_size(size)
 
 
 def _login(settings: Settings, around: Surroundings) -> str:

@@ -230,11 +230,14 @@ def test_a_misspelt_pattern(server: Server, tmp_path: Path) -> None:
 
 
 def test_nothing_is_found(server: Server, tmp_path: Path) -> None:
-    """Where no image is found no directory is left behind that was not there."""
-    ran = export(server, "--to", str(tmp_path / "new"), "none/**")
-    assert ran.returncode == 1
-    assert ran.stderr == "cargohold: none/**: there is no such image in the registry\n"
-    assert list(tmp_path.iterdir()) == []
+    """Where no image is found nothing is made that was not there, and a tar that was there stays."""
+    (tmp_path / "old.tar").write_text("old")
+    for name in ("new", "new.tar", "old.tar"):
+        ran = export(server, "--to", str(tmp_path / name), "none/**")
+        assert ran.returncode == 1
+        assert ran.stderr == "cargohold: none/**: there is no such image in the registry\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.tar"]
+    assert (tmp_path / "old.tar").read_text() == "old"
     assert export(server, "--to", str(tmp_path / "new"), "other").returncode == 0
     assert names(tmp_path / "new") == ["other:v1"]
 

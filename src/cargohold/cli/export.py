@@ -24,6 +24,7 @@ from cargohold.storage.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedWriter
 
     from cargohold.config import Settings
     from cargohold.registry.moving.exporting import Exported
@@ -141,14 +142,15 @@ def _into_tar(settings: Settings, selection: Selection, place: str, *, plain: bo
     name = "standard output" if place == "-" else place
     with (
         told_of(name),
-        _tar(place) as write,
+        _tar(place) as tar,
         steps("exporting, MiB", quiet=quiet) as on_step,
         registry_storage(settings),
         told_of(name),
-        exporting(settings, TarTarget(write), plain=plain, on_step=on_step) as export,
+        exporting(settings, TarTarget(tar.write), plain=plain, on_step=on_step) as export,
     ):
         asyncio.run(export.run(selection))
         export.finish()
+        tar.is_kept = not _found_nothing(export.done)
         return export.done
 
 
@@ -182,7 +184,7 @@ def _into_directory(  # noqa: PLR0913 - the options
             export.done.pruned, export.done.pruned_bytes = target.prune(export.holds)
         elif prune:
             export.done.problems.append("nothing is removed where not all could be exported")
-    if is_made and export.done.problems and not export.done.written:
+    if is_made and _found_nothing(export.done):
         shutil.rmtree(place)
     return export.done
 
@@ -218,21 +220,37 @@ def _make(place: str, settings: Settings) -> bool:
     return True
 
 
+def _found_nothing(done: Exported) -> bool:
+    """Whether nothing of what was asked for is there; an export of a registry without images has found that."""
+    return bool(done.problems) and not (done.images or done.written)
+
+
+class _Tar:
+    """What is written to by `write`; it takes its name at the end if it `is_kept`."""
+
+    def __init__(self, stream: BufferedWriter) -> None:
+        self.write = stream.write
+        self.is_kept = True
+
+
 @contextmanager
-def _tar(place: str) -> Iterator[Callable[[bytes], object]]:
-    """What writes to standard output, or to a file that takes its name when all of it is on the disk."""
+def _tar(place: str) -> Iterator[_Tar]:
+    """A tar on standard output, or in a file that takes its name when all of it is on the disk."""
     if place == "-":
         if sys.stdout is None or sys.stdout.isatty():
             raise Refused("a tar is not for a terminal: send standard output to a file or a program")
         with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
-            yield stream.write
+            yield _Tar(stream)
         return
     part = f"{place}.{uuid.uuid4().hex}.part"
     try:
         with open(part, "xb") as stream:
-            yield stream.write
+            tar = _Tar(stream)
+            yield tar
             stream.flush()
             os.fsync(stream.fileno())
+        if not tar.is_kept:
+            return
         os.rename(part, place)
         disk.sync_folder(os.path.dirname(os.path.abspath(place)))
     finally:

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Removals:
-    """Calls `remove` with one path after another, in a thread of its own; for any number of threads.
+    """Calls `remove` with one path after another, most in a thread of its own; for any number of threads.
 
     What is not removed when the process ends stays, for whoever removes what is forgotten.
     """
@@ -28,16 +28,14 @@ class Removals:
         self._thread = ThreadPoolExecutor(1, "removal")
 
     def later(self, path: str) -> None:
-        """Remove a file or a folder when there is time; at once, where more than 4,096 are waiting.
-
-        What is in the way is told in the log.
-        """
+        """As `now`, when there is time; at once, where more than 4,096 are waiting."""
         if self._room.acquire(blocking=False):
-            self._thread.submit(self._try, path).add_done_callback(lambda _: self._room.release())
+            self._thread.submit(self.now, path).add_done_callback(lambda _: self._room.release())
         else:
-            self._try(path)
+            self.now(path)
 
-    def _try(self, path: str) -> None:
+    def now(self, path: str) -> None:
+        """Remove a file or a folder, in the caller's thread. What is in the way is told in the log."""
         try:
             self._remove(path)
         except OSError as error:

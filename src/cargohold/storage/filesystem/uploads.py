@@ -205,15 +205,17 @@ class FileUploads(FileBlobs):
         return True
 
     def _clear(self, session: FileSession) -> None:
-        """Remove what is left of it behind the answer: some disks take milliseconds, and the more the longer."""
+        """Behind the answer: some disks take milliseconds to remove what is left of it, and the more the longer."""
         if exists(session.hashing):
             self.disk.removals.later(session.hashing)
         self.disk.removals.later(session.away)
 
     def _end(self, session: FileSession, size: int) -> None:
+        """Whoever cancels it may need the room: that is there with the answer."""
         with session.leaving(size):
             pass
-        self._clear(session)
+        self.disk.removals.now(session.hashing)
+        self.disk.removals.now(session.away)
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.collection.images import open_store
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from cargohold.storage.filesystem import FilesystemStore
 
 LIMIT = 120  # seconds, for one test
 
@@ -18,6 +24,14 @@ LIMIT = 120  # seconds, for one test
 def loop() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
+
+
+@pytest.fixture
+def collectable(tmp_path: Path) -> Iterator[FilesystemStore]:
+    """A store of which nothing can be restored, so that a collection takes all that nothing needs."""
+    with closing(open_store(tmp_path / "data")) as made:
+        made.prepare()
+        yield made
 
 
 @pytest.hookimpl(tryfirst=True)

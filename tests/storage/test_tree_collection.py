@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +13,13 @@ from cargohold.storage.filesystem.pace import ClosingError, Pace
 from cargohold.storage.protocols import NotFound
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.names import RepositoryName, Tag
-from tests.collection.images import index, open_store
+from tests.collection.images import index
 
 from .collecting import IMAGE, LAYER, STRAY, collect, contents, everywhere, make_old
 from .contract.base import LATEST, ONE, OTHER, blob, commit, push, sample
 from .foreign import put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cargohold.storage.collecting import Collected
     from cargohold.storage.filesystem import FilesystemStore
 
@@ -30,10 +27,8 @@ pytestmark = pytest.mark.usefixtures("loop")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FilesystemStore]:
-    with closing(open_store(tmp_path / "data")) as made:
-        made.prepare()
-        yield made
+def store(collectable: FilesystemStore) -> FilesystemStore:
+    return collectable
 
 
 def make_trash_old(store: FilesystemStore, repository: RepositoryName) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,8 @@ pytestmark = pytest.mark.usefixtures("loop")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FilesystemStore]:
-    with closing(open_store(tmp_path / "data")) as made:
-        made.prepare()
-        yield made
+def store(collectable: FilesystemStore) -> FilesystemStore:
+    return collectable
 
 
 def move_behind_link(folder: Path) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +21,12 @@ from cargohold.storage.filesystem.leases import LONGEST_STEP, Terms
 from cargohold.storage.filesystem.pace import ClosingError
 from cargohold.storage.filesystem.steps import longest_step
 from cargohold.types.digest import Digest
-from tests.collection.images import open_store
 
 from .collecting import HOUR, IMAGE, LAYER, STRAY, collect, make_old
 from .contract.base import LATEST, ONE, OTHER, blob, commit, push
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from cargohold.types.names import RepositoryName
 
@@ -36,10 +34,8 @@ pytestmark = pytest.mark.usefixtures("loop")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FilesystemStore]:
-    with closing(open_store(tmp_path / "data")) as made:
-        made.prepare()
-        yield made
+def store(collectable: FilesystemStore) -> FilesystemStore:
+    return collectable
 
 
 async def fill(store: FilesystemStore) -> None:

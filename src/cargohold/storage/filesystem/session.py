@@ -39,7 +39,6 @@ class FileSession:
         self._shard = repository_shard(repository)
         self._descriptor: int | None = None
         self.is_spoiled = False
-        self.is_over = False
 
     def size(self) -> int:
         """How many bytes it holds. Raises NotFound."""
@@ -108,7 +107,7 @@ class FileSession:
         """End the session while its end is locked: whoever comes finds it whole or gone, and writes to it or does not.
 
         Raises what `at_end` raises; then it stays. It also stays where the body fails before it has moved the data.
-        Where it `is_over`, its folder with what is left in it is `away`, and that and `hashing` are to be removed.
+        When it has ended, its folder with what is left in it is `away`, and that and `hashing` are to be removed.
         """
         with self.at_end(size):
             with suppress(FileNotFoundError):
@@ -121,7 +120,6 @@ class FileSession:
             finally:
                 if is_done or not exists(self.data):
                     disk.rename(self.folder, self.away)
-                    self.is_over = True
                     self._noted.add(self._shard, Sums(uploads=-1))
 
     @contextmanager

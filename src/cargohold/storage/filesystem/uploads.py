@@ -90,10 +90,12 @@ class FileUploads(FileBlobs):
             yield writer
             is_whole = True
         finally:
+            is_left = False
             try:
                 await writer.finish(is_last=last and is_whole)
+                is_left = writer.has_rest
             finally:
-                if not writer.has_rest:
+                if not is_left:
                     writer.close()
 
     async def commit_upload(

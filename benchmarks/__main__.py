@@ -75,12 +75,12 @@ def main() -> int:
 def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
     """What came of a workload, and whether it came to its end: one that fails must not cost what others found.
 
-    Each has a folder of its own, so that none finds what another has left.
+    Each has a folder of its own, so that none finds what another has left. That is removed at the end of all.
     """
     began = time.monotonic()
     try:
-        with _limited(2 * bench.scale.limit), tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-            outcome = WORKLOADS[name](replace(bench, folder=folder))
+        with _limited(2 * bench.scale.limit):
+            outcome = WORKLOADS[name](replace(bench, folder=tempfile.mkdtemp(dir=bench.folder)))
     except Exception as error:
         if _INTERRUPTED.is_set():  # what its clients, interrupted too, made of it
             raise KeyboardInterrupt from error

@@ -26,7 +26,7 @@ def describe(folder: str) -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / (1 << 30):.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "file system": _file_system(folder),
-        "Python": platform.python_version(),
+        "Python": f"{platform.python_version()} ({platform.python_build()[1]}, {platform.python_compiler()})",
         "load before the run": f"{load:.2f}",
         "clients": ", ".join(_clients()),
     }

@@ -118,13 +118,21 @@ def _wrk(  # noqa: PLR0913, PLR0917 - the words of its command line
     return Requests(**told, server_cpu=meter.cpu, client_cpu=children_cpu() - client_cpu, memory=meter.memory)
 
 
-def send(
-    server: Server, make: Callable[[int], bytes], expected: int, clients: int, seconds: float
+def send(  # noqa: PLR0913, PLR0917 - each is one thing that cases differ in
+    server: Server,
+    make: Callable[[int], bytes],
+    expected: int,
+    clients: int,
+    seconds: float,
+    rate: float | None = None,
 ) -> Requests:
-    """Requests that `make` makes from their number, by our own client, each to be answered with `expected`."""
+    """Requests that `make` makes from their number, by our own client, each to be answered with `expected`.
+
+    As fast as they are answered, or so many a second.
+    """
     client_cpu = time.process_time()
     with Meter(server) as meter:
-        took = client.run(server.port, make, expected, clients, seconds)
+        took = client.run(server.port, make, expected, clients, seconds, rate)
     client_cpu = time.process_time() - client_cpu
     p50, p99, p999 = (percentile(took, percent) for percent in (50, 99, 99.9))
     return Requests(len(took), seconds, p50, p99, p999, meter.cpu, client_cpu, meter.memory)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 REQUEST_ID_HEADER: Final = "x-request-id"
-"""Stands first among the headers of an answer, which are the same for many requests but for it."""
+"""Bears the id of a request: the client's own, and that of an answer, where the adapters of servers add it."""
 
 
 class RequestHeaders(Protocol):
@@ -32,7 +32,7 @@ class RequestHeaders(Protocol):
         """Whether a line has that name, also where its value is left out."""
         ...
 
-    def get(self, key: str) -> str | None:
+    def get(self, key: str, /) -> str | None:
         """The first value of that name; None where there is none, or where the first line's is left out.
 
         Where a later line's is left out, a server of RSGI does not tell; of ASGI, it is None as well.
@@ -53,7 +53,7 @@ class Body(Protocol):
 
     received: int
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
         """The pieces as they arrive, none of them empty.
 
         Raises SizeInvalid where the body ends before it is whole, and BodyTimeout where the client sends nothing
@@ -67,8 +67,9 @@ class Request(msgspec.Struct, eq=False):
 
     `path` is percent-decoded, `query` is not; `client` is an address or empty (Unix socket); `length` is the
     announced length of the body in bytes, None where it was not announced (chunked). `host` is what the client
-    calls the server, with the port, or empty. `identity` is who asks: everyone, until the guard has found out.
-    `operation` is what is asked: None, until the router has found out. `id` is what logs and traces call the request.
+    calls the server, with the port, or empty. `width` is how many characters the values of all headers have together.
+    `identity` is who asks: everyone, until the guard has found out. `operation` is what is asked: None, until the
+    router has found out. `id` is what logs, traces and the answer call the request: plain words, or empty.
     """
 
     method: str
@@ -80,9 +81,15 @@ class Request(msgspec.Struct, eq=False):
     client: str = ""
     scheme: str = "http"
     host: str = ""
+    width: int = 0
     identity: Identity = EVERYONE
     operation: Operation | None = None
     id: str = ""
+
+
+def id_headers(request: Request) -> Headers:
+    """What an answer says of the request's id."""
+    return [(REQUEST_ID_HEADER, request.id)] if request.id else []
 
 
 class Empty(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.crash.recording import Event, Recorder
 
 CLIENTS, STORES, REQUESTS = 4, 2, 12
+SEVERAL = 4
 SHARED = RepositoryName("shared")
 POOL = [bytes([number]) * 3_000 for number in range(4)]
 """Contents that every client pushes to repositories of its own."""
@@ -62,6 +63,7 @@ class Client:
             self._push_blob,
             self._push_manifest,
             self._push_manifest,
+            self._push_several,
             self._move_tag,
             self._mount,
             self._delete_blob,
@@ -104,19 +106,30 @@ class Client:
                 raise
 
     async def _push_manifest(self) -> None:
+        where = self._dice.choice((SHARED, self._own))
+        await self._commit(where, self._sample(), self._tags())
+
+    async def _push_several(self) -> None:
+        """At once into one repository, so that those are stored together that come while the first is."""
+        where = self._dice.choice((SHARED, self._own))
+        pushed = [(self._sample(), Tag(f"{self._number}-{number}")) for number in range(SEVERAL)]
+        await asyncio.gather(*(self._commit(where, of, [tag]) for of, tag in pushed))
+
+    def _sample(self) -> Sample:
         subject = self._dice.choice(self._samples).digest if self._samples else None
         made = sample(f"{self._number} {len(self._samples)}", subject)
         self._samples.append(made)
-        where = self._dice.choice((SHARED, self._own))
-        await self._commit(where, made)
+        return made
+
+    def _tags(self) -> list[Tag]:
+        return [Tag(f"{self._number}-{number}") for number in range(self._dice.randrange(3))]
 
     async def _move_tag(self) -> None:
         """To a manifest that may be there already."""
         if self._samples:
-            await self._commit(self._own, self._dice.choice(self._samples))
+            await self._commit(self._own, self._dice.choice(self._samples), self._tags())
 
-    async def _commit(self, where: RepositoryName, of: Sample) -> None:
-        tags = [Tag(f"{self._number}-{number}") for number in range(self._dice.randrange(3))]
+    async def _commit(self, where: RepositoryName, of: Sample, tags: Sequence[Tag]) -> None:
         keys = [Key(where, "manifest", of.digest), *(Key(where, "tag", tag) for tag in tags)]
         async with self._change(*((key, of.digest) for key in keys)):
             await commit(self._store, where, of, *tags)

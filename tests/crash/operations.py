@@ -86,6 +86,13 @@ async def push_manifest(store: FilesystemStore) -> None:
     await commit(store, ONE, SECOND, TAGS[2])
 
 
+async def push_together(store: FilesystemStore) -> None:
+    """The first goes alone, and the others with one another."""
+    await asyncio.gather(
+        commit(store, ONE, SUBJECT), commit(store, ONE, SECOND, TAGS[2]), commit(store, ONE, DELETED)
+    )
+
+
 async def push_first_manifest(store: FilesystemStore) -> None:
     await commit(store, OTHER, SECOND, LATEST)
 
@@ -122,6 +129,7 @@ OPERATIONS: dict[str, Callable[[FilesystemStore], Awaitable[None]]] = {
         mount,
         delete_blob,
         push_manifest,
+        push_together,
         push_first_manifest,
         move_tags,
         delete_manifest,

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.dangling import faults
 from tests.e2e.pushing import digest_of, pull_blob, push_blob, start_upload
 from tests.e2e.server import Server
+from tests.http.serving import until
 from tests.http.wire import Wire
 from tests.storage.places import fill, small_disk
 
@@ -93,6 +94,8 @@ def test_full_disk_among_many_connections(disk: Path, server: Server) -> None:
     with ExitStack() as opened:
         stalled = [opened.enter_context(each.stall()) for each in uploads]
         idle = [opened.enter_context(Wire(server.url)) for _ in range(IDLE)]
+        # What has come of them may wait for its turn: the disk is to be filled when they have found their room.
+        until(lambda: all(each.held(idle[0]) for each in uploads))
         assert big.put() == 507
         filler = fill(disk)
         assert {upload.go_on(wire) for upload, wire in zip(uploads[::2], stalled[::2], strict=True)} == {507}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cargohold.storage.durable import UNPLACED
 from cargohold.storage.filesystem import FilesystemStore
+from cargohold.types.digest import Algorithm
 from tests.crash.leftovers import left_after_an_hour
 from tests.storage.contract.base import ONE, commit, sample
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 
@@ -35,3 +36,17 @@ def test_what_was_written_beside_its_place(tmp_path: Path, monkeypatch: pytest.M
     assert left_after_an_hour(tmp_path, monkeypatch) == []
     assert not any(path.exists() for path in left)
     assert (own / "tags.list").read_bytes() == b"half"
+
+
+def test_a_session_that_was_not_made_whole(tmp_path: Path) -> None:
+    """It is ended when it is old, though it has no file of bytes, as any other."""
+    store = FilesystemStore(str(tmp_path))
+    store.prepare()
+    folder = Path(store.layout.upload(ONE, asyncio.run(store.create_upload(ONE, Algorithm.SHA256))))
+    (folder / "data").unlink()
+    assert asyncio.run(store.expire_uploads(3600.0)) == 0
+    for path in (folder / "startedat", folder):
+        os.utime(path, (1e9, 1e9))
+    assert asyncio.run(store.expire_uploads(3600.0)) == 1
+    store.close()
+    assert not folder.exists()

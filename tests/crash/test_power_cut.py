@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from cargohold.storage.disk import Several
     from cargohold.types.digest import Digest
     from tests.crash.clients import Key, Session
     from tests.crash.recording import Event
@@ -187,7 +188,7 @@ def test_a_sync_left_out_is_found(folder: Path, name: str, paths: re.Pattern[str
 def test_a_second_sync_that_is_believed_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were a session not ended whose sync failed, a power cut would show it."""
 
-    def sync(session: FileSession) -> None:
+    def sync(session: FileSession, _several: Several | None = None) -> None:
         disk.sync_file(session.descriptor)
 
     monkeypatch.setattr(FileSession, "sync", sync)

@@ -30,7 +30,7 @@ def line(
     asked = request(method, target, more.pop("headers", {}))
     for name, value in more.items():
         setattr(asked, name, value)
-    access_log(lines.append, "debug")(asked, answer, 0.00123456)
+    access_log(lines.append, "debug")(asked, answer, 1_234_560)
     (only,) = lines
     return line_of_request(only)
 
@@ -122,7 +122,7 @@ def test_least_level(least: str, count: int) -> None:
     for path, operation, status in (("/health", ops.CheckHealth(), 200), ("/", PULL, 200), ("/", PULL, 500)):
         asked = request("GET", path)
         asked.operation = operation
-        observe(asked, Empty(status, []), 0.0)
+        observe(asked, Empty(status, []), 0)
     assert len(lines) == count
 
 
@@ -205,8 +205,8 @@ def test_what_was_told_before_changes_no_line(
         for name, value in fields.items():
             setattr(asked, name, value)
         alone: list[Told] = []
-        access_log(alone.append, "info")(asked, answer, 0.25)
-        observe(asked, answer, 0.25)
+        access_log(alone.append, "info")(asked, answer, 250_000_000)
+        observe(asked, answer, 250_000_000)
         assert len(lines) == len(alone)
         for told, other in zip(lines, alone, strict=True):
             assert style.told(told) == style.request(line_of_request((other[0], *told[1:])))
@@ -220,8 +220,8 @@ def test_what_is_remembered_is_bounded() -> None:
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(3000):
-            observe(request("GET", f"/{number:0400}"), Empty(404, []), 0.0)
-            observe(request("GET", f"/{number:05000}"), Empty(404, []), 0.0)
+            observe(request("GET", f"/{number:0400}"), Empty(404, []), 0)
+            observe(request("GET", f"/{number:05000}"), Empty(404, []), 0)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -8,15 +8,12 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from cargohold.http.listen import SEND_STALL_MILLISECONDS, listen_tcp, listen_unix
 from tests.http.serving import ECHO, PROJECT, full_queue, serving
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ONE_AND_TWO = pytest.mark.parametrize("workers", [1, 2])
 
@@ -40,6 +37,20 @@ def test_nothing_is_said_but_that_it_is_ready(tmp_path: Path, workers: int) -> N
         assert server.outcomes() == ["started"] * workers
         assert server.stop() == 0
         assert server.stderr() == f"ready {server.address}\n"
+
+
+@ONE_AND_TWO
+@pytest.mark.parametrize(("limit", "room"), [(4096, 4096), (1000, 512), (65536, 4096)])
+def test_room_for_descriptors(tmp_path: Path, workers: int, limit: int, room: int) -> None:
+    """Who serves has a table for the files of all connections, and so never waits, with its threads, for it to grow."""
+    with serving(tmp_path, descriptors=limit, workers=workers) as server:
+        serve = server.processes()[1:] if workers > 1 else server.processes()
+        assert len(serve) == workers
+        for pid in serve:
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+            (size,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("FDSize:"))
+            assert size >= room
+            assert len(os.listdir(f"/proc/{pid}/fd")) < 100
 
 
 @ONE_AND_TWO

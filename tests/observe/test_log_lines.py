@@ -171,32 +171,56 @@ def test_a_record_is_one_line(message: str, exception: str) -> None:
     assert not [each for each in below if not re.match(r"    |…", each)]
 
 
+PATHS = st.from_regex(r"/v2/[a-z/]{1,20}", fullmatch=True) | TEXTS
+
+
 @given(
+    PATHS,
+    st.from_regex(r"digest=sha256:[0-9a-f]{1,64}", fullmatch=True) | TEXTS,
     TEXTS,
-    TEXTS,
+    st.sampled_from(["", "team/app"]),
     st.from_regex(r"[A-Za-z0-9._:/+=@-]{1,128}", fullmatch=True),
     st.sampled_from(["", "0af7651916cd43dd8448eb211c80319c"]),
-    st.floats(0, 1e5),
+    st.integers(0, 10**14),
+    st.integers(0, 1 << 62),
 )
-@example('"duration_ms":0.0', '","request_id":"', "id-1", "", 0.00123)
-@example("\\", '\\"request_id":""', "id-1", "", 1.0)
-def test_lines_of_requests_that_are_alike(
-    path: str, agent: str, request_id: str, trace_id: str, seconds: float
+@example('"duration_ms":0.0', "", '","request_id":"",', "", "id-1", "", 1_230_000, 0)
+@example("\\", '"', '\\"request_id":""', "", "id-1", "", 10**9, 7)
+@example("/" * 512, "n=" + "1" * 510, "a" * 256, "r" * 255, "i" * 128, "0" * 32, 10**14, 1 << 62)
+def test_lines_of_requests_that_are_alike(  # noqa: PLR0913, PLR0917 - all that lines differ in
+    path: str,
+    query: str,
+    agent: str,
+    repository: str,
+    request_id: str,
+    trace_id: str,
+    nanoseconds: int,
+    size: int,
 ) -> None:
-    """The third line that is made of the same is as the first, but for what is a request's own."""
+    """From the third line on that is made of the same, each is as if it were the first."""
     alike = Alike(
-        request_line(time="", request_id="", duration_ms=0.0, path=path, user_agent=agent, query=path)
+        request_line(
+            time="", request_id="", message="GET", path="", bytes=0, duration_ms=0.0, user_agent=agent
+        )
     )
     for style in (Json(), Human(colour=False)):
         for number in range(4):
             told: Told = (
                 alike,
-                1704207845.75 + number,
+                1704207845_750_000_000 + number * 1_000_000_000,
                 f"{request_id[:-1]}{number}",
-                seconds * number,
+                nanoseconds * number,
                 trace_id,
+                path[number:],
+                query[number:],
+                repository,
+                size,
+                size * number,
             )
-            assert style.told(told) == style.request(line_of_request(told))
+            line = line_of_request(told)
+            assert (line.path, line.query, line.repository) == (path[number:], query[number:], repository)
+            assert (line.bytes, line.received) == (size, size * number)
+            assert style.told(told) == style.request(line)
 
 
 def test_cut() -> None:

@@ -142,9 +142,10 @@ def test_a_guest_leaves_the_log_of_its_host_alone() -> None:
 def test_requests_in_the_log_of_a_host(caplog: pytest.LogCaptureFixture) -> None:
     """A formatter of the host's finds each field on the record."""
     caplog.set_level(logging.INFO, REQUESTS)
-    hand_on((Alike(request_line(status=404, user="ann")), 1704207845.75, "id-1", 0.00025, ""))
+    alike = Alike(request_line(message="GET", path="", status=404, user="ann"))
+    hand_on((alike, 1704207845_750_000_000, "id-1", 250_000, "", "/v2/", "", "", 2, 0))
     (record,) = caplog.records
-    assert (record.levelno, record.name, record.getMessage()) == (logging.INFO, REQUESTS, "GET /v2/ 200")
+    assert (record.levelno, record.name, record.getMessage()) == (logging.INFO, REQUESTS, "GET /v2/ 404")
     fields = vars(record)
     assert (fields["status"], fields["user"], fields["duration_ms"]) == (404, "ann", 0.25)
 

@@ -119,7 +119,9 @@ def request(
     length = None if isinstance(body, Pieces) else len(body)
     pieces = body if isinstance(body, Pieces) else Pieces([body] if body else [])
     path, _, query = target.partition("?")
-    return Request(method, path, query, Lines(lines), pieces, length=length)
+    return Request(
+        method, path, query, Lines(lines), pieces, length=length, width=sum(len(value) for _, value in lines)
+    )
 
 
 def answered(handler: Handler, asked: Request) -> Answer:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.storage.filesystem import FilesystemStore
 from tests.collection.images import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from cargohold.storage.filesystem import FilesystemStore
 
 LIMIT = 120  # seconds, for one test
 
@@ -24,6 +23,14 @@ LIMIT = 120  # seconds, for one test
 def loop() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as runner:
         yield runner
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FilesystemStore]:
+    """A store of one process."""
+    with closing(FilesystemStore(str(tmp_path / "root"))) as made:
+        made.prepare()
+        yield made
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage import disk as calls
-from cargohold.storage import durable
+from cargohold.storage import settled
 from cargohold.storage.durable import (
     Change,
     Disk,
@@ -112,6 +112,32 @@ def test_three_steps(disk: Recorder, top: Path) -> None:
     assert os.listdir(top / "new") == []
 
 
+def test_folders_of_what_is_not_placed(disk: Recorder, top: Path) -> None:
+    """The folders that were made for it are removed, but not those that were there, or that another has used."""
+    (top / "theirs").mkdir()
+    with Change(disk, str(top / "new")) as change:
+        for target in ("theirs/one", "ours/two", "shared/three"):
+            change.file(str(top / target), b"bytes", folder_first=True)
+        change.file(str(top / "later/four"), b"bytes")
+        change.stage()
+        assert sorted(os.listdir(top)) == ["new", "ours", "shared", "theirs"]
+        (top / "shared/link").touch()
+    assert sorted(os.listdir(top)) == ["new", "shared", "theirs"]
+    assert os.listdir(top / "new") == []
+
+
+def test_folders_that_are_removed_before_they_are_used(disk: Recorder, top: Path) -> None:
+    """Who gives up a change takes the folder away that another has found there: it is made again."""
+    first, second = Change(disk, str(top / "new")), Change(disk, str(top / "new"))
+    for change in (first, second):
+        change.file(str(top / "goes/one"), b"bytes", folder_first=True)
+        change.stage()
+    first.discard()
+    assert not (top / "goes").exists()
+    second.place()
+    assert os.listdir(top / "goes") == ["one"]
+
+
 def test_folders_that_last_are_synced_once(disk: Recorder, top: Path) -> None:
     """A folder that lasts is known to be durable from then on; what goes is synced each time, with what it is in."""
     _apply(_change(disk, top, "stays/one"))
@@ -145,7 +171,7 @@ def test_rely_on(disk: Recorder, top: Path) -> None:
 
 def test_relied_on_again(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing has changed since it was synced nothing is synced again; a change by anybody else is seen."""
-    monkeypatch.setattr(durable, "stamp", lambda: stamp() + HOUR)
+    monkeypatch.setattr(settled, "stamp", lambda: stamp() + HOUR)
     (top / "goes").mkdir()
     (top / "goes/link").touch()
     for synced in ([str(top), str(top / "goes")], []):
@@ -172,7 +198,7 @@ def test_relied_on_while_it_changes(disk: Recorder, top: Path) -> None:
 
 def test_relied_on_where_a_sync_failed(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be synced is synced again."""
-    monkeypatch.setattr(durable, "stamp", lambda: stamp() + HOUR)
+    monkeypatch.setattr(settled, "stamp", lambda: stamp() + HOUR)
     (top / "goes").mkdir()
     (top / "goes/link").touch()
     disk.fail_at = "folder"

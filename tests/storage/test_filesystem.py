@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import pytest
+
+from cargohold.storage import removals
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.types.quotas import Quotas
@@ -33,7 +36,9 @@ class TestFilesystemStore(StoreContract):
     @asynccontextmanager
     async def opened(self, *quotas: Quota) -> AsyncIterator[Pair]:
         terms = Terms(quotas=Quotas(quotas))
-        with TemporaryDirectory() as root:
+        with TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+            # However slow the disk is, what has gone from the tree shall be removed at the end.
+            patch.setattr(removals, "_CLOSING_SECONDS", 60.0)
             store, second = FilesystemStore(root, terms), FilesystemStore(root, terms)
             store.prepare()
 

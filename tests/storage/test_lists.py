@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -231,6 +233,20 @@ def test_stamp_is_never_ahead(folder: Path) -> None:
         assert os.stat(folder).st_ctime_ns >= before
 
 
+def test_one_reading_for_all_who_asked_before(folder: Path, kept: str) -> None:
+    """What changes all the time is read once for all who asked before that began, and anew for who came later."""
+    cache, asked = FolderLists(), time.monotonic()
+    _fill(folder, 3)
+    names = cache.names(str(folder), kept, asked=asked)
+    (folder / "new").touch()
+    assert cache.names(str(folder), kept, asked=asked) is names
+    assert names == ["n00000", "n00001", "n00002"]
+    for later in (time.monotonic(), math.inf):
+        assert cache.names(str(folder), kept, asked=later) == ["n00000", "n00001", "n00002", "new"]
+    shutil.rmtree(folder)
+    assert cache.names(str(folder), kept, asked=asked) == []
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists used least lately are dropped; what is dropped is read again."""
     monkeypatch.setattr(lists, "_MOST_IN_MEMORY", 50)
@@ -244,7 +260,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for number in range(20):
             path = str(tmp_path / f"folder{number}")
             assert cache.names(path, f"{path}.list") == [f"n{each:05}" for each in range(9)]
-            assert sum(len(names) + 1 for _proof, names in cache._lists.values()) == cache._total <= 50
+            assert sum(len(each.names) + 1 for each in cache._lists.values()) == cache._total <= 50
 
 
 @pytest.mark.parametrize(

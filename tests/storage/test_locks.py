@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,12 +10,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cargohold.storage.locks import STRIPES, StripedLocks, locked, open_lock, try_lock
 from cargohold.storage.protocols import Unavailable
+from cargohold.storage.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,3 +200,26 @@ def test_locked_lets_go(tmp_path: Path) -> None:
     finally:
         os.close(first)
         os.close(second)
+
+
+def test_others_go_on_meanwhile(one: StripedLocks, other: StripedLocks) -> None:
+    """Of threads that take turns, one that waits for a lock lets another go on: of a process, and of a thread."""
+    threads = Threads(2, "tried", frugal=True)
+
+    def wait_for(locks: StripedLocks) -> bool:
+        with locks.hold("name", seconds=10):
+            return True
+
+    async def waiting(locks: StripedLocks) -> None:
+        with one.hold("name"):
+            call = asyncio.create_task(threads.run(partial(wait_for, locks)))
+            await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                for _ in range(20):
+                    await threads.run(int)
+            assert not call.done()
+        assert await call
+
+    for locks in (other, one):
+        asyncio.run(waiting(locks))
+    threads.close()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.threads import Threads
+from cargohold.storage.threads import Threads, waiting
+from tests.http.serving import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +69,63 @@ async def test_order_and_number(threads: Threads) -> None:
     assert at_once[1] == 2
 
 
+@pytest.fixture
+def frugal() -> Iterator[Threads]:
+    """Three of them, of which one is enough while nothing waits."""
+    made = Threads(3, "frugal", frugal=True)
+    yield made
+    made.close()
+
+
+async def test_frugal(frugal: Threads) -> None:
+    """While calls do not wait for the disk, or for a moment alone, one thread makes all of them, in their order."""
+    made = list[tuple[int, int]]()
+
+    def call(number: int) -> None:
+        with waiting(0.0009):
+            made.append((number, threading.get_ident()))
+
+    await asyncio.gather(*(frugal.run(partial(call, number)) for number in range(300)))
+    assert [number for number, _ in made] == list(range(300))
+    assert len({thread for _, thread in made}) == 1
+
+
+async def test_frugal_that_wait(frugal: Threads) -> None:
+    """Calls that wait for the disk do so side by side, as many as there are threads; then one is enough again."""
+    together = threading.Barrier(3)
+
+    def call() -> int:
+        with waiting(0.001):
+            return together.wait(PATIENCE)
+
+    async with asyncio.timeout(PATIENCE):
+        assert sorted(await asyncio.gather(*(frugal.run(call) for _ in range(9)))) == [
+            0,
+            0,
+            0,
+            1,
+            1,
+            1,
+            2,
+            2,
+            2,
+        ]
+    await test_frugal(frugal)
+
+
+async def test_frugal_that_are_stuck(frugal: Threads) -> None:
+    """A call that takes long and does not say so keeps no other one waiting, and all threads but one may be so."""
+    may = threading.Event()
+    stuck = [asyncio.ensure_future(frugal.run(partial(may.wait, PATIENCE))) for _ in range(2)]
+    for _ in range(5):
+        async with asyncio.timeout(PATIENCE):
+            assert await asyncio.gather(*(frugal.run(int) for _ in range(20))) == [0] * 20
+    assert not any(call.done() for call in stuck)
+    may.set()
+    assert await asyncio.gather(*stuck) == [True, True]
+    await test_frugal(frugal)
+
+
 async def test_many_short_ones(threads: Threads) -> None:
     """No call is forgotten, however the threads come to the end of their work."""
     for _ in range(300):
@@ -90,15 +148,15 @@ async def test_cancelled(threads: Threads) -> None:
             if error is not None:
                 raise error
 
-        waiting = asyncio.ensure_future(threads.run(call))
+        running = asyncio.ensure_future(threads.run(call))
         for _ in range(3):
             await asyncio.sleep(0.01)
-            waiting.cancel()
+            running.cancel()
         await asyncio.sleep(0.01)
-        assert not waiting.done()
+        assert not running.done()
         may.set()
         with pytest.raises(asyncio.CancelledError):
-            await waiting
+            await running
         assert has_ended == [True]
 
 
@@ -116,14 +174,14 @@ def test_a_loop_that_has_ended(threads: Threads) -> None:
         ended.call_soon(ended.stop)
         await threads.run(call)
 
-    waiting = ended.create_task(begin())
+    begun = ended.create_task(begin())
     ended.run_forever()
     ended.close()
     may.set()
     assert has_ended.wait(PATIENCE)
     assert asyncio.run(threads.run(int)) == 0
-    assert not waiting.done()
-    waiting.get_coro().close()
+    assert not begun.done()
+    begun.get_coro().close()
 
 
 async def test_nothing_is_kept(threads: Threads) -> None:
@@ -148,8 +206,8 @@ async def test_nothing_is_kept(threads: Threads) -> None:
             except OSError as raised:
                 raised.__traceback__ = None
             del call, given, error
-            await threads.run(int)
-            assert kept() is None
+            # The thread that made the call lets go of it when it looks for the next one.
+            await asyncio.to_thread(until, lambda kept=kept: kept() is None, PATIENCE)
     finally:
         gc.enable()
 

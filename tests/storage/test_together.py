@@ -172,11 +172,11 @@ class Timed:
         self.now += self.each + self._wake_up
         return [0] * len(descriptors)
 
-    def shares(self, syncs: together.Syncs, count: int) -> float:
-        """The share of those that were synced one by one, of ten times as many as are said."""
+    def shares(self, syncs: together.Syncs, count: int, at_once: int = 5) -> float:
+        """The share of those that were synced one by one, of ten times as many calls as are said."""
         self.one_by_one = self.side_by_side = 0
         for _ in range(10 * count):
-            syncs.sync([1, 2, 3, 4, 5], lambda _function, _descriptors: None)
+            syncs.sync([*range(at_once)], lambda _function, _descriptors: None)
         return self.one_by_one / (self.one_by_one + self.side_by_side)
 
 
@@ -191,6 +191,15 @@ def test_the_quicker_way(monkeypatch: pytest.MonkeyPatch) -> None:
     timed.each = 0.00004
     timed.shares(syncs, 500)
     assert timed.shares(syncs, 100) > 0.95
+
+
+def test_few_and_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is quicker for many says nothing of few, and the other way round."""
+    timed, syncs = Timed(monkeypatch, wake_up=0.0005), together.Syncs()
+    timed.each = 0.0001
+    for _ in range(3):
+        assert timed.shares(syncs, 100, at_once=3) > 0.95
+        assert timed.shares(syncs, 100, at_once=30) < 0.05
 
 
 def test_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:

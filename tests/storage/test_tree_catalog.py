@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cargohold.storage import lists
 from cargohold.storage.filesystem import FilesystemStore, listing
 from cargohold.storage.protocols import Unavailable
 from cargohold.types.names import RepositoryName, Tag
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST, SECOND = sample("first"), sample("second")
+ONE_OF_THEM = RepositoryName("a/b")
 REPOSITORIES = [RepositoryName(name) for name in ("a", "a-b", "a/b", "a/b/c", "a0", "b")]
 
 
@@ -118,6 +120,78 @@ async def test_many_repositories_removed(store: FilesystemStore, foreign: Foreig
     assert await store.list_repositories("", 100) == ["a-b", "a0", "b"]
 
 
+@pytest.mark.parametrize("long", [1, 4_096])
+async def test_asked_by_many(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch, long: int
+) -> None:
+    """Those who ask at the same time share a walk and a reading; whoever asks later sees what was added before that."""
+    monkeypatch.setattr(lists, "_WORTH_A_FILE", long)
+    for number, name in enumerate(REPOSITORIES):
+        before = [asyncio.ensure_future(store.list_repositories("", 100)) for _ in range(4)]
+        await asyncio.sleep(0.001 * number)
+        foreign.push(name, FIRST)
+        expected = sorted(REPOSITORIES[: number + 1])
+        later = [store.list_repositories(after, 100) for after in ("", "", "a0")]
+        whole, again, part = await asyncio.gather(*later)
+        assert (whole, again, part) == (expected, expected, [each for each in expected if each > "a0"])
+        for found in await asyncio.gather(*before):
+            assert set(expected) - {name} <= set(found) <= set(expected)
+
+
+async def test_a_long_list_that_changes(
+    store: FilesystemStore, second: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read once for all who ask for it at the same time, whichever part of it they ask for."""
+    monkeypatch.setattr(lists, "_WORTH_A_FILE", 1)
+    for name in REPOSITORIES:
+        await commit(store, name, FIRST, LATEST)
+    assert await store.list_repositories("", 100) == REPOSITORIES
+    tags = [LATEST]
+    assert await store.list_tags(ONE_OF_THEM, "", 100) == tags
+    read: list[str] = []
+    real = os.listdir
+
+    def listdir(path: str) -> list[str]:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    for number in range(5):
+        await commit(second, RepositoryName(f"c{number}"), FIRST)
+        await commit(second, ONE_OF_THEM, FIRST, Tag(f"t{number}"))
+        tags.append(Tag(f"t{number}"))
+        read.clear()
+        found = await asyncio.gather(
+            *(store.list_repositories(after, 100) for after in "abc" for _ in range(5))
+        )
+        expected = [*REPOSITORIES, *(f"c{each}" for each in range(number + 1))]
+        assert found == [[each for each in expected if each > after] for after in "abc" for _ in range(5)]
+        assert read.count(store.layout.catalog) <= 5
+        listed = await asyncio.gather(*(store.list_tags(ONE_OF_THEM, after, 100) for after in "at" * 5))
+        assert listed == [[each for each in tags if each > after] for after in "at" * 5]
+        assert read.count(store.layout.tags(ONE_OF_THEM)) <= 5
+
+
+async def test_many_and_few(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When few repositories become many, and many become few, all of them are listed all the same."""
+    monkeypatch.setattr(listing, "_FEW_REPOSITORIES", 3)
+    monkeypatch.setattr(listing, "_WALK_SHARE", 0)
+    assert await store.list_repositories("", 100) == []
+    for number, name in enumerate(REPOSITORIES, 1):
+        foreign.push(name, FIRST)
+        await _until_listed(store, sorted(REPOSITORIES[:number]))
+    for number, name in enumerate(REPOSITORIES, 1):
+        shutil.rmtree(f"{store.layout.repository(name)}/_manifests")
+        shutil.rmtree(f"{store.layout.repository(name)}/_layers", ignore_errors=True)
+        assert await store.list_repositories("", 100) == sorted(REPOSITORIES[number:])
+    foreign.push(ONE, FIRST)
+    await _until_listed(store, [ONE])
+    foreign.push(OTHER, FIRST)
+    assert await store.list_repositories("", 100) == [ONE, OTHER]
+
+
 async def test_lost_marks(store: FilesystemStore, foreign: Foreign) -> None:
     """Marks that a power cut has undone are made again, and marks of nothing list nothing."""
     foreign.push(ONE, FIRST)
@@ -163,7 +237,7 @@ async def test_error_of_a_walk_is_told(
 ) -> None:
     """A walk beside the lists that fails is told to one who asks; the next walk may succeed."""
 
-    def fail(_folder: str) -> Iterator[RepositoryName]:
+    def fail(*_: object) -> Iterator[RepositoryName]:
         raise OSError(5, "Input/output error")
 
     foreign.push(ONE, FIRST)
@@ -185,7 +259,7 @@ async def test_close_ends_a_walk(
     assert await store.list_repositories("", 10) == [ONE]
     walking, steps = threading.Event(), 0
 
-    def endless(_folder: str) -> Iterator[RepositoryName]:
+    def endless(*_: object) -> Iterator[RepositoryName]:
         nonlocal steps
         end = time.monotonic() + 20
         while time.monotonic() < end:

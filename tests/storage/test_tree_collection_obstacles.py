@@ -25,9 +25,11 @@ from .foreign import put
 from .places import fill, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from cargohold.storage.trash import Cause, Record
+    from cargohold.storage.filesystem.deletion import Asked
+    from cargohold.storage.protocols import StoreError
+    from cargohold.storage.trash import Record
 
 pytestmark = pytest.mark.usefixtures("loop")
 
@@ -71,16 +73,16 @@ async def test_a_repository_whose_lock_is_held(
     make_old(store)
     monkeypatch.setattr(manifests, "_LOCK_SECONDS", 0.05)
     other = FilesystemStore(store.layout.root, store.terms)
-    real = store.announce_manifest
+    real = store.announce
 
     with ExitStack() as held:
 
-        def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
+        def announce(repository: RepositoryName, asked: Sequence[Asked]) -> list[Record | StoreError]:
             held.enter_context(other.locks.hold(ONE))
-            return real(repository, digest, cause)
+            return real(repository, asked)
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "announce_manifest", announce)
+            patch.setattr(store, "announce", announce)
             assert list(collect(store, untagged=everywhere).skipped) == [ONE]
     other.close()
     assert (await store.read_trash(ONE)).records == []

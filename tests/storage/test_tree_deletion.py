@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cargohold.storage.filesystem import FilesystemStore
-from cargohold.storage.protocols import NotFound
+from cargohold.storage.locks import PATIENCE, StripedLocks
+from cargohold.storage.protocols import NotFound, Unavailable
+from cargohold.types.digest import Digest
 from cargohold.types.names import Tag
 
 from .contract.base import LATEST, ONE, commit, sample
@@ -115,3 +119,133 @@ async def test_tag_moved_meanwhile(store: Rival) -> None:
     store.away = away  # type: ignore[method-assign]
     assert len(await store.delete_manifest(ONE, FIRST.digest)) == 1
     assert len(await store.list_tags(ONE, "", 100)) == 19
+
+
+async def test_several_at_once(store: Rival) -> None:
+    """Manifests that are deleted at the same time go each with its own tags, and each has its record."""
+    samples = {sample(f"{number}"): Tag(f"t{number}") for number in range(20)}
+    for of, tag in samples.items():
+        await commit(store, ONE, of, tag)
+    await commit(store, ONE, FIRST, Tag("kept"))
+    done = await asyncio.gather(*(store.delete_manifest(ONE, of.digest) for of in samples))
+    assert done == [[tag] for tag in samples.values()]
+    assert await store.list_tags(ONE, "", 100) == ["kept"]
+    records = (await store.read_trash(ONE)).records
+    assert {(each.digest, each.tags) for each in records} == {
+        (of.digest, (tag,)) for of, tag in samples.items()
+    }
+    assert len(records) == len(samples)
+
+
+async def test_one_by_several_at_once(store: Rival) -> None:
+    """Of those who delete one manifest at the same time one does, and there is one record."""
+    await commit(store, ONE, FIRST, LATEST)
+    await commit(store, ONE, SECOND)
+    asked = [FIRST.digest, FIRST.digest, SECOND.digest, sample("absent").digest, FIRST.digest]
+    done = await asyncio.gather(*(store.delete_manifest(ONE, each) for each in asked), return_exceptions=True)
+    assert [each for each in done if not isinstance(each, NotFound)] == [[LATEST], []]
+    assert len((await store.read_trash(ONE)).records) == 2
+    assert await store.list_repositories("", 10) == []
+
+
+@pytest.mark.parametrize("is_foreign", [False, True])
+async def test_tag_moved_between_deletions(store: Rival, is_foreign: bool) -> None:
+    """A deletion knows what another process, of ours or not, has made of the tags since the one before."""
+    tags = [Tag(f"t{number}") for number in range(10)]
+    other = FilesystemStore(store.layout.root)
+    await commit(store, ONE, FIRST, *tags[:5])
+    await commit(store, ONE, SECOND, *tags[5:9])
+    third = sample("third")
+    await commit(store, ONE, third, tags[9])
+    assert await store.delete_manifest(ONE, third.digest) == [tags[9]]
+    if is_foreign:
+        store.foreign.tag(ONE, tags[5], FIRST.digest)
+        store.foreign.tag(ONE, tags[0], SECOND.digest)
+        store.foreign.tag(ONE, tags[9], FIRST.digest)
+    else:
+        await commit(other, ONE, FIRST, tags[5], tags[9])
+        await commit(other, ONE, SECOND, tags[0])
+    other.close()
+    assert sorted(await store.delete_manifest(ONE, FIRST.digest)) == [*tags[1:6], tags[9]]
+    assert await store.list_tags(ONE, "", 100) == [tags[0], *tags[6:9]]
+
+
+async def test_several_while_another_holds_the_lock(store: Rival) -> None:
+    """They wait for it, and none is lost or written down twice."""
+    samples = [sample(f"{number}") for number in range(5)]
+    for of in samples:
+        await commit(store, ONE, of)
+    other = FilesystemStore(store.layout.root)
+    with other.locks.hold(ONE):
+        tasks = [asyncio.create_task(store.delete_manifest(ONE, of.digest)) for of in samples]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in tasks)
+    other.close()
+    assert await asyncio.gather(*tasks) == [[]] * len(samples)
+    assert sorted(each.digest for each in (await store.read_trash(ONE)).records) == sorted(
+        of.digest for of in samples
+    )
+
+
+async def test_one_that_cannot_be_removed(store: Rival) -> None:
+    """What is in the way of one deletion is told to who asked for that; the others are done, and nothing half."""
+    kept = sample("kept")
+    for each in (FIRST, SECOND, kept):
+        await commit(store, ONE, each, Tag(each.digest.hex[:8]))
+    real = store.away
+
+    def away(folder: str) -> str:
+        if folder == store.layout.revision(ONE, FIRST.digest):
+            raise OSError(errno.EPERM, "Operation not permitted", folder)
+        return real(folder)
+
+    store.away = away  # type: ignore[method-assign]
+    digests = [FIRST.digest, SECOND.digest]
+    first, second = await asyncio.gather(
+        *(store.delete_manifest(ONE, digest) for digest in digests), return_exceptions=True
+    )
+    assert isinstance(first, Unavailable)
+    assert second == [Tag(SECOND.digest.hex[:8])]
+    assert await store.list_tags(ONE, "", 10) == [Tag(kept.digest.hex[:8])]
+    store.away = real  # type: ignore[method-assign]
+    assert await store.delete_manifest(ONE, FIRST.digest) == []
+
+
+async def test_unknown_while_another_holds_the_lock(store: Rival) -> None:
+    """For what is not there nobody waits."""
+    await commit(store, ONE, FIRST, LATEST)
+    with closing(StripedLocks(store.layout.locks)) as others, others.hold(ONE):
+        async with asyncio.timeout(PATIENCE / 2):
+            with pytest.raises(NotFound):
+                await store.delete_manifest(ONE, SECOND.digest)
+
+
+async def test_given_up_while_another_holds_the_lock(store: Rival) -> None:
+    """A deletion that nobody waits for any more, and that has not begun, is not done later."""
+    await commit(store, ONE, FIRST, LATEST)
+    await commit(store, ONE, SECOND, Tag("v1"))
+    with closing(StripedLocks(store.layout.locks)) as others:
+        with others.hold(ONE):
+            first = asyncio.create_task(store.delete_manifest(ONE, FIRST.digest))
+            await asyncio.sleep(0.05)
+            second = asyncio.create_task(store.delete_manifest(ONE, SECOND.digest))
+            await asyncio.sleep(0.05)
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+        assert await first == [LATEST]
+    assert await store.list_tags(ONE, "", 10) == ["v1"]
+    assert Digest.of(await store.read_manifest(ONE, SECOND.digest)) == SECOND.digest
+
+
+async def test_given_up_by_the_first(store: Rival) -> None:
+    """Nor is it written down as done."""
+    await commit(store, ONE, FIRST, LATEST)
+    with closing(StripedLocks(store.layout.locks)) as others, others.hold(ONE):
+        deletion = asyncio.create_task(store.delete_manifest(ONE, FIRST.digest))
+        await asyncio.sleep(0.05)
+        deletion.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await deletion
+    assert (await store.read_trash(ONE)).records == []
+    assert await store.resolve_tag(ONE, LATEST) == FIRST.digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,23 @@ async def test_room_of_a_cancelled_one(store: FilesystemStore) -> None:
     """Who cancels a session may need its room: that is there when it is answered."""
     upload = await started(store, ONE, bytes(LARGE))
     await store.cancel_upload(ONE, upload)
+    assert aside(store) == []
+
+
+async def test_answer_waits_for_no_removal(store: FilesystemStore) -> None:
+    """Who ends a session with its blob removes nothing: another thread does, when there is time."""
+    upload = await started(store, ONE, b"bytes")
+    removed = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name.startswith("remove") and not threading.current_thread().name.startswith("removal"):
+            removed.append(arguments[0])
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        await store.commit_upload(ONE, upload, Digest.of(b"bytes"), 5)
+        await asyncio.to_thread(store.close)
+    assert removed == []
     assert aside(store) == []
 
 

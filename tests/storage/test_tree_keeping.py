@@ -11,13 +11,14 @@ import pytest
 
 from cargohold.registry.retention import Rule, Rules, apply
 from cargohold.storage.filesystem import FilesystemStore
+from cargohold.storage.filesystem.deletion import Asked
 from cargohold.storage.filesystem.keeping import FileKeeper
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.pace import Pace
 from cargohold.storage.filesystem.tree import exists, read_file
 from cargohold.storage.layout import flat
 from cargohold.storage.protocols import StoreError, Unreadable
-from cargohold.storage.trash import DELETED, Why
+from cargohold.storage.trash import DELETED, Record, Why
 from cargohold.types.names import RepositoryName, Tag
 from cargohold.types.oci import OCI_INDEX, parse_manifest
 
@@ -242,7 +243,9 @@ async def test_what_another_removes_meanwhile(store: FilesystemStore) -> None:
 
     def remove_first() -> None:
         keeper.before_removal = lambda: None
-        store.remove_manifest(ONE, store.announce_manifest(ONE, FIRST.digest, DELETED))
+        (record,) = store.announce(ONE, [Asked(FIRST.digest, DELETED)])
+        assert isinstance(record, Record)
+        store.remove_manifest(ONE, record, lambda: None, 1.0)
 
     keeper.before_removal = remove_first
     assert applied(keeper) == {NEW: True, OLD: False}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage.filesystem import FilesystemStore, tree
-from cargohold.storage.filesystem.content import AT_ONCE_BYTES, read_at_once
+from cargohold.storage.filesystem.content import AT_ONCE_BYTES, ReaderAtOnce
 from cargohold.storage.filesystem.tree import exists, read_link
 from cargohold.storage.protocols import NotFound, Unavailable
 from cargohold.types.digest import Algorithm, Digest
@@ -120,6 +120,20 @@ async def test_another_process_deletes_a_manifest(store: FilesystemStore) -> Non
         in_another_process('mv "$1.away" "$1"', link)
 
 
+async def test_content_that_recurs_is_in_memory(store: FilesystemStore) -> None:
+    """What was read twice is read from the disk no more; whether the manifest is there is looked up all the same."""
+    await commit(store, ONE, FIRST, LATEST)
+    link = f"{store.layout.revision(ONE, FIRST.digest)}/link"
+    with closing(FilesystemStore(store.layout.root)) as second:
+        for _ in range(2):
+            assert await second.read_manifest(ONE, FIRST.digest) == FIRST.manifest.content
+        in_another_process('rm "$1"', store.layout.data(FIRST.digest))
+        assert await second.read_manifest(ONE, FIRST.digest) == FIRST.manifest.content
+        in_another_process('rm "$1"', link)
+        with pytest.raises(NotFound):
+            await second.read_manifest(ONE, FIRST.digest)
+
+
 async def test_another_process_deletes_a_blob(store: FilesystemStore) -> None:
     """A blob is there while both its link and its bytes are, and is as long as these are now."""
     digest = Digest.of(b"layer")
@@ -167,22 +181,23 @@ def test_what_is_in_memory_is_read_at_once(tmp_path: Path) -> None:
 
     The second kind does not know the question whether it is.
     """
+    reader = ReaderAtOnce()
     with small_disk(tmp_path / "memory", 64) as memory:
         for folder in (tmp_path, memory):
             path = folder / "file"
             for length in (0, 100, AT_ONCE_BYTES - 1):
                 path.write_bytes(b"x" * length)
-                assert read_at_once(str(path), str(folder)) == b"x" * length
+                assert reader.read(str(path), str(folder)) == b"x" * length
             path.write_bytes(b"x" * AT_ONCE_BYTES)
-            assert read_at_once(str(path), str(folder)) is None
+            assert reader.read(str(path), str(folder)) is None
 
 
 def test_what_is_not_read_at_once(tmp_path: Path) -> None:
     """What is not there, and what is no file, is for whoever reads it as usual; no descriptor is left open."""
-    before, folder = os.listdir("/proc/self/fd"), str(tmp_path)
-    assert read_at_once(f"{folder}/none", folder) is None
-    assert read_at_once(f"{folder}/none/none", f"{folder}/none") is None
-    assert read_at_once(folder, folder) is None
+    before, folder, reader = os.listdir("/proc/self/fd"), str(tmp_path), ReaderAtOnce()
+    assert reader.read(f"{folder}/none", folder) is None
+    assert reader.read(f"{folder}/none/none", f"{folder}/none") is None
+    assert reader.read(folder, folder) is None
     assert os.listdir("/proc/self/fd") == before
 
 

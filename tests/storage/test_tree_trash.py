@@ -23,11 +23,12 @@ from .foreign import Foreign, put
 from .places import fill, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from cargohold.storage.filesystem.deletion import Asked
+    from cargohold.storage.protocols import StoreError
     from cargohold.storage.trash import Record
-    from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -51,7 +52,7 @@ def trash(store: FilesystemStore, name: str = "") -> str:
 def old(store: FilesystemStore, age: float) -> Record:
     """A record of a deletion that is so many seconds ago."""
     record = new_record(FIRST.digest, [LATEST], DELETED, whole=True, content=None, now=time.time() - age)
-    store.keep_record(ONE, record)
+    store.keep_records(ONE, [record])
     return record
 
 
@@ -108,17 +109,24 @@ async def test_no_record_no_deletion(store: FilesystemStore) -> None:
     assert await tags_of(store, ONE) == [LATEST]
 
 
+def after_it_is_written(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]
+) -> None:
+    """Do this when the record of a deletion has been written, before the lock is taken."""
+    real = store.announce
+
+    def announce(repository: RepositoryName, asked: Sequence[Asked]) -> list[Record | StoreError]:
+        found = real(repository, asked)
+        do()
+        return found
+
+    monkeypatch.setattr(store, "announce", announce)
+
+
 async def test_tagged_before_the_lock(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag that comes after the record was written goes with the manifest, and one record tells of all."""
     await commit(store, ONE, FIRST, LATEST)
-    real = store.announce_manifest
-
-    def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
-        record = real(repository, digest, cause)
-        Foreign(store.layout).tag(ONE, Tag("late"), FIRST.digest)
-        return record
-
-    monkeypatch.setattr(store, "announce_manifest", announce)
+    after_it_is_written(store, monkeypatch, lambda: Foreign(store.layout).tag(ONE, Tag("late"), FIRST.digest))
     assert sorted(await store.delete_manifest(ONE, FIRST.digest)) == ["late", "latest"]
     (record,) = (await store.read_trash(ONE)).records
     assert sorted(record.tags) == ["late", "latest"]
@@ -128,14 +136,8 @@ async def test_moved_before_the_lock(store: FilesystemStore, monkeypatch: pytest
     """Nor is a tag missed that another process moves to the manifest after the record was written."""
     await commit(store, ONE, FIRST, LATEST)
     await commit(store, ONE, SECOND, Tag("late"))
-    real, other = store.announce_manifest, FilesystemStore(store.layout.root)
-
-    def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
-        record = real(repository, digest, cause)
-        asyncio.run(commit(other, ONE, FIRST, Tag("late")))
-        return record
-
-    monkeypatch.setattr(store, "announce_manifest", announce)
+    other = FilesystemStore(store.layout.root)
+    after_it_is_written(store, monkeypatch, lambda: asyncio.run(commit(other, ONE, FIRST, Tag("late"))))
     assert sorted(await store.delete_manifest(ONE, FIRST.digest)) == ["late", "latest"]
     (record,) = (await store.read_trash(ONE)).records
     assert sorted(record.tags) == ["late", "latest"]
@@ -145,14 +147,7 @@ async def test_moved_before_the_lock(store: FilesystemStore, monkeypatch: pytest
 async def test_deleted_before_the_lock(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two who delete one manifest at once, one does, and there is one record."""
     await commit(store, ONE, FIRST, LATEST)
-    real = store.announce_manifest
-
-    def announce(repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
-        record = real(repository, digest, cause)
-        Foreign(store.layout).delete(ONE, FIRST, LATEST)
-        return record
-
-    monkeypatch.setattr(store, "announce_manifest", announce)
+    after_it_is_written(store, monkeypatch, lambda: Foreign(store.layout).delete(ONE, FIRST, LATEST))
     with pytest.raises(NotFound):
         await store.delete_manifest(ONE, FIRST.digest)
     assert os.listdir(trash(store)) == []
@@ -265,11 +260,13 @@ async def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         store.prepare()
         await commit(store, ONE, FIRST, LATEST, Tag("v1"))
         await commit(store, ONE, SECOND)
+        await commit(store, ONE, third := sample("third"), Tag("v3"))
         fill(place)
         await store.delete_tag(ONE, LATEST)
         store.disk.removals.close()
         fill(place)
-        assert await store.delete_manifest(ONE, FIRST.digest) == ["v1"]
+        done = [store.delete_manifest(ONE, each.digest) for each in (FIRST, third)]
+        assert await asyncio.gather(*done) == [["v1"], ["v3"]]
         store.disk.removals.close()
         filler = fill(place)
         with pytest.raises(Full):
@@ -277,8 +274,10 @@ async def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         assert await document(store, ONE, FIRST.digest) is None
         assert await document(store, ONE, SECOND.digest) == SECOND.manifest.content
         assert await store.read_trash(ONE) == Trashed([], {})
-        told = f"no room to write down that {FIRST.digest} is deleted in {ONE}: it cannot be restored"
-        assert caplog.messages == [told, told]
+        assert caplog.messages == [
+            f"no room to write down that {each.digest} is deleted in {ONE}: it cannot be restored"
+            for each in (FIRST, FIRST, third)
+        ]
         filler.unlink()
         await store.delete_manifest(ONE, SECOND.digest, Cause(Why.UNTAGGED))
         assert len((await store.read_trash(ONE)).records) == 1

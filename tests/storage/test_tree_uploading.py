@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import threading
 from contextlib import closing
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -15,7 +17,7 @@ from cargohold.storage import disk
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.hashing import RunningHash, load_hasher
 from cargohold.storage.filesystem.leases import Terms
-from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, OverQuota
+from cargohold.storage.protocols import Conflict, DigestMismatch, Full, NotFound, OverQuota
 from cargohold.types.digest import Algorithm, Digest, Hasher
 from cargohold.types.quotas import Quota, Quotas
 from tests.crash.calls import surrounded
@@ -37,15 +39,6 @@ PATIENCE = 10.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[FilesystemStore]:
-    """A store of one process."""
-    store = FilesystemStore(str(tmp_path / "root"))
-    store.prepare()
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def content(tmp_path: Path) -> Iterator[tuple[int, bytes]]:
     """A file of 3,000,000 bytes, open, and what is in it."""
     content = os.urandom(3_000_000)
@@ -59,7 +52,7 @@ def content(tmp_path: Path) -> Iterator[tuple[int, bytes]]:
 async def test_hashed_in_order(store: FilesystemStore, content: tuple[int, bytes], start: int) -> None:
     """Batches are hashed in the order in which they came; what an earlier writer left unhashed is read first."""
     descriptor, whole = content
-    running = RunningHash(store, Hasher(Algorithm.SHA256), descriptor)
+    running = RunningHash(store, Hasher(Algorithm.SHA256), descriptor, asyncio.get_running_loop())
     for begin in range(start, len(whole), 100_000):
         running.add(begin, [whole[begin : begin + 60_000], whole[begin + 60_000 : begin + 100_000]])
         assert running.done <= begin + 100_000 - start
@@ -77,7 +70,7 @@ async def test_hashed_in_order(store: FilesystemStore, content: tuple[int, bytes
 async def test_unhashed_where_it_cannot_be_read(store: FilesystemStore, content: tuple[int, bytes]) -> None:
     """Where what an earlier writer left is not to be had, nobody waits for the hash, and there is none."""
     descriptor, whole = content
-    running = RunningHash(store, Hasher(Algorithm.SHA256), descriptor)
+    running = RunningHash(store, Hasher(Algorithm.SHA256), descriptor, asyncio.get_running_loop())
     for begin in (len(whole) + 1, len(whole) + 100_001):
         running.add(begin, [bytes(100_000)])
     async with asyncio.timeout(PATIENCE):
@@ -252,6 +245,20 @@ async def test_small_last_body(store: FilesystemStore) -> None:
     assert await blob(store, ONE, digest) == bytes(1_000_000) + b"small"
 
 
+async def test_small_one_waits_for_no_large_one(store: FilesystemStore) -> None:
+    """What is small is stored while large ones have all of their threads."""
+    done = threading.Event()
+    large = [asyncio.ensure_future(store.in_bulk(done.wait, PATIENCE)) for _ in range(32)]
+    upload, writer = await _left(store, b"small")
+    try:
+        await store.commit_upload(ONE, upload, Digest.of(b"small"), 5, after=writer)
+        assert not any(each.done() for each in large)
+    finally:
+        done.set()
+        await asyncio.gather(*large)
+    assert await blob(store, ONE, Digest.of(b"small")) == b"small"
+
+
 async def test_small_last_body_of_another_digest(store: FilesystemStore) -> None:
     """It is hashed like any other: what is not of the digest is refused, and ends the session."""
     upload, writer = await _left(store, b"small")
@@ -310,3 +317,18 @@ async def test_small_last_body_under_a_quota(tmp_path: Path) -> None:
                 with pytest.raises(OverQuota):
                     await commit
                 assert await store.upload_size(ONE, upload) == 0
+
+
+@pytest.mark.parametrize("step", range(5))
+async def test_no_room_for_a_session(store: FilesystemStore, step: int) -> None:
+    """A session that cannot be made leaves nothing behind, at whatever step that is found out."""
+    steps = count()
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name in {"open_file", "write"} and next(steps) == step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return call(*arguments, **named)
+
+    with surrounded(around), pytest.raises(Full):
+        await store.create_upload(ONE, Algorithm.SHA512)
+    assert os.listdir(store.layout.uploads(ONE)) == []

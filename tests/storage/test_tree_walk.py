@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.filesystem.walk import repositories, repositories_and_aliases
+from cargohold.storage.filesystem import walk
+from cargohold.storage.filesystem.walk import KnownFolders, repositories, repositories_and_aliases
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +84,55 @@ def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(repositories(str(tmp_path))) == ["a", "z"]
     with pytest.raises(PermissionError):
         list(repositories(locked))
+
+
+def _wait_until_proved() -> None:
+    """Longer than what has just changed is not believed."""
+    time.sleep(0.15)
+
+
+@pytest.mark.parametrize("most", [walk._MOST_KNOWN, 2])
+def test_known_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """What is known of folders is what another process has made of them, whether they were proved before or not."""
+    monkeypatch.setattr(walk, "_MOST_KNOWN", most)
+    known, root = KnownFolders(), str(tmp_path)
+    _make(tmp_path, "a/_layers", "empty", "b/c/_layers")
+    changes = {
+        'mkdir -p "$1/a/nested/_uploads" "$1/empty/_manifests"': {"a", "b/c", "a/nested", "empty"},
+        'rm -r "$1/a/_layers" "$1/b"': {"a/nested", "empty"},
+        'mv "$1/a" "$1/z"; mkdir -p "$1/a/_layers"': {"z/nested", "a", "empty"},
+        'rmdir "$1/empty/_manifests"; touch "$1/b"': {"z/nested", "a"},
+        'rm "$1/b"; mkdir -p "$1/b/c/d/_layers"': {"z/nested", "a", "b/c/d"},
+    }
+    assert set(repositories(root, known.look)) == {"a", "b/c"}
+    for change, expected in changes.items():
+        _wait_until_proved()
+        before = set(repositories(root, known.look))
+        assert before == set(repositories(root))
+        subprocess.run(["sh", "-c", change, "sh", root], check=True, timeout=30)
+        assert set(repositories(root, known.look)) == expected
+    assert len(known._known) <= most
+
+
+def test_known_folders_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is proved to be as it was is not read again; one that is not there any more is passed over."""
+    _make(tmp_path, "a/b/_layers", "c/_layers")
+    known, root = KnownFolders(), str(tmp_path)
+    _wait_until_proved()
+    assert set(repositories(root, known.look)) == {"a/b", "c"}
+    read: list[str] = []
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert set(repositories(root, known.look)) == {"a/b", "c"}
+    assert read == []
+    _make(tmp_path, "c/d/_layers")
+    assert set(repositories(root, known.look)) == {"a/b", "c", "c/d"}
+    assert read == [f"{root}/c", f"{root}/c/d"]
 
 
 def _aliases(root: Path) -> tuple[dict[str, bool], dict[str, str]]:

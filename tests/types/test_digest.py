@@ -103,6 +103,23 @@ def test_a_hasher_hashes_what_it_is_given_piece_by_piece(parts: list[bytes], alg
         assert hasher.length == len(taken)
 
 
+@pytest.mark.parametrize("has_library", [True, False])
+@given(pieces, algorithms)
+def test_views_of_memory_are_hashed_as_bytes(
+    has_library: bool, parts: list[bytes], algorithm: Algorithm
+) -> None:
+    """A piece may be a view of a part of something longer, which may be used for something else afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not has_library:
+            patch.setattr(digest, "_library", None)
+        hasher = Hasher(algorithm)
+    for part in parts:
+        room = bytearray(b"<" + part + b">")
+        hasher.update(memoryview(room)[1:-1])
+        room.clear()
+    assert hasher.digest() == Digest.of(b"".join(parts), algorithm)
+
+
 @given(pieces, algorithms)
 def test_a_saved_hasher_goes_on_where_it_was(parts: list[bytes], algorithm: Algorithm) -> None:
     """After any split, a hasher restored from the saved state equals one that was never put away."""

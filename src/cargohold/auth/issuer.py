@@ -79,6 +79,8 @@ class Issuer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
+        self.version: Callable[[], int] = keys.version
+        """See `auth.protocols.Tokens`: another number once the keys have changed."""
         self._known = known
         self._issuer = issuer
         self._service = service
@@ -158,7 +160,3 @@ class Issuer:
     def published(self) -> Published:
         """The keys to verify the tokens with."""
         return self._keys.published(self._clock())
-
-    def version(self) -> int:
-        """See `auth.protocols.Tokens`: another number once the keys have changed."""
-        return self._keys.version()

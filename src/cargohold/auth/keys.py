@@ -189,7 +189,9 @@ class SigningKeys:
 
     def version(self) -> int:
         """Another number once a key was made or removed; it takes a microsecond."""
-        self._keep_up()
+        # Not by `_keep_up`: a call costs as much as the rest of it.
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._look()
         return self._version
 
     def _keep_up(self) -> None:

@@ -6,7 +6,7 @@ import os
 import time
 from collections import OrderedDict
 from hashlib import sha256
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MOST = 4096
 ROOM = 2 << 20
 """Bytes of secrets: what is found out from a secret grows with it, such as the accesses that a token names."""
+NEVER: Final = float("inf")
 _KEY_BYTES = 32
 
 Found = TypeVar("Found")
@@ -28,8 +29,8 @@ class Entry(Generic[Found]):
         self,
         found: Found,
         *,
-        end: float = float("inf"),
-        until: float = float("inf"),
+        end: float = NEVER,
+        until: float = NEVER,
         name: bytes = b"",
         size: int = 0,
         whose: Hashable = None,
@@ -43,7 +44,8 @@ class Entry(Generic[Found]):
 
     def is_over(self) -> bool:
         """Whether it holds no longer: its time has come, or it was forgotten."""
-        return time.monotonic() >= self._end or time.time() >= self._until
+        # What has no end by the one clock is asked for the other alone: to look at a clock is most of what this costs.
+        return time.time() >= self._until or (self._end is not NEVER and time.monotonic() >= self._end)
 
     def end(self) -> None:
         """It holds no longer."""
@@ -87,7 +89,7 @@ class Remembered(Generic[Found]):
         """Remember it for so many seconds, and not beyond `until` (seconds of the epoch)."""
         name = self._name(secret)
         self._drop(name)
-        end, size = time.monotonic() + seconds, len(secret)
+        end, size = NEVER if seconds == NEVER else time.monotonic() + seconds, len(secret)
         self._entries[name] = Entry(found, end=end, until=until, name=name, size=size, whose=whose)
         self._size += len(secret)
         self._names_of.setdefault(whose, set()).add(name)

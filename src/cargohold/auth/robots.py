@@ -16,6 +16,8 @@ from cargohold.auth.protocols import Proved, Subject, Unproved
 from cargohold.storage.state import Robot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cargohold.auth.identity import Authority
     from cargohold.storage.state import State
 
@@ -38,6 +40,8 @@ class Robots:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.version: Callable[[], int] = state.version
+        """See `Passwords`."""
 
     async def prove(self, name: str, password: str) -> Proved | None:
         """See `Passwords`."""
@@ -60,10 +64,6 @@ class Robots:
             return None
         robot = self._state.find_robot(subject.key)
         return None if robot is None or robot.expires <= time.time() else _proved(robot)
-
-    def version(self) -> int:
-        """See `Passwords`."""
-        return self._state.version()
 
     async def create(self, name: str, grants: Grants, expires: float = float("inf")) -> str:
         """Make a robot; its secret, which is kept nowhere. `expires` in seconds of the epoch.

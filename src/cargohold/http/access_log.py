@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import time
+from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 from cargohold.http.observing import TRACE_ID, promised_bytes
-from cargohold.observe.lines import REQUESTS, Alike, RequestLine, cut, one_word
+from cargohold.observe.lines import REQUESTS, Alike, RequestLine, cut
 from cargohold.types.operations import CheckHealth, CheckReady, ReadMetrics, RepositoryOperation
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9._~:/@+%,*-]*")
 _FAULT: Final = 500
 _LONGEST_KNOWN: Final = 512
 _MOST_KNOWN: Final = 1024
-"""Of requests that are remembered since others like them may come: 4 MB at most."""
+"""Of clients, and kinds of requests and answers, that are remembered since others like them may come: 4 MB at most."""
 _LEVELS: Final = {
     level: logging.getLevelName(level) for level in (logging.DEBUG, logging.INFO, logging.ERROR)
 }
@@ -61,33 +61,43 @@ def access_log(emit: Callable[[Told], None], least: str) -> Observer:
     threshold = logging.getLevelNamesMapping()[least.upper()]
     known: dict[Hashable, Alike | None] = {}
 
-    def observe(request: Request, answer: Answer, seconds: float) -> None:
-        path, identity = request.path, request.identity
+    def observe(request: Request, answer: Answer, nanoseconds: int) -> None:
+        operation, identity = request.operation, request.identity
         agent = request.headers.get("user-agent") or ""
-        if request.query or len(path) + len(agent) + len(identity.name) > _LONGEST_KNOWN:
+        key = (
+            request.method,
+            request.client,
+            agent,
+            identity.name,
+            identity.sort,
+            type(operation),
+            answer.status,
+        )
+        try:
+            alike = known[key]
+        except KeyError:
             alike = _alike(request, answer, agent, threshold)
-        else:
-            # All that the line is made of: which operation it is stands in method and path, if it was found out.
-            key = (
-                request.method,
-                path,
-                request.client,
-                agent,
-                identity.name,
-                identity.sort,
-                request.operation is None,
-                answer.status,
+            if len(agent) + len(identity.name) <= _LONGEST_KNOWN:
+                if len(known) >= _MOST_KNOWN:
+                    known.clear()
+                known[key] = alike
+        if alike is None:
+            return
+        path, query = request.path, request.query
+        emit(
+            (
+                alike,
+                time_ns(),
+                request.id,
+                nanoseconds,
+                TRACE_ID.get(),
+                path if len(path) <= LONGEST_PATH else cut(path, LONGEST_PATH),
+                masked(query) if query else "",
+                operation.repository if isinstance(operation, RepositoryOperation) else "",
                 promised_bytes(request, answer),
                 request.body.received,
             )
-            try:
-                alike = known[key]
-            except KeyError:
-                if len(known) >= _MOST_KNOWN:
-                    known.clear()
-                alike = known[key] = _alike(request, answer, agent, threshold)
-        if alike is not None:
-            emit((alike, time.time(), request.id, seconds, TRACE_ID.get()))
+        )
 
     return observe
 
@@ -99,30 +109,27 @@ def _severity(operation: Operation | None, status: int) -> int:
 
 
 def _alike(request: Request, answer: Answer, agent: str, threshold: int) -> Alike | None:
-    """What the line of a request is like; None where it is not told."""
-    path, operation, identity = cut(request.path, LONGEST_PATH), request.operation, request.identity
-    severity = _severity(operation, answer.status)
+    """What the lines of requests like this one are like; None where they are not told."""
+    identity, severity = request.identity, _severity(request.operation, answer.status)
     if severity < threshold:
         return None
     return Alike(
         RequestLine(
-            "",
-            _LEVELS[severity],
-            REQUESTS,
-            f"{request.method} {one_word(path)} {answer.status}",
-            "",
-            request.client,
-            request.method,
-            path,
-            answer.status,
-            promised_bytes(request, answer),
-            request.body.received,
-            0.0,
-            masked(request.query) if request.query else "",
-            str(operation.repository) if isinstance(operation, RepositoryOperation) else "",
-            identity.name,
-            identity.sort if identity.name else "",
-            cut(agent, LONGEST_AGENT),
+            time="",
+            level=_LEVELS[severity],
+            logger=REQUESTS,
+            message=request.method,
+            request_id="",
+            client=request.client,
+            method=request.method,
+            path="",
+            status=answer.status,
+            bytes=0,
+            received=0,
+            duration_ms=0.0,
+            user=identity.name,
+            user_sort=identity.sort if identity.name else "",
+            user_agent=cut(agent, LONGEST_AGENT),
         )
     )
 

@@ -8,18 +8,19 @@ from weakref import ref
 
 if TYPE_CHECKING:
     from cargohold.auth.identity import Identity
-    from cargohold.auth.login import Shown
+    from cargohold.auth.login import Shown, Versions
     from cargohold.messages import RequestHeaders
     from cargohold.types.operations import Operation
 
 
 class Admission(NamedTuple):
-    """From which address, with what, to do what, and as whom."""
+    """From which address, with what, to do what, and as whom; `versions` are those that it hangs on."""
 
     client: str
     shown: Shown
     operation: Operation
     identity: Identity
+    versions: Versions
 
 
 class Admissions:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from cargohold.messages import Answer, Headers, Request
 
 STALL_SECONDS = 60.0
-_CLOSE = ("connection", "close")
 
 
 class Application:
@@ -24,7 +23,8 @@ class Application:
     told to stop, and still takes requests. `stall_timeout` (seconds) is how long a body may send nothing; every
     answer bears `headers`.
 
-    Attributes: `stall_timeout`, `ends_connections` (whether clients are asked to come back on a new connection).
+    Attributes: `stall_timeout`, `answer` (what gives the answer to a request), `ends_connections` (whether clients are
+    to be asked, with each answer, to come back on a new connection).
     """
 
     def __init__(  # noqa: PLR0913 - all but the first may be left out
@@ -39,8 +39,7 @@ class Application:
     ) -> None:
         self.stall_timeout = stall_timeout
         self.ends_connections = False
-        self._handler = handler
-        self._headers = headers or []
+        self.answer: Handler = _bearing(handler, headers) if headers else handler
         self._start = start
         self._stop = stop
         self._leave = leave
@@ -65,11 +64,11 @@ class Application:
         """Ask clients, with each answer from now on, to come back on a new connection."""
         self.ends_connections = True
 
-    async def answer(self, request: Request) -> Answer:
-        """The answer, ready to be sent."""
-        answer = await self._handler(request)
-        if self._headers:
-            answer.headers.extend(self._headers)
-        if self.ends_connections:
-            answer.headers.append(_CLOSE)
+
+def _bearing(handler: Handler, headers: Headers) -> Handler:
+    async def handle(request: Request) -> Answer:
+        answer = await handler(request)
+        answer.headers.extend(headers)
         return answer
+
+    return handle

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from cargohold.http.body import NO_BODY, RequestBody
 from cargohold.http.exchange import Handler, error_answer
-from cargohold.messages import Bytes, Empty, File, Request
+from cargohold.messages import Bytes, Empty, File, Request, id_headers
 from cargohold.types.addresses import host_or_nothing
 from cargohold.types.errors import BlobUnknown, SizeInvalid
 
@@ -91,8 +91,10 @@ class AsgiApplication:
             client=(scope.get("client") or ("",))[0],
             scheme=scope.get("scheme", "http"),
             host=host_or_nothing(headers.get("host")),
+            width=sum(map(len, headers.values())),
         )
         answer = await self._handler(request)
+        answer.headers[:0] = id_headers(request)
         answer.headers.extend(self._headers)
         if not body.ended:
             # Before the answer: with its last byte most servers close a connection whose request is unread.

@@ -29,13 +29,13 @@ class RequestBody(ABC):
         self._stall = stall
 
     @abstractmethod
-    async def _receive(self) -> bytes:
+    async def _receive(self) -> bytes | memoryview:
         """The next piece, b"" at the end; raises SizeInvalid where the end is seen not to be a clean one."""
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> bytes | memoryview:
         """The next piece, never empty.
 
         Raises SizeInvalid where the body ended before it was whole, BodyTimeout where the client stalled.
@@ -45,11 +45,11 @@ class RequestBody(ABC):
         piece = self._take()
         return self._count(piece) if piece else self._count(await self._await_piece())
 
-    def _take(self) -> bytes:
+    def _take(self) -> bytes | memoryview:
         """A piece that has come already; b"" where it must be waited for."""
         return b""
 
-    async def _await_piece(self) -> bytes:
+    async def _await_piece(self) -> bytes | memoryview:
         try:
             async with asyncio.timeout(self._stall):
                 return await self._receive()
@@ -69,7 +69,7 @@ class RequestBody(ABC):
             self.ended = True
             raise SizeInvalid("the connection ended before the body") from None
 
-    def _count(self, piece: bytes) -> bytes:
+    def _count(self, piece: bytes | memoryview) -> bytes | memoryview:
         self.received += len(piece)
         if self.received == self.length:
             self.ended = True

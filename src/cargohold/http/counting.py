@@ -28,9 +28,9 @@ def counting(area: Area) -> Observer:
     routes: dict[type, str] = dict(PATTERNS)
     routes[type(None)] = ""
 
-    def observe(request: Request, answer: Answer, seconds: float) -> None:
+    def observe(request: Request, answer: Answer, nanoseconds: int) -> None:
         kind = type(request.operation)
-        area.request(request.method, routes[kind], answer.status, seconds)
+        area.request(request.method, routes[kind], answer.status, nanoseconds)
         if kind is PullBlob and answer.status in (200, 206):
             area.downloaded(promised_bytes(request, answer))
         elif kind in _UPLOADING:

@@ -45,7 +45,7 @@ def answer_faults(handler: Handler) -> Handler:
     async def handle(request: Request) -> Answer:
         if len(request.path) + len(request.query) > MAX_ADDRESS_BYTES:
             return error_answer(AddressTooLong(f"path and query are longer than {MAX_ADDRESS_BYTES} bytes"))
-        if sum(map(len, request.headers.values())) > MAX_HEADER_BYTES:
+        if request.width > MAX_HEADER_BYTES:
             return error_answer(HeadersTooLarge(f"the headers are larger than {MAX_HEADER_BYTES} bytes"))
         try:
             answer = await handler(request)

@@ -49,6 +49,22 @@ class Guard:
         self._unguarded = unguarded
         self._seen = Admissions()
 
+    def admits_again(self, operation: Operation, request: Request) -> bool:
+        """Let through who was admitted with the same headers before, if all that this hung on is as it was; whether so.
+
+        To be asked before `admit`, which would come to the same and is a coroutine.
+        """
+        seen = self._seen.of(request.headers, request.client)
+        if seen is None or seen.operation is not operation or seen.shown.is_over():
+            return False
+        for version, then in seen.versions:
+            if version() != then:
+                return False
+        request.identity = seen.identity
+        if self._admitted is not None:
+            self._let_in(request, seen.identity)
+        return True
+
     async def admit(self, operation: Operation, request: Request) -> None:
         """Find out who asks, note it on the request, and hold it against what the operation needs.
 
@@ -57,15 +73,11 @@ class Guard:
         enough; TooManyRequests after too many logins that failed.
         """
         headers, client, login = request.headers, request.client, self._login
-        seen = self._seen.of(headers, client)
-        if seen is not None and seen.operation is operation and login.who(seen.shown) is seen.identity:
-            # All that the answer hangs on is as it was when it was given.
-            self._let_in(request, seen.identity)
-            return
         needs = operation.needs()
         if not needs or type(operation) in self._unguarded:
             return
         authorization = self._authorization(request, needs)
+        seen = self._seen.of(headers, client)
         shown = login.find(authorization, client) if seen is None else seen.shown
         identity = None if shown is None else login.who(shown)
         if identity is None:
@@ -75,7 +87,8 @@ class Guard:
             if not identity.may(access.permission, access.repository):
                 raise self._refusal(identity, request, needs, access)
         if shown is not None:
-            self._seen.note(headers, Admission(client, shown, operation, identity))
+            versions = login.versions_of(shown)
+            self._seen.note(headers, Admission(client, shown, operation, identity, versions))
 
     def _let_in(self, request: Request, identity: Identity) -> None:
         request.identity = identity

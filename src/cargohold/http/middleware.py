@@ -61,7 +61,7 @@ def dispatch(
                         f"{access.permission.value} is switched off on this registry",
                         headers=[("allow", ", ".join(_left(path, request.query, closed)))],
                     )
-        if guard is not None:
+        if guard is not None and not guard.admits_again(operation, request):
             await guard.admit(operation, request)
         return await routes[type(operation)](operation, request)
 

@@ -46,12 +46,17 @@ from cargohold.types.operations import (
     StartUpload,
 )
 from cargohold.types.paging import Page, Query, parse_page
+from cargohold.types.recurring import Recurring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UPLOADS = "/blobs/uploads"
 _LONGEST_KEPT: Final = 512
+_MOST_KNOWN: Final = 1024
+_known: Final[dict[tuple[str, str, str], Operation]] = {}
+"""What is asked again and again: 2 MB at most."""
+_recurring: Final = Recurring()
 _PLAIN: dict[str, type[Operation]] = {
     "/auth/keys": PublishKeys,
     "/health": CheckHealth,
@@ -67,12 +72,17 @@ def route(method: str, path: str, query: str) -> Operation:
     DigestInvalid, BlobUploadUnknown, PaginationInvalid, and for a bad tag ManifestUnknown where it would be read and
     TagInvalid where it would be written.
     """
-    if len(path) + len(query) > _LONGEST_KEPT:
-        return _read.__wrapped__(method, path, query)
-    return _read(method, path, query)
+    key = method, path, query
+    found = _known.get(key)
+    if found is None:
+        found = _read(method, path, query)
+        if len(path) + len(query) <= _LONGEST_KEPT and _recurring.has(key):
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = found
+    return found
 
 
-@lru_cache(maxsize=1024)  # what was asked is asked again; 2 MB at most
 def _read(method: str, path: str, query: str) -> Operation:  # noqa: PLR0911 - one for each kind of address
     if path.startswith("/v2/"):
         head, _, last = path.rpartition("/")

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from cargohold.http.body import NO_BODY, RequestBody
-from cargohold.messages import Bytes, Empty, File, Request, RequestHeaders
+from cargohold.messages import Bytes, Empty, File, Request, RequestHeaders, id_headers
 from cargohold.types.addresses import host_or_nothing
 from cargohold.types.errors import SizeInvalid
 from cargohold.types.numbers import whole_number
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # off (or for trailers, which no client of a registry sends). Over HTTP/2 the error comes again and again,
 # each time as an empty piece, and a frame that is empty is one more.
 _ENDLESS = 32
+_CLOSE = ("connection", "close")
 
 
 class Scope(Protocol):
@@ -88,9 +89,14 @@ class Rsgi:
             scheme=scope.scheme,
             # In its own place over HTTP/2; in an address of absolute form, where it counts for more (RFC 9112, 3.2.2).
             host=host_or_nothing(scope.authority or headers.get("host")),
+            width=sum(map(len, headers.values())),
         )
         try:
-            _send(protocol, await self._application.answer(request))
+            answer = await self._application.answer(request)
+            answer.headers[:0] = id_headers(request)
+            if self._application.ends_connections:
+                answer.headers.append(_CLOSE)
+            _send(protocol, answer)
             if not body.ended:
                 await body.discard()
         except asyncio.CancelledError:

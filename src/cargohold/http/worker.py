@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
 import logging
 import math
 import os
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 # a login, so there are no more.
 MAX_CONNECTIONS = 1024
 _OWN_DESCRIPTORS = 32  # of a worker that serves nobody, and some to spare
+# Of all connections, and of the files that are open for them: a transfer has one or two, a push of a manifest many.
+_USUAL_DESCRIPTORS = 4096
 RETIRE = signal.SIGUSR1
 END = signal.SIGUSR2
 # What a handshake may take (10) and then the head of a request (10): a connection has been used by then.
@@ -129,6 +132,19 @@ def trim_heap() -> None:
         trim(0)
 
 
+def make_room_for_descriptors(opened: int) -> None:
+    """Have the system make the table of open files as large as it will be wanted, while there is no second thread.
+
+    It doubles it when it is full, and with more than one thread whoever opens a file waits for that: 10 to 20
+    milliseconds, in which an event loop serves nobody. Here it takes some microseconds, and 32 KiB. `opened` is any
+    open descriptor.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = _USUAL_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _USUAL_DESCRIPTORS)
+    with suppress(OSError):  # the table grows then when it must
+        os.close(fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, highest - 1))
+
+
 def say_nothing_is_renewed() -> None:
     """Answer a SIGHUP where there is no TLS."""
     _log.info("a SIGHUP renews the certificate, and there is none: nothing is done")
@@ -152,6 +168,7 @@ def work(  # noqa: PLR0913 - what a process must know
     worker listens on the socket: then this one takes no more connections, and ends with those that it has. Without
     a supervisor a SIGINT stops like a SIGTERM, and a second signal ends the process at once.
     """
+    make_room_for_descriptors(listener.fileno())
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_work(task, listener, ready, pulse, place=place, lifeline=lifeline))
 

@@ -47,8 +47,9 @@ BOUNDS: Final = (
 )
 """Upper bounds of the classes of durations, in seconds; what takes longer than the last has a class of its own."""
 
-_FIRST: Final = BOUNDS[0]
-"""What most requests take no longer than."""
+_BOUNDS: Final = [round(bound * 1e9) for bound in BOUNDS]
+_FIRST: Final = _BOUNDS[0]
+"""What most requests take no longer than, in nanoseconds."""
 _WORD: Final = 8
 _UPLOADED, _DOWNLOADED, _DROPPED, _OWN = range(4)
 _LABELS: Final = (*map(str, STATUSES), OTHER)
@@ -79,15 +80,19 @@ class Area:
         self._rows = rows
         self._dropped = cells[_DROPPED]
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One that was answered. An empty route is `OTHER`; so is a method that is none of `METHODS`."""
+    def request(self, method: str, route: str, status: int, nanoseconds: int) -> None:
+        """One that was answered, after so many nanoseconds.
+
+        An empty route is `OTHER`; so is a method that is none of `METHODS`.
+        """
         row = self._rows.get((method, route))
         if row is None:
             row = self._rows[method if method in METHODS else OTHER, route or OTHER]
         cells = self._cells
         cells[row + _COLUMNS.get(status, _DURATIONS - 1)] += 1
-        cells[row + (_DURATIONS if seconds <= _FIRST else _DURATIONS + bisect_left(BOUNDS, seconds))] += 1
-        cells[row + _NANOSECONDS] += int(seconds * 1e9)
+        duration = 0 if nanoseconds <= _FIRST else bisect_left(_BOUNDS, nanoseconds)
+        cells[row + _DURATIONS + duration] += 1
+        cells[row + _NANOSECONDS] += nanoseconds
 
     def uploaded(self, size: int) -> None:
         """Bytes of blobs that came."""

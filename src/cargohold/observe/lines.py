@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from functools import lru_cache
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from cargohold.observe.writer import PIECE_BYTES
+from cargohold.types.recurring import Recurring
 from cargohold.types.text import printable, printable_json
 
 if TYPE_CHECKING:
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 REQUESTS: Final = "cargohold.requests"
 """The logger of the lines that tell of requests."""
 
-_LONGEST_REST: Final = 512
-"""Bytes: more than time, duration and two ids take in a line."""
+_LONGEST_REST: Final = 1024
+"""Bytes: more than time, numbers, a repository and two ids take in a line."""
+_LONGEST_PART: Final = 512
+_PLAIN: Final = re.compile(rf"[!#-\[\]-~]{{0,{_LONGEST_PART}}}").fullmatch
+"""Matches what stands in JSON, and as one word, as it is, and is not too long."""
+_MOST_KNOWN: Final = 1024
+"""Of paths for which the parts of a line are kept: 3 MB at most."""
 _COLOURS: Final = {"DEBUG": 36, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 
 
@@ -50,32 +57,42 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     trace_id: str = ""
 
 
-class Alike(msgspec.Struct, gc=False):
-    """What the lines of requests that are alike have in common: all but the moment, the ids and the duration.
+class Alike(msgspec.Struct, eq=False, gc=False):
+    """What the lines of requests that are alike have in common: who asks, how, and what kind of answer there is.
 
-    `line` is one of them, without these. A style keeps in `pieces` what it has made of it, from the second use on.
+    `line` is one of them, without all that a `Told` has besides, and with the method as its message. A style keeps in
+    `pieces` what it has made of it, from the second use on.
     """
 
     line: RequestLine
     is_used: bool = False
-    pieces: tuple[str, str, str] | None = None
+    pieces: tuple[str, str, str, str, str] | None = None
 
 
-Told = tuple[Alike, float, str, float, str]
-"""A request: what it is like, when it was answered (seconds of the epoch), its id, how many seconds it took, its trace.
+Told = tuple[Alike, int, str, int, str, str, str, str, int, int]
+"""A request: what it is like, when it was answered (nanoseconds of the epoch), its id, how many nanoseconds it took,
+its trace;
+the path, the query (masked), the repository; the bytes of the answer and those received.
 
-The ids are plain words.
+The ids are plain words, and so is the repository.
 """
 
 
 def line_of_request(told: Told) -> RequestLine:
     """The whole line."""
-    alike, moment, request_id, seconds, trace_id = told
+    alike, moment, request_id, took, trace_id, path, query, repository, size, received = told
+    line = alike.line
     return msgspec.structs.replace(
-        alike.line,
-        time=timestamp(moment),
+        line,
+        time=_timestamp(moment // 1_000_000),
+        message=f"{line.method} {one_word(path)} {line.status}",
         request_id=request_id,
-        duration_ms=_milliseconds(seconds),
+        path=path,
+        bytes=size,
+        received=received,
+        duration_ms=(took + 500) // 1000 / 1000,
+        query=query,
+        repository=str(repository),
         trace_id=trace_id,
     )
 
@@ -113,6 +130,8 @@ class Json:
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode
+        self._known: dict[tuple[Alike, str, str], tuple[str, str, str]] = {}
+        self._recurring = Recurring()
 
     def request(self, line: RequestLine) -> bytes:
         """The line of a request."""
@@ -126,27 +145,50 @@ class Json:
 
     def told(self, told: Told) -> bytes:
         """The line of a request that may be like others before it."""
-        alike, moment, request_id, seconds, trace_id = told
-        if alike.pieces is None:
-            if alike.is_used:
-                alike.pieces = self._pieces(alike.line)
-            alike.is_used = True
+        alike, moment, request_id, took, trace_id, path, query, repository, size, received = told
+        found = self._known.get((alike, path, repository)) or self._parts(alike, path, repository)
+        if found is None or (query and _PLAIN(query) is None):
             return self.request(line_of_request(told))
-        first, second, end = alike.pieces
+        before, between, end = found
+        if query:
+            end = f',"query":"{query}"{end}'
         if trace_id:
             end = f'{end[:-2]},"trace_id":"{trace_id}"}}\n'
-        time, duration = _timestamp(int(moment * 1000)), _as_milliseconds(int(seconds * 1_000_000 + 0.5))
-        return f'{{"time":"{time}{first}{request_id}{second}{duration}{end}'.encode()
+        time, duration = _timestamp(moment // 1_000_000), _as_milliseconds((took + 500) // 1000)
+        return (
+            f'{{"time":"{time}{before}{request_id}{between}{size},"received":{received},"duration_ms":{duration}{end}'
+        ).encode()
 
-    def _pieces(self, line: RequestLine) -> tuple[str, str, str] | None:
-        """What stands after the time, after the id and after the duration; None where that needs more care."""
-        encoded = self.request(line)
-        if not encoded.isascii() or len(encoded) > PIECE_BYTES - _LONGEST_REST:
+    def _parts(self, alike: Alike, path: str, repository: str) -> tuple[str, str, str] | None:
+        """What stands after time, id and duration; None where that needs more care."""
+        pieces = alike.pieces
+        if pieces is None:
+            if alike.is_used:
+                pieces = alike.pieces = self._pieces(alike.line)
+            alike.is_used = True
+        if pieces is None or _PLAIN(path) is None:
             return None
-        # In a text within JSON a quotation mark has a backslash before it: neither of these can stand there.
-        first, _, rest = encoded.decode().removeprefix('{"time":"').partition('"request_id":""')
-        second, _, third = rest.partition('"duration_ms":0.0')
-        return f'{first}"request_id":"', f'"{second}"duration_ms":', third
+        first, second, third, fourth, end = pieces
+        if repository:
+            end = f',"repository":"{repository}"{end}'
+        parts = f"{first}{path}{second}", f"{third}{path}{fourth}", end
+        key = alike, path, repository
+        if self._recurring.has(key):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = parts
+        return parts
+
+    def _pieces(self, line: RequestLine) -> tuple[str, str, str, str, str] | None:
+        """What stands after time, path, id, path and duration; None where that needs more care."""
+        encoded = self.request(line)
+        if not encoded.isascii() or len(encoded) > PIECE_BYTES - 3 * _LONGEST_PART - _LONGEST_REST:
+            return None
+        # In a text within JSON a quotation mark has a backslash before it: none of these can stand there.
+        first, _, rest = encoded.decode().removeprefix('{"time":"').partition('","request_id":"",')
+        third, _, rest = rest.partition('"path":"",')
+        fourth, _, end = rest.partition('0,"received":0,"duration_ms":0.0')
+        return f"{first} ", f' {line.status}","request_id":"', f'",{third}"path":"', f'",{fourth}', end
 
     def record(self, line: RecordLine) -> bytes:
         """The line of whatever else; a long text lacks its middle."""
@@ -216,11 +258,6 @@ def timestamp(seconds: float) -> str:
 def _timestamp(milliseconds: int) -> str:
     whole, part = divmod(milliseconds, 1000)
     return time.strftime(f"%Y-%m-%dT%H:%M:%S.{part:03}Z", time.gmtime(whole))
-
-
-def _milliseconds(seconds: float) -> float:
-    """With three digits after the point: `round` takes longer than a whole line."""
-    return int(seconds * 1_000_000 + 0.5) / 1000
 
 
 @lru_cache(maxsize=4096)  # most requests take less than four milliseconds

@@ -140,8 +140,6 @@ class Manifests:
             )
         else:
             digest, manifest = _judge(reference, content, content_type)
-        if not self._allow_sparse:
-            await self._require(repository, manifest)
         named = (reference, *tags) if isinstance(reference, Tag) else tuple(tags)
         await self.put(repository, digest, manifest, named)
         return Pushed(digest, manifest.subject, named)
@@ -167,14 +165,6 @@ class Manifests:
             raise ManifestBlobUnknown(lack.missing[:_TOLD_MISSING]) from None
         except TagFixed as fixed:
             raise self._immutable.refusal(repository, fixed) from None
-
-    async def _require(self, repository: RepositoryName, manifest: Manifest) -> None:
-        """The child of an index may be a blob too: builders keep their caches as an index of layers."""
-        missing = await self._store.missing_blobs(repository, manifest.blobs)
-        children = await self._store.missing_manifests(repository, manifest.manifests)
-        missing += await self._store.missing_blobs(repository, children)
-        if missing:
-            raise ManifestBlobUnknown(missing[:_TOLD_MISSING])
 
     async def delete(self, repository: RepositoryName, reference: Reference, by: str = "") -> None:
         """Delete a manifest with every tag that points to it; a tag alone, where that is allowed.

@@ -42,7 +42,7 @@ class Uploads:
         self,
         repository: RepositoryName,
         upload: UploadId,
-        body: AsyncIterable[bytes],
+        body: AsyncIterable[bytes | memoryview],
         chunk: ChunkRange | None,
         *,
         length: int = 0,
@@ -61,7 +61,7 @@ class Uploads:
         repository: RepositoryName,
         upload: UploadId,
         digest: Digest,
-        body: AsyncIterable[bytes],
+        body: AsyncIterable[bytes | memoryview],
         chunk: ChunkRange | None,
         *,
         length: int = 0,
@@ -88,7 +88,7 @@ class Uploads:
         self,
         repository: RepositoryName,
         upload: UploadId,
-        body: AsyncIterable[bytes],
+        body: AsyncIterable[bytes | memoryview],
         chunk: ChunkRange | None,
         length: int,
         *,
@@ -113,7 +113,12 @@ class Uploads:
                 raise UploadRangeInvalid(headers=[("range", format_upload_range(size))]) from None
 
     async def receive(
-        self, repository: RepositoryName, digest: Digest, body: AsyncIterable[bytes], *, length: int = 0
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        body: AsyncIterable[bytes | memoryview],
+        *,
+        length: int = 0,
     ) -> None:
         """A blob in one go. Raises DigestInvalid; nothing is left of a body that breaks off."""
         upload = await self.start(repository, digest.algorithm)

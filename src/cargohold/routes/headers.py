@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cargohold.types.conditions import entity_tag
+from cargohold.types.recurring import Recurring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from cargohold.messages import RequestHeaders
     from cargohold.types.digest import Digest
     from cargohold.types.errors import RegistryError
+
+
+_MOST_KNOWN: Final = 1024
+_known: Final[dict[Digest, tuple[str, Sequence[tuple[str, str]]]]] = {}
+"""What is said of content that is pulled often, with its media type: a few hundred bytes each."""
+_recurring: Final = Recurring()
 
 
 def only_value(headers: RequestHeaders, name: str, error: type[RegistryError]) -> str | None:
@@ -35,7 +41,14 @@ def named(digest: Digest) -> Sequence[tuple[str, str]]:
     return ("docker-content-digest", digest), ("etag", entity_tag(digest))
 
 
-@lru_cache(maxsize=1024)  # of what is pulled often: a few hundred bytes each
 def described(digest: Digest, media_type: str, length: int) -> Sequence[tuple[str, str]]:
-    """What an answer with some content, or to a HEAD, says of it; the length is in bytes."""
-    return *named(digest), ("content-type", media_type), ("content-length", str(length))
+    """What an answer with some content, or to a HEAD, says of it; the length, in bytes, is that of the digest."""
+    found = _known.get(digest)
+    if found is not None and found[0] == media_type:
+        return found[1]
+    said = *named(digest), ("content-type", media_type), ("content-length", str(length))
+    if _recurring.has(digest):
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[digest] = media_type, said
+    return said

@@ -15,21 +15,23 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from cargohold.storage import disk
-from cargohold.storage.proofs import Proof, stamp
 from cargohold.storage.removals import Removals
+from cargohold.storage.settled import Settled
 from cargohold.storage.spares import Spares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-K = TypeVar("K")
+    from cargohold.storage.proofs import Proof
+
 T = TypeVar("T")
 
 _PARALLEL_SYNCS = 8
-_REMEMBERED = 65_536
 _TRIES = 5
 _TICKS, _TICK_SECONDS = 50, 0.001
 _NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+_NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT})
 
 UNPLACED = ".new"
 """How the names end of files that were written beside their place."""
@@ -43,12 +45,9 @@ class Disk:
     """
 
     def __init__(self, top: str, lasts: Callable[[str], bool]) -> None:
-        self._top = top
-        self._lasts = lasts
         self._pool = ThreadPoolExecutor(_PARALLEL_SYNCS, "sync")
         self.removals = Removals(remove)
-        self._durable: dict[str, int] = {}
-        self._settled: dict[str, Proof] = {}
+        self._settled = Settled(top, lasts)
         self._spares = Spares()
         self._exchanges = True
 
@@ -104,11 +103,14 @@ class Disk:
         """Make the names in these folders durable, all at once, as far as they are there."""
         disk.sync_all((), paths, self.each)
 
-    def make_folder(self, path: str) -> None:
-        """Make one folder; no harm where it is there already."""
-        with suppress(FileExistsError):
+    def make_folder(self, path: str) -> bool:
+        """Make one folder; False where it is there already."""
+        try:
             disk.make_folder(path)
-            self._forget(path)
+        except FileExistsError:
+            return False
+        self._forget(path)
+        return True
 
     def renew(self, folder: str) -> None:
         """Give a folder, or a file, the present time, as the file system has it. Not made durable."""
@@ -153,53 +155,22 @@ class Disk:
         make_folders(path, self._forget)
 
     def _forget(self, path: str) -> None:
-        self._durable.pop(path, None)
+        self._settled.forget(path)
 
     def settle(self, changed: Iterable[str], relied: Iterable[str] = ()) -> None:
         """Make durable the names in these folders, and those of the folders themselves up to the top; each once.
 
-        What is known to be durable is not synced again. Of the name of a folder that lasts that is known by its inode,
-        with its path; not of others, since a file system gives a removed folder's inode to the next that is made. Of
-        the names in a folder it is known by a proof that nothing has changed there since they were synced: so those
-        that are only `relied` on, where we have changed nothing, are mostly not synced. A folder that another request
-        has removed meanwhile has nothing left to be synced.
+        What is known to be durable is not synced again: so those that are only `relied` on, where we have changed
+        nothing, are mostly not synced. A folder that another request has removed meanwhile has nothing left to be
+        synced.
         """
-        started, proofs = stamp(), dict[str, Proof]()
-        todo = dict.fromkeys(changed)
-        just_changed = frozenset(todo)
-        todo |= dict.fromkeys(folder for folder in relied if not self._is_settled(folder))
-        lasting: dict[str, int] = {}
-        for folder in list(todo):
-            self._look_above(folder, todo, lasting)
-        for folder in todo.keys() - just_changed:
-            with suppress(FileNotFoundError):
-                proof = Proof.of(folder)
-                if proof.holds(started):
-                    proofs[folder] = proof
-        self.sync_folders(todo)
-        _remember(self._durable, lasting)
-        _remember(self._settled, proofs)
+        todo = self._settled.look(changed, relied)
+        self.sync_folders(todo.folders)
+        self._settled.remember(todo)
 
-    def _look_above(self, folder: str, todo: dict[str, None], lasting: dict[str, int]) -> None:
-        """Add the folders above in which a name may not be durable yet."""
-        while folder != self._top:
-            with suppress(FileNotFoundError):
-                inode = os.stat(folder).st_ino
-                if self._durable.get(folder) == inode:
-                    return
-                if self._lasts(folder):
-                    lasting[folder] = inode
-            folder = os.path.dirname(folder)
-            if folder in todo or self._is_settled(folder):
-                return
-            todo[folder] = None
-
-    def _is_settled(self, folder: str) -> bool:
-        """Whether the names in it are durable, and those of all folders above it."""
-        known = self._settled.get(folder)
-        with suppress(FileNotFoundError):
-            return known is not None and Proof.of(folder) == known
-        return False
+    def has_settled(self, folder: str, proof: Proof) -> bool:
+        """Whether the names in a folder that has this proof now are known to be durable, and those above it."""
+        return self._settled.knows(folder, proof)
 
     def close(self) -> None:
         """Wait for the syncs under way and end the threads; removals are given a second."""
@@ -226,6 +197,8 @@ class Change:
         self._lost: set[str] = set()
         self._replacing: set[str] = set()
         self._former: list[str] = []
+        self._folders_first: list[str] = []
+        self._made: list[str] = []
         self._changed: dict[str, None] = {}
         self._relied: dict[str, None] = {}
 
@@ -241,21 +214,28 @@ class Change:
         return not self._renames
 
     def discard(self) -> None:
-        """Remove whatever was written and not placed."""
+        """Remove whatever was made and not put into place."""
         for staged, _target in self._renames:
             if staged in self._contents:
                 remove(staged)
         self._renames.clear()
+        while self._made:
+            remove_empty(self._made.pop())
 
-    def file(self, target: str, content: bytes, *, may_be_lost: bool = False) -> None:
+    def file(
+        self, target: str, content: bytes, *, may_be_lost: bool = False, folder_first: bool = False
+    ) -> None:
         """A file that takes the place of what is at `target`.
 
         Of one that `may_be_lost` the name is not made durable: after a power cut it is there, and whole, or it is not.
+        Where a folder without its file says nothing to anybody, `stage` may make the `folder_first`.
         """
         staged = f"{self._aside}-{len(self._contents)}"
         self._contents[staged] = content
         if may_be_lost:
             self._lost.add(target)
+        if folder_first:
+            self._folders_first.append(_folder_of(target))
         self._renames.append((staged, target))
 
     def replace(self, target: str, content: bytes) -> None:
@@ -273,29 +253,39 @@ class Change:
 
     def rely_on(self, path: str) -> None:
         """What another process may just have put there: make sure that it is durable too."""
-        self._relied[os.path.dirname(path)] = None
+        self._relied[_folder_of(path)] = None
 
     def stage(self) -> None:
-        """Write and sync everything aside."""
+        """Write and sync everything aside, and make the folders that may come first, if those above them are there.
+
+        To make a folder takes a file system as long as all that is done under a lock besides.
+        """
         self._disk.write_files(self._contents, self._replacing)
+        for folder in self._folders_first:
+            with suppress(FileNotFoundError):
+                if self._disk.make_folder(folder):
+                    self._made.append(folder)
 
     def place(self) -> None:
         """Rename everything into place, making the folders above."""
         while self._renames:
             staged, target = self._renames[0]
             if target not in self._lost:
-                self._changed[os.path.dirname(target)] = None
+                self._changed[_folder_of(target)] = None
             self._put(staged, target)
             del self._renames[0]
+        self._made.clear()
 
     def _put(self, staged: str, target: str) -> None:
         """Another server, which takes no lock, may be removing the folders above: they are made more than once."""
         for _ in range(_TRIES):
-            with suppress(FileNotFoundError):
+            try:
                 self._put_once(staged, target)
+            except FileNotFoundError:
+                with suppress(FileNotFoundError):
+                    self._disk.make_folders(os.path.dirname(target))
+            else:
                 return
-            with suppress(FileNotFoundError):
-                self._disk.make_folders(os.path.dirname(target))
         self._put_once(staged, target)
 
     def _put_once(self, staged: str, target: str) -> None:
@@ -311,13 +301,12 @@ class Change:
             self._disk.spare(self._former.pop())
 
 
-def _remember(known: dict[str, K], found: dict[str, K]) -> None:
-    if len(known) > _REMEMBERED:
-        known.clear()
-    known.update(found)
+def _folder_of(path: str) -> str:
+    """As `os.path.dirname`, in a tenth of the time, of a path such as is made here."""
+    return path.rpartition("/")[0]
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Write every byte at the file's position. Raises OSError."""
     view = memoryview(content)
     while view:
@@ -375,6 +364,15 @@ def remove(path: str) -> None:
         return
     except (IsADirectoryError, PermissionError):
         remove_folder(path)
+
+
+def remove_empty(path: str) -> None:
+    """Remove a folder, unless there is something in it."""
+    try:
+        disk.remove_folder(path)
+    except OSError as error:
+        if error.errno not in _NOT_EMPTY:
+            raise
 
 
 def remove_folder(path: str) -> None:

@@ -21,17 +21,18 @@ class Generation:
     def __init__(self, path: str) -> None:
         self._path = path
         self._identity = (0, 0)
-        self._words: memoryview | None = None
+        self.words: memoryview | None = None
+        """Where the bits are, for who reads them all the time; None before a `read`, and where there is no file."""
 
     def read(self) -> int:
         """The bits as a number, another one after each `change` of any process; a tenth of a microsecond.
 
         0 where there is no file and none can be made. Raises Unavailable where it cannot be opened.
         """
-        if self._words is None:
+        if self.words is None:
             with told():
-                self._words = self._map()
-        return self._words[0] if self._words is not None else 0
+                self.words = self._map()
+        return self.words[0] if self.words is not None else 0
 
     def change(self) -> None:
         """Tell every process. Raises Unavailable, or Full."""
@@ -49,7 +50,7 @@ class Generation:
 
     def close(self) -> None:
         """Let go of the file; the next `read` opens it again."""
-        self._words = None
+        self.words = None
 
     def _map(self) -> memoryview | None:
         if not self._make():

@@ -56,7 +56,10 @@ _GOES = re.compile(r"/[0-9a-f]{64,}(/|$)|/_manifests/tags/.|/_uploads/.")
 
 
 class Layout:
-    """The paths under one root, as strings."""
+    """The paths under one root, as strings.
+
+    Those that each pull needs are joined: names are strings of their own types, which an f-string takes long to format.
+    """
 
     __slots__ = (
         "blobs",
@@ -132,7 +135,8 @@ class Layout:
 
     def revision_link(self, name: RepositoryName, digest: Digest) -> str:
         """The link that makes a manifest part of the repository."""
-        return f"{self.repositories}/{name}/_manifests/revisions/{_split(digest)}/link"
+        encoded = digest.replace(":", "/", 1)
+        return "".join((self.repositories, "/", name, "/_manifests/revisions/", encoded, "/link"))  # noqa: FLY002
 
     def tags(self, name: RepositoryName) -> str:
         """The folder of a repository's tags."""
@@ -144,7 +148,7 @@ class Layout:
 
     def tag_current(self, name: RepositoryName, tag: Tag) -> str:
         """The link that says what a tag points to."""
-        return f"{self.repositories}/{name}/_manifests/tags/{tag}/current/link"
+        return "".join((self.repositories, "/", name, "/_manifests/tags/", tag, "/current/link"))  # noqa: FLY002
 
     def tag_index(self, name: RepositoryName, tag: Tag, digest: Digest) -> str:
         """The folder whose link says that a tag once pointed to this digest."""

@@ -1,17 +1,20 @@
 """The names in a folder, sorted, kept only as long as their freshness is proved.
 
-The proof is what `stat` says of the folder (see `proofs`). A list that is not proved is used once and not kept.
+The proof is what `stat` says of the folder (see `proofs`). A list that is not proved is for those alone who asked for
+it before it was read.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.durable import replace_unsynced
 from cargohold.storage.proofs import Proof, stamp
@@ -23,6 +26,18 @@ _WORTH_A_FILE = 4_096
 _MOST_IN_MEMORY = 400_000
 
 
+class _List(NamedTuple):
+    """Names, when their reading began (monotonic seconds), and what proves them, if anything does."""
+
+    names: list[str]
+    began: float
+    proof: Proof | None
+
+
+class LongReading(Exception):
+    """A list is to be read anew that was long before; nothing was done."""
+
+
 class FolderLists:
     """Lists of folders' names, kept in memory and, where long, in a file that other processes use too.
 
@@ -31,51 +46,64 @@ class FolderLists:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lists: OrderedDict[str, tuple[Proof, list[str]]] = OrderedDict()
+        self._lists: OrderedDict[str, _List] = OrderedDict()
         self._total = 0
 
-    def names(self, folder: str, kept: str, meaning: Callable[[str], str | None] | None = None) -> list[str]:
+    def names(
+        self,
+        folder: str,
+        kept: str,
+        meaning: Callable[[str], str | None] | None = None,
+        asked: float = math.inf,
+        *,
+        quickly: bool = False,
+    ) -> list[str]:
         """What the folder's names mean, sorted by their bytes; not to be changed. Empty where there is no such folder.
 
-        As long as the folder is proved not to have changed it is the same list. `kept` is the path of the file for a
-        long one; losing it, or finding rubbish in it, costs a new reading. `meaning` turns a file's name into what it
-        stands for, None for nothing (default: itself); always the same for one folder.
+        As long as the folder is proved not to have changed it is the same list, and so it is for all who asked before
+        its reading began; `asked` is when, in monotonic seconds (default: in this moment). `kept` is the path of the
+        file for a long one; losing it, or finding rubbish in it, costs a new reading. `meaning` turns a file's name
+        into what it stands for, None for nothing (default: itself); always the same for one folder.
+
+        Raises LongReading where the list is wanted `quickly` and cannot be had so.
         """
-        started = stamp()
+        began, started = time.monotonic(), stamp()
         try:
             proof = Proof.of(folder)
             with self._lock:
                 found = self._lists.get(folder)
-                if found is not None and found[0] == proof:
+                if found is not None and (found.proof == proof or found.began >= asked):
                     self._lists.move_to_end(folder)
-                    return found[1]
-            return self._read(folder, kept, meaning, proof, started)
+                    return found.names
+            if quickly and found is not None and len(found.names) >= _WORTH_A_FILE:
+                raise LongReading
+            names, is_proved = self._read(folder, kept, meaning, proof, started)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        self._keep(folder, _List(names, began, proof if is_proved else None))
+        return names
 
     def _read(
         self, folder: str, kept: str, meaning: Callable[[str], str | None] | None, proof: Proof, started: int
-    ) -> list[str]:
+    ) -> tuple[list[str], bool]:
+        """The names, and whether the proof holds for them."""
         is_proved, title = proof.holds(started), "list 2 {} {} {}".format(*proof)
         found_title, names = load_names(kept) if is_proved else ("", [])
         if found_title != title:
             found = os.listdir(folder)
             names = sorted(filter(None, map(meaning, found)) if meaning else found)
-            if not is_proved or Proof.of(folder) != proof:
-                return names
-            if len(names) >= _WORTH_A_FILE:
+            is_proved = is_proved and Proof.of(folder) == proof
+            if is_proved and len(names) >= _WORTH_A_FILE:
                 save_names(kept, title, names)
-        self._keep(folder, proof, names)
-        return names
+        return names, is_proved
 
-    def _keep(self, folder: str, proof: Proof, names: list[str]) -> None:
+    def _keep(self, folder: str, made: _List) -> None:
         with self._lock:
             old = self._lists.pop(folder, None)
-            self._total += len(names) + 1 - (len(old[1]) + 1 if old else 0)
-            self._lists[folder] = (proof, names)
+            self._total += len(made.names) + 1 - (len(old.names) + 1 if old else 0)
+            self._lists[folder] = made
             while self._total > _MOST_IN_MEMORY and len(self._lists) > 1:
-                _, (_, dropped) = self._lists.popitem(last=False)
-                self._total -= len(dropped) + 1
+                self._total -= len(self._lists.popitem(last=False)[1].names) + 1
 
 
 def after(names: list[str], last: str) -> Iterator[str]:

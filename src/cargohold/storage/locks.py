@@ -12,10 +12,11 @@ import os
 import threading
 import time
 import zlib
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cargohold.storage.protocols import Unavailable
+from cargohold.storage.threads import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,10 @@ PATIENCE = 10.0
 
 MOMENT = 0.005
 """Seconds that a thread waits for a lock, before it goes and does something else."""
+
+# What is done under a lock takes less than a millisecond, mostly.
+_SHORTEST_PAUSE: Final = 0.000_05
+_LONGEST_PAUSE: Final = 0.01
 
 
 class Busy(Unavailable):
@@ -43,7 +48,7 @@ class StripedLocks:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._threads = [threading.Lock() for _ in range(STRIPES)]
-        self._descriptors: dict[int, int] = {}
+        self._files: dict[int, OpenFile] = {}
 
     def prepare(self) -> None:
         """Make the files, so that none is missing when no room is left for one. Raises OSError."""
@@ -57,36 +62,69 @@ class StripedLocks:
     def hold(self, *names: str, seconds: float = MOMENT) -> Iterator[None]:
         """Hold the locks of these names, taken in one order by everyone. Raises Busy when `seconds` have passed."""
         deadline = time.monotonic() + seconds
-        with ExitStack() as held:
-            for stripe in sorted(set(map(stripe_of, names))):
-                held.enter_context(self._hold(stripe, deadline))
-            yield
-
-    @contextmanager
-    def _hold(self, stripe: int, deadline: float) -> Iterator[None]:
-        thread = self._threads[stripe]
-        if not thread.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise Busy("a thread of this process holds a lock of the storage")
+        held: list[tuple[threading.Lock, int]] = []
         try:
-            with locked(self._descriptor(stripe), deadline):
-                yield
+            for stripe in sorted({stripe_of(name) for name in names}):
+                held.append(self._take(stripe, deadline))  # noqa: PERF401 - what was taken before one is not had
+            yield
         finally:
+            for thread, descriptor in reversed(held):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                thread.release()
+
+    def _take(self, stripe: int, deadline: float) -> tuple[threading.Lock, int]:
+        """Take a lock from the threads of this process, and then from other processes; what is to be let go."""
+        thread = self._threads[stripe]
+        if not thread.acquire(blocking=False):
+            left = max(0.0, deadline - time.monotonic())
+            with waiting(left):
+                is_taken = thread.acquire(timeout=left)
+            if not is_taken:
+                raise Busy("a thread of this process holds a lock of the storage")
+        try:
+            descriptor = self._descriptor(stripe)
+            _wait_for(descriptor, deadline)
+        except BaseException:
             thread.release()
+            raise
+        return thread, descriptor
 
     def _descriptor(self, stripe: int) -> int:
         """The stripe's file as it is now: one that was removed and made again is locked by others than the old one."""
-        path, descriptor = self._path(stripe), self._descriptors.get(stripe)
-        if descriptor is not None and not is_at(path, descriptor):
-            os.close(self._descriptors.pop(stripe))
-            descriptor = None
-        if descriptor is None:
-            descriptor = self._descriptors[stripe] = open_lock(path)
-        return descriptor
+        path, file = self._path(stripe), self._files.get(stripe)
+        if file is not None and not file.is_at(path):
+            os.close(self._files.pop(stripe).descriptor)
+            file = None
+        if file is None:
+            file = self._files[stripe] = OpenFile.of(open_lock(path))
+        return file.descriptor
 
     def close(self) -> None:
         """Close the files."""
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+        while self._files:
+            os.close(self._files.popitem()[1].descriptor)
+
+
+class OpenFile(NamedTuple):
+    """An open file, known again by its numbers, which no other has while this one is open."""
+
+    descriptor: int
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> Self:
+        """The file of a descriptor."""
+        status = os.fstat(descriptor)
+        return cls(descriptor, status.st_dev, status.st_ino)
+
+    def is_at(self, path: str) -> bool:
+        """Whether it is still the one at the path."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
 
 
 def open_lock(path: str) -> int:
@@ -99,30 +137,27 @@ def open_lock(path: str) -> int:
         return os.open(path, flags, 0o666)
 
 
-def is_at(path: str, descriptor: int) -> bool:
-    """Whether an open file is still the one at the path."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
 @contextmanager
 def locked(descriptor: int, deadline: float) -> Iterator[None]:
-    """Hold the lock of an open file, alone. Raises Busy when `deadline` (monotonic seconds) has passed.
-
-    It asks again and again, since a wait inside the kernel could not be ended.
-    """
-    pause = 0.0002
-    while not try_lock(descriptor):
-        if time.monotonic() >= deadline:
-            raise Busy("another holds a lock of the storage")
-        time.sleep(pause)
-        pause = min(pause * 2, 0.01)
+    """Hold the lock of an open file, alone. Raises Busy when `deadline` (monotonic seconds) has passed."""
+    _wait_for(descriptor, deadline)
     try:
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _wait_for(descriptor: int, deadline: float) -> None:
+    """Take the lock, asked for again and again, since a wait inside the kernel could not be ended."""
+    if try_lock(descriptor):
+        return
+    pause = _SHORTEST_PAUSE
+    with waiting(deadline - time.monotonic()):
+        while not try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise Busy("another holds a lock of the storage")
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def try_lock(descriptor: int) -> bool:

@@ -179,13 +179,13 @@ class MemoryStore:
     ) -> None:
         """See `MetadataStore`."""
         found = self._repository(repository)
-        for tag in filter(fixed, tags) if fixed else ():
-            if found.tags.get(tag, digest) != digest:
-                raise TagFixed(tag, found.tags[tag])
         missing = [each for each in manifest.blobs if each not in found.blobs]
         missing += [each for each in manifest.manifests if each not in {*found.manifests, *found.blobs}]
         if complete and missing:
             raise Incomplete(missing)
+        for tag in filter(fixed, tags) if fixed else ():
+            if found.tags.get(tag, digest) != digest:
+                raise TagFixed(tag, found.tags[tag])
         if digest not in found.manifests:
             self._require_room(repository, len(manifest.content))
         self._contents[digest] = manifest.content
@@ -363,7 +363,7 @@ class _Session:
         self.ended = False
         self.grown = time.monotonic()
 
-    def grow(self, piece: bytes) -> None:
+    def grow(self, piece: bytes | memoryview) -> None:
         if piece:
             self.data += piece
             self.grown = time.monotonic()
@@ -384,7 +384,7 @@ class _Writer:
     def offset(self) -> int:
         return self._offset
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         if self._refusal is not None:
             raise self._refusal
         if self._session.ended or len(self._session.data) != self._offset:

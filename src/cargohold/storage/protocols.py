@@ -187,7 +187,7 @@ class UploadWriter(Protocol):
         """How many bytes the session holds after what this writer has written."""
         ...
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         """Add bytes at the end; they may be held back (at most 2 MiB) until the writer is left.
 
         Raises Conflict where the session has grown or gone since, and OverQuota where there is no room for what is

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from cargohold.storage.database import Database, DatabaseUnusable
-from cargohold.storage.filesystem.tree import to_the_end
 from cargohold.storage.generation import Generation
 from cargohold.storage.locks import PATIENCE
 from cargohold.storage.protocols import Conflict, Unavailable
+from cargohold.storage.threads import to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,13 +114,17 @@ class State:
 
         Five seconds late where the process that did it was killed before it could tell.
         """
-        try:
-            generation = self._generation.read()
-        except Unavailable:
-            generation = 0
+        words = self._generation.words
+        generation = words[0] if words is not None else self._read_generation()
         if generation != self._seen or time.monotonic() >= self._due:
             self._look(generation)
         return self._version
+
+    def _read_generation(self) -> int:
+        try:
+            return self._generation.read()
+        except Unavailable:
+            return 0
 
     def _look(self, generation: int) -> None:
         try:

@@ -10,24 +10,55 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
 
-class Threads:
-    """At most so many threads, which begin with the first call. For any number of event loops."""
+_LONG: Final = 0.001
+_STUCK: Final = 0.005
+_own = threading.local()
 
-    def __init__(self, most: int, name: str) -> None:
+
+@contextmanager
+def waiting(seconds: float) -> Iterator[None]:
+    """To be used around what waits for the disk, or a lock, as long as that: meanwhile another makes the next call.
+
+    Nothing is done where that takes less than a millisecond, since to wake a thread takes a part of it, and where this
+    is none of those threads.
+    """
+    threads: Threads | None = getattr(_own, "threads", None)
+    if threads is None or seconds < _LONG:
+        yield
+        return
+    threads.begin_to_wait()
+    try:
+        yield
+    finally:
+        threads.end_to_wait()
+
+
+class Threads:
+    """At most so many threads, which begin with the first call. For any number of event loops.
+
+    Of `frugal` ones a further one is at work only while the others are `waiting`, or seem to be, since no call has been
+    begun for 5 ms. Whatever a thread asks of the system, it may lose the interpreter's lock to another: several that
+    have no need to wait take up to twice as long as one that does the work of all.
+    """
+
+    def __init__(self, most: int, name: str, *, frugal: bool = False) -> None:
         self._most = most
+        self._wanted = 1 if frugal else most
         self._pool = ThreadPoolExecutor(most, name)
         self._lock = threading.Lock()
-        self._at_work = 0
         self._calls: deque[_Call[Any]] = deque()
+        self._at_work = self._waiting = self._begun = 0
+        self._last = 0
+        self._watcher: asyncio.AbstractEventLoop | None = None
 
     async def run(self, function: Callable[[], T]) -> T:
         """What the function gives, or raises, in one of the threads.
@@ -37,30 +68,70 @@ class Threads:
         """
         call: _Call[T] = _Call(function)
         self._calls.append(call)
-        with self._lock:
-            is_short = self._at_work < self._most
-            if is_short:
-                self._at_work += 1
-        if is_short:
-            try:
-                self._pool.submit(self._work)
-            except RuntimeError:
-                self._calls.remove(call)
-                raise
+        try:
+            with self._lock:
+                is_enough = self._at_work - self._waiting >= self._wanted or not self._start_thread()
+        except RuntimeError:
+            self._calls.remove(call)
+            raise
+        # A loop that was watching may have been closed.
+        if is_enough and self._watcher is not call.loop:
+            self._watcher = call.loop
+            self._look_again()
         return await call.result()
 
+    def _start_thread(self) -> bool:
+        """With the lock; whether there was one to be had."""
+        if self._at_work == self._most:
+            return False
+        self._pool.submit(self._work)
+        self._at_work += 1
+        return True
+
+    def _look_again(self) -> None:
+        assert self._watcher is not None
+        self._watcher.call_later(_STUCK, self._look, self._watcher, self._begun)
+
+    def _look(self, watcher: asyncio.AbstractEventLoop, begun: int) -> None:
+        """While calls wait, see that some are begun all the time."""
+        if self._watcher is not watcher:
+            return
+        if not self._calls:
+            self._watcher = None
+            return
+        if self._begun == begun:
+            with self._lock, suppress(RuntimeError):  # which says that they are closed
+                self._start_thread()
+        self._look_again()
+
     def _work(self) -> None:
-        while True:
-            try:
-                call = self._calls.popleft()
-            except IndexError:
-                with self._lock:
-                    if not self._calls:
-                        self._at_work -= 1
-                        return
-            else:
-                call.make()
-                del call
+        _own.threads = self
+        self._last = me = threading.get_ident()
+        while call := self._next_call(me):
+            call.make()
+            del call
+
+    def _next_call(self, me: int) -> _Call[Any] | None:
+        """None where there is none, or where there are more threads than are wanted: the last one goes on."""
+        with self._lock:
+            if not self._calls or (self._at_work - self._waiting > self._wanted and self._last != me):
+                self._at_work -= 1
+                return None
+            self._begun += 1
+            return self._calls.popleft()
+
+    def begin_to_wait(self) -> None:
+        """In one of the threads: have another one go on with what there is to do."""
+        with self._lock:
+            self._waiting += 1
+            if self._calls and self._at_work - self._waiting < self._wanted:
+                with suppress(RuntimeError):  # which says that they are closed
+                    self._start_thread()
+
+    def end_to_wait(self) -> None:
+        """In the same thread."""
+        with self._lock:
+            self._waiting -= 1
 
     def close(self) -> None:
         """Wait for the calls that there are; no more can be made."""
@@ -68,13 +139,13 @@ class Threads:
 
 
 class _Call(Generic[T]):
-    __slots__ = ("_error", "_found", "_function", "_is_made", "_loop", "_waiter")
+    __slots__ = ("_error", "_found", "_function", "_is_made", "_waiter", "loop")
 
     _found: T
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._error: BaseException | None = None
         self._is_made = False
@@ -87,7 +158,7 @@ class _Call(Generic[T]):
             self._error = error
         # A loop that has been closed has nobody left who waits.
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._made)
+            self.loop.call_soon_threadsafe(self._made)
 
     def _made(self) -> None:
         self._is_made = True
@@ -98,7 +169,7 @@ class _Call(Generic[T]):
         """What the function gave, when it has."""
         cancelled: asyncio.CancelledError | None = None
         while not self._is_made:
-            self._waiter = self._loop.create_future()
+            self._waiter = self.loop.create_future()
             try:
                 await self._waiter
             except asyncio.CancelledError as error:
@@ -112,3 +183,18 @@ class _Call(Generic[T]):
         finally:
             # An error remembers who raised it: they would keep each other, until they are found.
             del cancelled, self._error
+
+
+async def to_the_end(future: asyncio.Future[T]) -> T:
+    """Wait even when cancelled, and be cancelled then: what a thread does cannot be stopped, only left unwatched."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:  # noqa: BLE001 - raised below, by the result
+            break
+    if cancelled is not None:
+        raise cancelled
+    return future.result()

@@ -18,6 +18,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cargohold.storage.threads import waiting
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -125,11 +127,16 @@ def _take() -> _Queue | None:
 
 
 class Syncs:
-    """Syncs in the way that has taken less time of late; the other is tried once in 64 times. For any thread."""
+    """Syncs in the way that has taken less time of late, for about so many; the other is tried once in 64 times.
+
+    For any thread.
+    """
 
     def __init__(self) -> None:
         self._count = 0
-        self._each_takes = self._all_take = 0.0
+        self._each_takes = 0.0
+        # Side by side eight take little longer than two: so it is known of each power of two.
+        self._all_take = [0.0] * sys.maxsize.bit_length()
 
     def sync(
         self, descriptors: Sequence[int], several: Callable[[Callable[[int], None], list[int]], None]
@@ -138,9 +145,19 @@ class Syncs:
 
         Where the kernel takes none side by side, `several` calls a function for each, several at a time.
         """
+        if descriptors:
+            with waiting(self._will_take(len(descriptors))):
+                self._sync(descriptors, several)
+
+    def _will_take(self, count: int) -> float:
+        """Seconds, as far as is known; 0 before the first."""
+        one_by_one, side_by_side = self._each_takes * count, self._all_take[count.bit_length()]
+        return min(one_by_one, side_by_side) if side_by_side else one_by_one
+
+    def _sync(
+        self, descriptors: Sequence[int], several: Callable[[Callable[[int], None], list[int]], None]
+    ) -> None:
         count, begun = len(descriptors), time.perf_counter()
-        if count == 0:
-            return
         if count == 1 or self._is_one_by_one(count):
             for descriptor in descriptors:
                 os.fsync(descriptor)
@@ -150,11 +167,12 @@ class Syncs:
         if number := next(filter(None, errors), 0):
             raise OSError(number, os.strerror(number))
         several(os.fsync, list(descriptors[len(errors) :]))
-        self._all_take = _weighed(self._all_take, time.perf_counter() - begun)
+        size = count.bit_length()
+        self._all_take[size] = _weighed(self._all_take[size], time.perf_counter() - begun)
 
     def _is_one_by_one(self, count: int) -> bool:
         self._count += 1
-        is_quicker = self._each_takes * count <= self._all_take
+        is_quicker = self._each_takes * count <= self._all_take[count.bit_length()]
         return is_quicker != (self._count % _TRIED_EVERY == 0)
 
 

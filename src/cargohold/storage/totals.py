@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cargohold.storage.durable import write_all
-from cargohold.storage.locks import STRIPES, Busy, is_at, locked, stripe_of
+from cargohold.storage.locks import STRIPES, Busy, OpenFile, locked, stripe_of
 from cargohold.storage.protocols import Totals
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ class TotalsFile:
     def __init__(self, path: str) -> None:
         self._path = path
         self._thread = threading.Lock()
-        self._descriptor: int | None = None
+        self._file: OpenFile | None = None
         self._is_told = False
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._file is not None:
+            os.close(self._file.descriptor)
+            self._file = None
 
     def add(self, shard: int, sums: Sums) -> None:
         """Note what has just been stored, ended or removed; some microseconds."""
@@ -193,16 +193,16 @@ class TotalsFile:
             return found
 
     def _opened(self) -> int:
-        if self._descriptor is not None and not is_at(self._path, self._descriptor):
+        if self._file is not None and not self._file.is_at(self._path):
             self.close()
-        if self._descriptor is None:
+        if self._file is None:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             _make_way(self._path)
             # For its user alone: whoever may open it may hold its lock.
-            self._descriptor = os.open(self._path, _OPEN, 0o600)
-            with locked(self._descriptor, time.monotonic() + _WAIT_SECONDS):
-                self._on_whole(self._descriptor, _doubt)
-        return self._descriptor
+            self._file = OpenFile.of(os.open(self._path, _OPEN, 0o600))
+            with locked(self._file.descriptor, time.monotonic() + _WAIT_SECONDS):
+                self._on_whole(self._file.descriptor, _doubt)
+        return self._file.descriptor
 
     def _on_whole(self, file: int, function: Callable[[int], T]) -> T:
         """What the function gives of the file, which is made anew where it is damaged."""

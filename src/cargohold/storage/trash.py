@@ -6,8 +6,8 @@ Pure. A name tells when the deletion was and sorts by that time; none is given t
 from __future__ import annotations
 
 import re
+import secrets
 import time
-import uuid
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -108,11 +108,11 @@ def new_record(  # noqa: PLR0913 - what a deletion is made of
     now: float | None = None,
 ) -> Record:
     """The record of a deletion that is about to be; `content` is the manifest's, None where it cannot be read."""
-    name = _name(time.time_ns() if now is None else int(now * _BILLION))
+    when = time.time_ns() if now is None else int(now * _BILLION)
     referrer = None if content is None else referrer_of(digest, content)
     return Record(
-        name=name,
-        when=time_of(name),
+        name=_name(when),
+        when=_seconds(when),
         ended=False,
         digest=digest,
         whole=whole,
@@ -202,4 +202,10 @@ _WRITTEN: Final = msgspec.json.Decoder(_Written, dec_hook=_read)
 
 def _name(nanoseconds: int) -> str:
     seconds, rest = divmod(nanoseconds, _BILLION)
-    return f"{datetime.fromtimestamp(seconds, UTC):{_SECONDS}}.{rest:09}Z-{uuid.uuid4().hex[:8]}"
+    return f"{datetime.fromtimestamp(seconds, UTC):{_SECONDS}}.{rest:09}Z-{secrets.token_hex(4)}"
+
+
+def _seconds(nanoseconds: int) -> float:
+    """What `time_of` makes of the name."""
+    seconds, rest = divmod(nanoseconds, _BILLION)
+    return seconds + rest / _BILLION

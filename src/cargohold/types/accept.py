@@ -42,6 +42,8 @@ class Accept(msgspec.Struct, frozen=True):
         """
         if not lines:
             return _NO_LINES
+        if len(lines) == 1 and len(lines[0]) < _LONGEST_KEPT:
+            return _parse_one(lines[0])
         kept = sum(map(len, lines)) < _LONGEST_KEPT
         return (_parse if kept else _parse.__wrapped__)(tuple(lines))
 
@@ -51,6 +53,8 @@ class Accept(msgspec.Struct, frozen=True):
         Where no range was given, anything is taken. `application/json` matches the types that end in `+json`.
         """
         if not self.ranges:
+            return True
+        if self.ranges.get(media_type):  # the most specific range there can be
             return True
         for media_range in _matching(media_type):
             taken = self.ranges.get(media_range)
@@ -81,6 +85,12 @@ def _parse(lines: tuple[str, ...]) -> Accept:
             if name:
                 ranges[name] = taken or ranges.get(name, False)
     return Accept(ranges)
+
+
+@lru_cache(maxsize=256)
+def _parse_one(line: str) -> Accept:
+    """A single line, which is found again without being put into anything."""
+    return _parse.__wrapped__((line,))
 
 
 def _read(member: str) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e]*")')
 
 def entity_tag(digest: Digest) -> str:
     """The entity tag of content."""
-    return f'"{digest}"'
+    return '"' + digest + '"'
 
 
 def none_match(lines: Sequence[str], digest: Digest) -> bool:

@@ -91,8 +91,8 @@ class Hasher:
         self.length = 0
         self._hash: _Native | hashlib._Hash = _native(algorithm) or hashlib.new(algorithm.value)
 
-    def update(self, piece: bytes) -> None:
-        """Take in the next bytes."""
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take in the next bytes; a view must be one of memory that may be written to."""
         self._hash.update(piece)
         self.length += len(piece)
 
@@ -124,18 +124,21 @@ class _Native:
     bears the library's version, and no other version takes it up.
     """
 
-    __slots__ = ("_algorithm", "_context", "_library")
+    __slots__ = ("_algorithm", "_context", "_library", "_update")
 
     SIZES = {Algorithm.SHA256: 112, Algorithm.SHA512: 216}  # noqa: RUF012 - a constant, not a default
 
     def __init__(self, library: ctypes.CDLL, algorithm: Algorithm) -> None:
         self._library = library
         self._algorithm = algorithm.value.upper()
+        self._update = getattr(library, f"{self._algorithm}_Update")
         self._context = ctypes.create_string_buffer(self.SIZES[algorithm])
-        library[f"{self._algorithm}_Init"](self._context)
+        getattr(library, f"{self._algorithm}_Init")(self._context)
 
-    def update(self, piece: bytes) -> None:
-        self._library[f"{self._algorithm}_Update"](self._context, piece, ctypes.c_size_t(len(piece)))
+    def update(self, piece: bytes | memoryview) -> None:
+        if piece:
+            content = piece if isinstance(piece, bytes) else ctypes.byref(ctypes.c_char.from_buffer(piece))
+            self._update(self._context, content, ctypes.c_size_t(len(piece)))
 
     def hexdigest(self) -> str:
         context = ctypes.create_string_buffer(self._context.raw, len(self._context))

@@ -244,13 +244,13 @@ class _Subject(msgspec.Struct, frozen=True):
     digest: Digest
 
 
-class _Config(msgspec.Struct, frozen=True, rename="camel"):
+class _Named(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str
 
 
 _OUTLINE = msgspec.json.Decoder(_Outline)
 _SUBJECT = msgspec.json.Decoder(_Subject, dec_hook=_to_digest)
-_CONFIG = msgspec.json.Decoder(_Config)
+_NAMED = msgspec.json.Decoder(_Named)
 _ANNOTATIONS = msgspec.json.Decoder(dict[str, Any])
 
 _Decoded = TypeVar("_Decoded")
@@ -272,6 +272,10 @@ def detect_media_type(content: bytes) -> str:
 
     Never raises: what cannot be read is `application/octet-stream`.
     """
+    # Most name it, and the rest need not be taken apart.
+    named = _loosely(_NAMED, content)
+    if named is not None and named.media_type in MANIFEST_TYPES:
+        return named.media_type
     return _type_of(_loosely(_OUTLINE, content))
 
 
@@ -298,7 +302,7 @@ def referrer_of(digest: Digest, content: bytes) -> Referrer | None:
     subject = _loosely(_SUBJECT, outline.subject) if outline else None
     if outline is None or subject is None:
         return None
-    config = _loosely(_CONFIG, outline.config)
+    config = _loosely(_NAMED, outline.config)
     artifact_type = outline.artifact_type or (config.media_type if config else None)
     annotations = _loosely(_ANNOTATIONS, outline.annotations) or {}
     descriptor = Descriptor(

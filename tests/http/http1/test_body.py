@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cargohold.http.http1.body import Http1Body
+from cargohold.http.http1.rooms import ROOM_BYTES, Rooms
 from cargohold.types.errors import BodyTimeout, SizeInvalid
 
 if TYPE_CHECKING:
@@ -93,7 +97,7 @@ def test_a_reader_waits_for_what_is_to_come() -> None:
     """A reader gets each piece when it has come, in order, to the end."""
 
     async def try_it(body: Http1Body, _: Feeder) -> None:
-        async def read() -> list[bytes]:
+        async def read() -> list[bytes | memoryview]:
             return [piece async for piece in body]
 
         reader = asyncio.create_task(read())
@@ -185,6 +189,98 @@ def test_what_nobody_wants_is_read_unless_the_client_waits() -> None:
 
     reading(try_it, 10)
     reading(try_waiting, 10, expects=True)
+
+
+def put(body: Http1Body, rooms: Rooms, data: bytes) -> bytes:
+    """What comes into the body's own room, as much as that takes at once; what was not the body's."""
+    room = body.room(rooms)
+    assert len(room) >= len(data)
+    room[: len(data)] = data
+    return body.arrived(len(data))
+
+
+def test_what_comes_into_a_room_is_one_piece_until_that_is_full() -> None:
+    """Pieces of a room follow one another there, and no more is read only when there is no space in it."""
+
+    async def try_it(body: Http1Body, feeder: Feeder) -> None:
+        rooms, half = Rooms(), ROOM_BYTES // 2
+        assert put(body, rooms, b"a" * half) == b""
+        assert not body.is_full
+        put(body, rooms, b"b" * (half - 1))
+        assert body.is_full
+        pieces = aiter(body)
+        first = await anext(pieces)
+        assert first == b"a" * half + b"b" * (half - 1)
+        assert feeder.asked == ["resume"]
+        assert put(body, rooms, b"cd") == b"d"
+        assert (body.is_whole, body.waiting) == (True, 1)
+        second = await anext(pieces)
+        assert (first[-1:], second) == (b"b", b"c")
+
+    reading(try_it, ROOM_BYTES)
+
+
+def test_a_room_that_somebody_looks_at_is_left_alone() -> None:
+    """What the reader holds is never written over; when he lets go of it the same memory is used again."""
+
+    async def try_it(body: Http1Body, _: Feeder) -> None:
+        rooms, pieces = Rooms(), aiter(body)
+        held = []
+        for number in range(20):
+            put(body, rooms, bytes([number]) * ROOM_BYTES)
+            held.append(await anext(pieces))
+        assert [bytes(piece[:: ROOM_BYTES - 1]) for piece in held] == [bytes([n, n]) for n in range(20)]
+        first = memoryview(held[0]).obj
+        held.clear()
+        put(body, rooms, b"x")
+        assert memoryview(await anext(pieces)).obj is first
+
+    reading(try_it, 1 << 40)
+
+
+def test_where_many_come_a_room_is_full_with_the_first_piece() -> None:
+    """Who is not read ahead is not read on in its room either, until the reader has taken what there is."""
+
+    async def try_it(body: Http1Body, feeder: Feeder) -> None:
+        put(body, Rooms(), b"a")
+        feeder.reads_ahead = False
+        assert body.is_full
+        feed(body, b"b")
+        assert await anext(body) == b"ab"
+        assert not body.is_full
+
+    reading(try_it, 9)
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=60), max_size=8),
+    st.lists(st.integers(0, 600), max_size=8),
+    st.lists(st.sampled_from(["room", "elsewhere", "read"]), min_size=1),
+    st.binary(max_size=9),
+)
+def test_chunks_are_the_same_body_wherever_they_come(
+    chunks: list[bytes], cuts: list[int], ways: list[str], rest: bytes
+) -> None:
+    """Into a room or elsewhere, cut anywhere, read early or late: the content is that of the chunks, in their order."""
+    data = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n" + rest
+    places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+
+    async def try_it(body: Http1Body, _: Feeder) -> None:
+        rooms, way, content, left = Rooms(), cycle(ways), b"", b""
+        for start, end in pairwise(places):
+            if (how := next(way)) == "read" and body.waiting:
+                content += await anext(body)
+            if body.is_whole:
+                left += data[start:end]
+            elif how == "room":
+                left += put(body, rooms, data[start:end])
+            else:
+                left += data[start:end][feed(body, data[start:end]) :]
+        async for piece in body:
+            content += piece
+        assert (content, left) == (b"".join(chunks), rest)
+
+    reading(try_it, None)
 
 
 def test_a_body_in_crumbs_is_known() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from cargohold.messages import Answer
     from tests.http.http1.running import Running
+    from tests.http.wire import Wire
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,41 @@ def test_who_asks_to_close_has_the_end_at_once(server: Running, head: bytes) -> 
         assert response.status in {200, 201, 206}
         assert response["connection"] == "close"
         assert ended_after(wire) < 5
+
+
+@pytest.mark.parametrize("loop", list(LOOPS))
+@pytest.mark.parametrize("chunk", [0, 100_000])
+def test_pieces_stay_as_they_are_as_long_as_they_are_held(loop: str, chunk: int) -> None:
+    """Whoever keeps all pieces of a large body has the body, also while others send theirs on the same loop."""
+    held: dict[str, list[bytes | memoryview]] = {}
+
+    async def keep(request: Request) -> Answer:
+        pieces = held[request.path] = []
+        async for piece in request.body:
+            pieces.append(piece)
+            await asyncio.sleep(0.001)
+        return Bytes(201, [], b"")
+
+    contents = {f"/{number}": os.urandom(1000) * 12_000 for number in range(3)}
+    with running(keep, loop) as server, contextlib.ExitStack() as clients:
+        wires = [clients.enter_context(server.connect()) for _ in contents]
+
+        def send(wire: Wire, path: str) -> None:
+            content = contents[path]
+            if not chunk:
+                wire.request("PUT", path, body=content)
+                return
+            wire.request("PUT", path, "Transfer-Encoding: chunked")
+            for start in range(0, len(content), chunk):
+                wire.chunk(content[start : start + chunk])
+            wire.chunk(b"")
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(send, wires, contents))
+        for wire in wires:
+            assert wire.response().status == 201
+            assert wire.ask("GET", "/other").status == 201
+    assert {path: b"".join(held[path]) for path in contents} == contents
 
 
 def test_after_what_is_no_chunk_nothing_is_taken(server: Running) -> None:

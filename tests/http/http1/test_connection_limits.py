@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.http.http1 import connection, files
+from cargohold.http.http1 import connection, files, sending
 from cargohold.http.http1 import server as serving_module
 from cargohold.http.http1.connection import AHEAD_BYTES, WIDE_BYTES
 from cargohold.messages import Bytes, Request
@@ -66,9 +66,9 @@ def test_little_is_read_ahead(server: Running) -> None:
 
 
 def held_of_bodies(server: Running) -> list[int]:
-    """The lengths of the pieces that nobody has taken yet, of each body."""
+    """How much nobody has taken yet, of each body."""
     bodies = [found._body for found in server.server.connections]
-    return [len(body._piece) for body in bodies if body is not None]
+    return [body.waiting for body in bodies if body is not None]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,30 @@ def test_a_body_that_nobody_reads_waits_outside(  # noqa: PLR0913, PLR0917 - who
     assert server.server.bodies == 0
 
 
+def test_where_many_come_nobody_has_a_room(server: Running) -> None:
+    """Of large bodies the first have rooms of their own, and lose them when more come; they are whole all the same."""
+
+    def rooms() -> int:
+        found = [each._body for each in server.server.connections]
+        return sum(len(body._room) for body in found if body is not None) + len(server.server.rooms._kept)
+
+    with contextlib.ExitStack() as held:
+        wires = [held.enter_context(server.connect()) for _ in range(12)]
+        for number, wire in enumerate(wires):
+            wire.request("PUT", "/hash", f"Content-Length: {3 * MEBIBYTE}")
+            wire.send(b"a" * MEBIBYTE)
+            until(lambda: server.on_loop(lambda: server.server.bodies) == number + 1)  # noqa: B023
+            if number == 0:
+                until(lambda: server.on_loop(rooms) > 0)
+        for wire in wires:
+            wire.send(b"b" * MEBIBYTE)
+        until(lambda: server.on_loop(rooms) == 0)
+        whole = hashlib.sha256(b"a" * MEBIBYTE + b"b" * MEBIBYTE + b"c" * MEBIBYTE).hexdigest().encode()
+        for wire in wires:
+            wire.send(b"c" * MEBIBYTE)
+            assert whole in wire.response().body
+
+
 def test_tiny_chunks_are_read_in_small_portions(server: Running) -> None:
     """A body in chunks of a byte does not keep others waiting for what a whole buffer of them takes, and is whole."""
     with server.connect() as wire:
@@ -113,7 +137,7 @@ def test_tiny_chunks_are_read_in_small_portions(server: Running) -> None:
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients may take nothing for half a second only."""
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(sending, "STALL_SECONDS", 0.5)
     monkeypatch.setattr(files, "STALL_SECONDS", 0.5)
 
 

@@ -18,8 +18,8 @@ def taken(framing: Framing, pieces: list[bytes]) -> tuple[bytes, bytes]:
         if framing.complete:
             rest += piece
             continue
-        some, used = framing.take(bytearray(piece), len(piece))
-        content += some
+        spans, used = framing.take(bytearray(piece), 0, len(piece))
+        content += b"".join(piece[start:stop] for start, stop in spans)
         rest += piece[used:]
         assert framing.complete or used == len(piece)
     return content, rest
@@ -155,14 +155,17 @@ def test_a_body_is_not_complete_before_its_last_line(data: bytes) -> None:
 
 
 def test_only_what_came_counts() -> None:
-    """Of a buffer that is longer than what came the rest is an older request's, and none of the body."""
+    """Of a buffer what is before and behind what came is something else, and none of the body."""
     framing = Chunked()
-    assert framing.take(bytearray(b"2\r\nabcd\r\n0\r\n\r\n"), 4) == (b"a", 4)
-    assert framing.take(bytearray(b"b\r\n0\r\n\r\nold"), 8) == (b"b", 8)
+    assert framing.take(bytearray(b"2\r\nabcd\r\n0\r\n\r\n"), 0, 4) == ([(3, 4)], 4)
+    assert framing.take(bytearray(b"1\r\nb\r\n0\r\n\r\nold"), 3, 11) == ([(3, 4)], 11)
     assert framing.complete
+    assert Sized(2).take(b"abcdef", 3, 6) == ([(3, 5)], 5)
 
 
-def test_thousands_of_chunks_in_a_buffer_are_one_piece() -> None:
-    """However small the chunks are, what comes at once is given at once."""
+def test_thousands_of_chunks_in_a_buffer_are_taken_at_once() -> None:
+    """However small the chunks are, what comes at once is found at once."""
     data = bytearray(re.sub(rb"(.)", rb"1\r\n\1\r\n", b"0123456789" * 1000))
-    assert Chunked().take(data, len(data)) == (b"0123456789" * 1000, len(data))
+    spans, used = Chunked().take(data, 0, len(data))
+    assert used == len(data)
+    assert b"".join(data[start:stop] for start, stop in spans) == b"0123456789" * 1000

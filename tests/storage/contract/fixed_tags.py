@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.protocols import TagFixed
+from cargohold.storage.protocols import Incomplete, TagFixed
 from cargohold.types.names import Tag
 
 from .base import LATEST, ONE, OTHER, Contract, Pair, Sample, document, sample, tags_of, target
@@ -44,6 +44,15 @@ class FixedTagContract(Contract):
             assert await target(each, ONE, V1) == await target(each, ONE, LATEST) == FIRST.digest
             assert await target(each, ONE, V2) is None
             assert await document(each, ONE, SECOND.digest) is None
+
+    async def test_what_is_missing_comes_before_a_fixed_tag(self, store: Store) -> None:
+        """A commit that lacks a blob, and would move a fixed tag, is told of the blob."""
+        await put(store, FIRST, V1)
+        with pytest.raises(Incomplete) as caught:
+            await store.commit_manifest(
+                ONE, SECOND.digest, SECOND.manifest, [V1], complete=True, fixed=lambda _: True
+            )
+        assert caught.value.missing == [*SECOND.manifest.blobs]
 
     async def test_fixed_tag_is_set_again(self, store: Store, second: Store) -> None:
         """What a fixed tag points to may be committed by it again; other tags move, also with it."""

@@ -14,6 +14,10 @@ _LONGEST_LINE: Final = 4096
 _LONGEST_TRAILERS: Final = 16 * 1024
 
 
+Span = tuple[int, int]
+"""From one place in what has come to another."""
+
+
 class BadFraming(Exception):
     """What arrived is no chunk: nobody can tell where the body ends, or the next request begins."""
 
@@ -23,8 +27,8 @@ class Framing(Protocol):
 
     complete: bool
 
-    def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
-        """The content among the first `stop` bytes, and how many of them are the body's; raises BadFraming."""
+    def take(self, data: bytearray | bytes, start: int, stop: int) -> tuple[list[Span], int]:
+        """Where the content is between two places, and where the body ends or goes on; raises BadFraming."""
         ...
 
 
@@ -37,12 +41,12 @@ class Sized:
         self._left = length
         self.complete = length == 0
 
-    def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
+    def take(self, data: bytearray | bytes, start: int, stop: int) -> tuple[list[Span], int]:  # noqa: ARG002 - any are content
         """As `Framing` says."""
-        used = min(stop, self._left)
-        self._left -= used
+        end = min(stop, start + self._left)
+        self._left -= end - start
         self.complete = not self._left
-        return bytes(memoryview(data)[:used]), used
+        return [(start, end)], end
 
 
 class Chunked:
@@ -57,34 +61,32 @@ class Chunked:
         self._trailers = 0
         self.complete = False
 
-    def take(self, data: bytearray | bytes, stop: int) -> tuple[bytes, int]:
+    def take(self, data: bytearray | bytes, start: int, stop: int) -> tuple[list[Span], int]:
         """As `Framing` says."""
-        view = memoryview(data)
-        parts: list[memoryview] = []
-        at = 0
+        spans: list[Span] = []
+        at = start
         while at < stop and not self.complete:
             if not self._left:
-                at = self._take_whole_chunks(data, at, stop, parts)
+                at = self._take_whole_chunks(data, at, stop, spans)
             if self._left:
                 end = min(at + self._left, stop)
-                parts.append(view[at:end])
+                spans.append((at, end))
                 self._left -= end - at
                 at = end
             elif at < stop:
                 at = self._take_line(data, at, stop)
-        return b"".join(parts), at
+        return spans, at
 
-    def _take_whole_chunks(self, data: bytearray | bytes, at: int, stop: int, parts: list[memoryview]) -> int:
+    def _take_whole_chunks(self, data: bytearray | bytes, at: int, stop: int, spans: list[Span]) -> int:
         """Those from `at` on that have come to their end: there may be thousands of them, of a byte each."""
         if self._line or self._next != self._size:
             return at
-        view = memoryview(data)
         while (size := _SHORT_SIZE.match(data, at, stop)) is not None:
             start = size.end()
             end = start + int(size[1], 16)
             if end == start or end + 2 > stop or data[end] != _CR or data[end + 1] != _LF:
                 break
-            parts.append(view[start:end])
+            spans.append((start, end))
             at = end + 2
         return at
 

@@ -11,9 +11,10 @@ import httptools
 
 from cargohold.types.addresses import host_or_nothing
 from cargohold.types.numbers import whole_number
+from cargohold.types.recurring import Recurring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MAX_LINE_BYTES: Final = 64 * 1024
 MAX_HEAD_BYTES: Final = 128 * 1024
@@ -34,7 +35,6 @@ _NONE: Final[list[str]] = []
 _HEAD_COST: Final = 512
 _LINE_COST: Final = 190
 _BYTE_COST: Final = 3
-_LINES_COST: Final = 128
 
 
 class BadHead(Exception):
@@ -48,7 +48,7 @@ class BadHead(Exception):
 class HeadHeaders:
     """The header lines of a request, as `messages.RequestHeaders` says."""
 
-    __slots__ = ("__weakref__", "_lines", "_readable", "_values")
+    __slots__ = ("__weakref__", "_lines", "_readable", "_values", "get")
 
     def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
         named: dict[str, list[str | None]] = {}
@@ -64,6 +64,8 @@ class HeadHeaders:
         self._lines = named
         # Made once, since the head may be given again; and hardly ever another.
         self._readable = cast("dict[str, list[str]]", named) if is_readable else _readable(named)
+        self.get: Callable[[str], str | None] = {name: values[0] for name, values in named.items()}.get
+        """The first value of that name; None where there is none, or where it is not ASCII."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._lines
@@ -75,11 +77,6 @@ class HeadHeaders:
     def count(self, name: str) -> int:
         """How many lines have that name."""
         return len(self._lines.get(name, ()))
-
-    def get(self, key: str) -> str | None:
-        """The first value of that name; None where there is none, or where it is not ASCII."""
-        found = self._lines.get(key)
-        return found[0] if found else None
 
     def get_all(self, key: str) -> list[str]:
         """The value of each line of that name, in their order."""
@@ -94,10 +91,11 @@ class Head:
     """A request without its body. Values alone, so that it can be given again for the same bytes.
 
     `length` is that of the body in bytes, None where it comes in chunks; `keeps` whether the client may ask again on
-    the connection; `expects` whether it waits for `100 Continue` before it sends the body.
+    the connection; `expects` whether it waits for `100 Continue` before it sends the body; `width` how many characters
+    the values of the headers have.
     """
 
-    __slots__ = ("expects", "headers", "host", "keeps", "length", "method", "path", "query")
+    __slots__ = ("expects", "headers", "host", "keeps", "length", "method", "path", "query", "width")
 
     def __init__(
         self, method: str, target: bytes, headers: HeadHeaders, *, keeps: bool, expects: bool
@@ -105,6 +103,7 @@ class Head:
         authority, self.path, self.query = _split(target)
         self.method = method
         self.headers = headers
+        self.width = sum(map(len, headers.values()))
         self.keeps = keeps
         self.length = _announced(headers)
         self.expects = expects
@@ -115,22 +114,29 @@ class Head:
         """The same for another method and target; neither target is of absolute form."""
         head = object.__new__(Head)
         head.method = method
-        _, head.path, head.query = _split(target)
+        if b"%" in target:
+            _, head.path, head.query = _split(target)
+        else:
+            head.path, _, head.query = target.decode().partition("?")
         head.headers, head.host, head.length = self.headers, self.host, self.length
-        head.keeps, head.expects = self.keeps, self.expects
+        head.keeps, head.expects, head.width = self.keeps, self.expects, self.width
         return head
 
 
 class Heads:
-    """Reads heads, and remembers those of the last requests without a body by their bytes: a client's are all alike.
+    """Reads heads, and remembers those of requests without a body that recur by their bytes: a client's are all alike.
 
     One that differs in its first line alone is made of what is remembered of the others. All that takes 4 MiB at most.
+    What is given without being read has no body.
     """
 
     def __init__(self) -> None:
         self._remembered: dict[bytes, Head] = {}
         self._with_lines: dict[bytes, Head] = {}
+        self._recurring = Recurring()
         self._size = 0
+        self.known: Callable[[bytes], Head | None] = self._remembered.get
+        """The head of these very bytes, if it is remembered."""
 
     def read(self, data: bytes) -> Head:
         """`data` is the whole head, up to and with its blank line. Raises BadHead."""
@@ -139,30 +145,35 @@ class Heads:
             head = parse(data) if len(data) > _LONGEST_REMEMBERED else self._read(data)
         return head
 
-    def _read(self, data: bytes) -> Head:
+    def alike(self, data: bytes) -> Head | None:
+        """The head of these bytes, if one is remembered that differs from it in the first line alone."""
         first = _PLAIN.match(data)
-        if first is None:
-            return self._remember(data, parse(data), b"", is_first=True)
-        lines = data[first.end() :]
-        like = self._with_lines.get(lines)
-        if like is None:
-            return self._remember(data, parse(data), lines, is_first=True)
-        return self._remember(data, like.asking(first[1].decode(), first[2]), lines, is_first=False)
-
-    def _remember(self, data: bytes, head: Head, lines: bytes, *, is_first: bool) -> Head:
-        """The head, which is remembered if it has no body; by its lines too, if there are any and no other has them."""
-        if head.length != 0:
-            return head
-        if self._size > _REMEMBERED_BYTES:
-            self.forget()
-        self._remembered[data] = head
-        self._size += _HEAD_COST + _BYTE_COST * len(data)
-        if is_first:
-            self._size += _LINE_COST * len(head.headers)
-            if lines:
-                self._with_lines[lines] = head
-                self._size += _LINES_COST + len(lines)
+        like = self._with_lines.get(data[first.end() :]) if first else None
+        if first is None or like is None:
+            return None
+        head = like.asking(first[1].decode(), first[2])
+        self._remember(self._remembered, data, head)
         return head
+
+    def _read(self, data: bytes) -> Head:
+        head = self.alike(data)
+        if head is not None:
+            return head
+        head, first = parse(data), _PLAIN.match(data)
+        cost = _LINE_COST * len(head.headers)
+        if first is not None:
+            self._remember(self._with_lines, data[first.end() :], head, cost)
+            cost = 0
+        self._remember(self._remembered, data, head, cost)
+        return head
+
+    def _remember(self, place: dict[bytes, Head], data: bytes, head: Head, lines_cost: int = 0) -> None:
+        """Remember a head in its place, if it has no body and its bytes came before."""
+        if head.length == 0 and self._recurring.has(data):
+            if self._size > _REMEMBERED_BYTES:
+                self.forget()
+            place[data] = head
+            self._size += _HEAD_COST + _BYTE_COST * len(data) + lines_cost
 
     def forget(self) -> None:
         """Remember none any more."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cargohold.http.http1.connection import AHEAD_BYTES, CRUMBS_BYTES, WIDE_BYTES, Connection
 from cargohold.http.http1.files import PIECE_BYTES, Files
 from cargohold.http.http1.head import Heads
+from cargohold.http.http1.rooms import Rooms
 from cargohold.http.http1.tls import RECORD_BYTES, Secured
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Http1Server:
     within HEAD_SECONDS of the connection's beginning, or of the answer before, is let go.
 
     Attributes, for connections: `application`, `connections`, `heads`, `files`; `securing` (handshakes, with the
-    tick of their beginning); `bodies` (how many are being received); `buffer` and views of it, `wide_room` (the
-    whole), `room`, `narrow_room` and `slit`; `cipher_room` (for what is encrypted); `tick` (the seconds that have
-    passed, roughly); `is_stopping`.
+    tick of their beginning); `bodies` (how many are being received); `rooms` (for large ones); `buffer` and views of
+    it, `wide_room` (the whole), `room`, `narrow_room` and `slit`; `cipher_room` (for what is encrypted); `tick` (the
+    seconds that have passed, roughly); `is_stopping`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Http1Server:
         self.room = self.wide_room[:PIECE_BYTES]
         self.narrow_room = self.room[:AHEAD_BYTES]
         self.slit = self.room[:CRUMBS_BYTES]
+        self.rooms = Rooms()
         self.bodies = 0
         self.securing: dict[Secured, int] = {}
         self.cipher_room = memoryview(bytearray(RECORD_BYTES if tls else 0))

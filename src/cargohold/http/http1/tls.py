@@ -99,6 +99,7 @@ class Secured(asyncio.BufferedProtocol):
 
     def _read(self) -> None:
         """Hand on what can be read, until there is no more or the connection wants no more."""
+        self._connection.may_begin = True
         try:
             while not self._is_paused and not self._is_ended:
                 room = self._connection.get_buffer(-1)
@@ -107,6 +108,8 @@ class Secured(asyncio.BufferedProtocol):
                     self._end()
                     break
                 self._connection.buffer_updated(cast("int", length))
+                # There may be hundreds of records: what is in the others waits for its turn.
+                self._connection.may_begin = False
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:

@@ -11,6 +11,7 @@ from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.inventory import FileInventory
 from cargohold.storage.filesystem.listing import FileLists
 from cargohold.storage.filesystem.pulls import FilePulls
+from cargohold.storage.filesystem.pushes import FilePushes
 from cargohold.storage.filesystem.referrers import FileReferrers
 from cargohold.storage.filesystem.steps import telling
 from cargohold.storage.filesystem.tree import UNWRITABLE, told
@@ -21,7 +22,15 @@ from cargohold.storage.protocols import Conflict
 
 
 class FilesystemStore(
-    FileUploads, FileExpiry, FileLists, FileReferrers, FileDeletion, FilePulls, FileTrial, FileInventory
+    FilePushes,
+    FileUploads,
+    FileExpiry,
+    FileLists,
+    FileReferrers,
+    FileDeletion,
+    FilePulls,
+    FileTrial,
+    FileInventory,
 ):
     """See `storage.protocols.Store`. The tree is drawn in `storage.layout`."""
 

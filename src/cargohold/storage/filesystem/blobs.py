@@ -7,21 +7,24 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from cargohold.storage.batches import Batches, each_for_itself
 from cargohold.storage.durable import Change, remove
-from cargohold.storage.filesystem.tree import exists, read_link, size_of, store_error, told
+from cargohold.storage.filesystem.tree import exists, is_link, read_link, size_of, store_error, told
 from cargohold.storage.filesystem.usage import FileUsage, UncountedError
 from cargohold.storage.filesystem.walk import repositories
-from cargohold.storage.locks import Busy
-from cargohold.storage.protocols import ContentFile, NotFound, Unavailable
+from cargohold.storage.locks import MOMENT, Busy
+from cargohold.storage.protocols import ContentFile, NotFound, StoreError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from cargohold.storage.filesystem.leases import Terms
     from cargohold.storage.protocols import View
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 _FEW = 32
+_AT_ONCE = 8
 _RETRIES = 8
 _SEARCH_SECONDS = 2.0
 
@@ -38,8 +41,20 @@ class Link(NamedTuple):
     granted: list[str]
 
 
+class _Wanted(NamedTuple):
+    """A blob that is to be mounted from a repository, or from any that is visible."""
+
+    digest: Digest
+    source: RepositoryName | None
+    visible: View | None
+
+
 class FileBlobs(FileUsage):
     """The part of the store that is a `BlobStore`."""
+
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
+        self._mounts: Batches[RepositoryName, _Wanted, None] = Batches(self._mount_each, _AT_ONCE)
 
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> ContentFile:
         path = self.data_path(digest)
@@ -62,12 +77,13 @@ class FileBlobs(FileUsage):
         except OSError as error:
             raise store_error(error) from error
         found = await self.find_blob(repository, digest)
-        if is_due:
-            await self.in_turn(repository, self._lease_blob, repository, digest)
+        renew = partial(self._lease_blob, repository, digest)
+        if is_due and not self.at_once(repository, renew):
+            await self.in_turn(repository, renew)
         return found
 
-    def _lease_blob(self, repository: RepositoryName, digest: Digest) -> None:
-        with self.locks.hold(repository):
+    def _lease_blob(self, repository: RepositoryName, digest: Digest, seconds: float = MOMENT) -> None:
+        with self.locks.hold(repository, seconds=seconds):
             if not self._has_blob(repository, digest):
                 raise NotFound(digest)
             self.leases.renew(self.layout.layer(repository, digest))
@@ -105,58 +121,74 @@ class FileBlobs(FileUsage):
         target: RepositoryName,
         visible: View | None = None,
     ) -> None:
-        # Without a source the tree is searched, which must not keep links waiting.
-        run = self.in_metadata if source else self.in_background
+        wanted = _Wanted(digest, source, visible)
+        # The search for a source takes long, and a quota may have room for one and not for several.
+        if source is None or self._groups(target):
+            missing = (await self._mount_all(target, [wanted]))[0]
+            if missing is not None:
+                raise missing
+        else:
+            await self._mounts.result(target, wanted)
+
+    async def _mount_each(self, target: RepositoryName, wanted: list[_Wanted]) -> Sequence[StoreError | None]:
+        return await each_for_itself(partial(self._mount_all, target), wanted)
+
+    async def _mount_all(self, target: RepositoryName, wanted: list[_Wanted]) -> Sequence[StoreError | None]:
+        """Why each is refused, or None: then it is mounted, with one look at the repository, and one sync of it."""
+        # A search must not keep links waiting.
+        run = self.in_metadata if all(each.source for each in wanted) else self.in_background
         for _ in range(_RETRIES):
             change = Change(self.disk, self.layout.new)
-            stage = partial(self._stage_mount, change, digest, source, target, visible)
             try:
-                made = await run(self._mount, change, stage)
-                if isinstance(made, Link):
-                    made = await self.counted(partial(self.in_turn, target, self._place_mount, change, made))
-                if made:
-                    return
+                links, refused, is_placed = await run(self._mount, change, target, wanted)
+                if is_placed is None:
+                    place = partial(self.in_turn, target, self._place_mounts, change, target, links, refused)
+                    is_placed = await self.counted(place)
+                if is_placed:
+                    return refused
             finally:
                 if not change.is_placed:
                     await self.in_metadata(change.discard)
         raise Unavailable("the blob's repository is changing too fast")
 
-    def _mount(self, change: Change, stage: Callable[[], Link]) -> Link | bool:
-        """As `_place_mount`, in the same thread; what was staged, where others must be waited for."""
-        link = stage()
-        try:
-            return self._place_mount(change, link)
-        except (Busy, UncountedError):
-            return link
-
-    def _stage_mount(
-        self,
-        change: Change,
-        digest: Digest,
-        source: RepositoryName | None,
-        target: RepositoryName,
-        visible: View | None,
-    ) -> Link:
-        holder = self._holder(source, digest) if source else self._find_holder(digest, visible)
-        if holder is None:
-            raise NotFound(digest)
-        link = self.link_blob(change, target, digest, holder)
-        link.granted.append(self.layout.data(holder))
-        change.rely_on(self.layout.data(holder))
+    def _mount(
+        self, change: Change, target: RepositoryName, wanted: list[_Wanted]
+    ) -> tuple[list[Link], list[StoreError | None], bool | None]:
+        """The links, why each is refused, and as `_place_mounts`, in one thread; None where others are waited for."""
+        links: dict[Digest, Link] = {}
+        refused: list[StoreError | None] = []
+        for digest, source, visible in wanted:
+            holder = self._holder(source, digest) if source else self._find_holder(digest, visible)
+            refused.append(NotFound(digest) if holder is None else None)
+            if holder is not None and digest not in links:
+                links[digest] = link = self.link_blob(change, target, digest, holder)
+                link.granted.append(self.layout.data(holder))
+                change.rely_on(self.layout.data(holder))
         change.stage()
-        return link
+        made = list(links.values())
+        try:
+            return made, refused, not made or self._place_mounts(change, target, made, refused)
+        except (Busy, UncountedError):
+            return made, refused, None
 
-    def _place_mount(self, change: Change, link: Link) -> bool:
+    def _place_mounts(
+        self, change: Change, target: RepositoryName, links: list[Link], refused: list[StoreError | None]
+    ) -> bool:
         """Whether all that was taken for granted is still there, content and links; else nothing is done."""
         with (
-            self.taking(link.repository, partial(self._added_by, link)),
-            self.locks.hold(link.repository, link.holder),
+            self.taking(target, lambda: sum(map(self._added_by, links))),
+            self.locks.hold(target, *(link.holder for link in links)),
         ):
-            if not all(map(exists, link.granted)):
+            if not all(exists(path) for link in links for path in link.granted):
                 return False
             change.place()
-            self.lease(link)
-        change.settle()
+            for link in links:
+                self.lease(link)
+        try:
+            change.settle()
+        except OSError as error:
+            # Not tried again: the system may have forgotten what it could not write.
+            refused[:] = [refusal or store_error(error) for refusal in refused]
         return True
 
     def _added_by(self, link: Link) -> int:
@@ -193,7 +225,7 @@ class FileBlobs(FileUsage):
         link = Link(repository, digest, holder or digest, [])
         for name in dict.fromkeys((link.holder, digest)):
             path = f"{self.layout.layer(repository, name)}/link"
-            if exists(path):
+            if is_link(path):
                 change.rely_on(path)
                 link.granted.append(path)
             else:
@@ -201,9 +233,14 @@ class FileBlobs(FileUsage):
         return link
 
     def lease(self, link: Link) -> None:
-        """Renew the leases on a blob and its content, under the locks of its repository and of its content."""
+        """Renew the leases on a blob and its content, under the locks of its repository and of its content.
+
+        A link that has just been put into its folder has given that the present time.
+        """
         for name in dict.fromkeys((link.holder, link.digest)):
-            self.leases.renew(self.layout.layer(link.repository, name))
+            folder = self.layout.layer(link.repository, name)
+            if f"{folder}/link" in link.granted:
+                self.leases.renew(folder)
         self.leases.renew(self.layout.blob(link.holder))
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from cargohold.types.recurring import Recurring
+
 if TYPE_CHECKING:
     from cargohold.types.digest import Digest
 
@@ -21,6 +23,7 @@ class ContentCache:
 
     def __init__(self) -> None:
         self._contents: OrderedDict[Digest, bytes] = OrderedDict()
+        self._recurring = Recurring()
         self._size = 0
 
     def get(self, digest: Digest) -> bytes | None:
@@ -29,6 +32,11 @@ class ContentCache:
         if content is not None:
             self._contents.move_to_end(digest)
         return content
+
+    def put_if_recurring(self, digest: Digest, content: bytes) -> None:
+        """As `put`, where that digest came before: what is asked for once would take the place of something better."""
+        if self._recurring.has(digest):
+            self.put(digest, content)
 
     def put(self, digest: Digest, content: bytes) -> None:
         """Keep a content that has been checked against its digest."""
@@ -41,26 +49,32 @@ class ContentCache:
             self._size -= len(dropped) + _OVERHEAD
 
 
-def read_at_once(path: str, folder: str) -> bytes | None:
-    """The bytes of a file below a folder, if that needs no wait: fewer than AT_ONCE_BYTES, all of them in memory.
+class ReaderAtOnce:
+    """Reads small files where that needs no wait. For one thread."""
 
-    None where whoever wants them must read the file as usual, and learn there what is in the way.
-    """
-    if _NOWAIT is None:
-        return None
-    buffer = bytearray(AT_ONCE_BYTES)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # File systems in memory do not know the flag.
-        length = os.preadv(descriptor, [buffer], 0, 0 if _is_memory(folder) else _NOWAIT)
-    except OSError:  # not in memory, or a file system that cannot tell
-        return None
-    finally:
-        os.close(descriptor)
-    return bytes(buffer[:length]) if length < AT_ONCE_BYTES else None
+    def __init__(self) -> None:
+        self._buffer = bytearray(AT_ONCE_BYTES)
+        self._view = memoryview(self._buffer)
+
+    def read(self, path: str, folder: str) -> bytes | None:
+        """The bytes of a file below a folder, if there are fewer than AT_ONCE_BYTES, all of them in memory.
+
+        None where whoever wants them must read the file as usual, and learn there what is in the way.
+        """
+        if _NOWAIT is None:
+            return None
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            # File systems in memory do not know the flag.
+            length = os.preadv(descriptor, [self._buffer], 0, 0 if _is_memory(folder) else _NOWAIT)
+        except OSError:  # not in memory, or a file system that cannot tell
+            return None
+        finally:
+            os.close(descriptor)
+        return bytes(self._view[:length]) if length < AT_ONCE_BYTES else None
 
 
 @lru_cache(maxsize=16)

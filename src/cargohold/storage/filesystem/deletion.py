@@ -6,31 +6,44 @@ without the other. A record whose deletion did not come about, after a kill in b
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cargohold.storage.batches import Batches
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.trash import FileTrash
-from cargohold.storage.filesystem.tree import exists, read_link, store_error
+from cargohold.storage.filesystem.tree import exists, is_absence, read_link, store_error
 from cargohold.storage.locks import MOMENT, Busy
 from cargohold.storage.proofs import is_exact
 from cargohold.storage.protocols import Full, NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
-from cargohold.storage.trash import DELETED, TAG_DELETED, Why, new_record
+from cargohold.storage.trash import DELETED, TAG_DELETED, Record, Why, new_record
+from cargohold.types.errors import TagInvalid
+from cargohold.types.names import Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from cargohold.storage.trash import Cause, Record
+    from cargohold.storage.filesystem.leases import Terms
+    from cargohold.storage.trash import Cause
     from cargohold.types.digest import Digest
-    from cargohold.types.names import RepositoryName, Tag
+    from cargohold.types.names import RepositoryName
 
 _WANTED: Final = frozenset({Why.DELETED, Why.TAG_DELETED})
+_MOST_AT_ONCE: Final = 64
 
 _log = logging.getLogger(__name__)
+
+
+class _Taken(NamedTuple):
+    """What is out of the tree, where it is now, and the folders that it was in."""
+
+    paths: list[str]
+    changed: set[str]
 
 
 class _State(NamedTuple):
@@ -40,33 +53,60 @@ class _State(NamedTuple):
     tags: int
 
 
+class Asked(NamedTuple):
+    """The deletion of a manifest that somebody asked for."""
+
+    digest: Digest
+    cause: Cause
+
+
 class FileDeletion(FileManifests, FileTrash):
-    """The part of the store that deletes manifests and tags."""
+    """The part of the store that deletes manifests and tags.
+
+    Those manifests go together that are to be deleted in a repository while others are being deleted there: all tags
+    are looked at once for them, and each folder is synced once.
+    """
+
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
+        self._deletions = Batches(self._delete_asked, _MOST_AT_ONCE)
 
     async def delete_manifest(
         self, repository: RepositoryName, digest: Digest, cause: Cause = DELETED
     ) -> list[Tag]:
-        record, tags = await self.in_metadata(
-            self._delete, repository, digest, cause, at_once=self.has_turn(repository)
+        return await self._deletions.result(repository, Asked(digest, cause))
+
+    async def _delete_asked(
+        self, repository: RepositoryName, asked: list[Asked]
+    ) -> list[list[Tag] | StoreError]:
+        """Of each the tags that went with it."""
+        found, done = await self.in_metadata(
+            self._delete, repository, asked, at_once=self.has_turn(repository)
         )
-        if tags is not None:
-            return tags
+        if done is not None:
+            return done
+        begun: list[bool] = []
         try:
-            return await self.in_turn(repository, self.remove_manifest, repository, record)
-        except Busy:
-            await self.drop_records(repository, [record.name])
+            return await self.in_turn(repository, self._remove, repository, found, lambda: begun.append(True))
+        except (Busy, asyncio.CancelledError):
+            if not begun:
+                names = [each.name for each in found if isinstance(each, Record)]
+                await self.drop_records(repository, names)
             raise
 
     def _delete(
-        self, repository: RepositoryName, digest: Digest, cause: Cause, *, at_once: bool
-    ) -> tuple[Record, list[Tag] | None]:
+        self, repository: RepositoryName, asked: list[Asked], *, at_once: bool
+    ) -> tuple[list[Record | StoreError], list[list[Tag] | StoreError] | None]:
         """Announce it, and remove it in the same call where that can be done `at_once`: the tags, None where not."""
+        refused = [self._refusal(repository, each.digest) for each in asked]
+        if None not in refused:
+            return [], [each for each in refused if each is not None]
         state = self._noted_state(repository) if at_once else None
-        record = self.announce_manifest(repository, digest, cause)
+        found = self.announce(repository, asked)
         if at_once:
             with suppress(Busy):
-                return record, self.remove_manifest(repository, record, state=state)
-        return record, None
+                return found, self._remove(repository, found, state=state)
+        return found, None
 
     def _noted_state(self, repository: RepositoryName) -> _State | None:
         """What it is while nothing is half stored; None where that cannot be known."""
@@ -78,25 +118,47 @@ class FileDeletion(FileManifests, FileTrash):
     def _state_of(self, repository: RepositoryName) -> _State:
         return _State(self.state_of(repository), _time_of(self.layout.tags(repository)))
 
-    def announce_manifest(self, repository: RepositoryName, digest: Digest, cause: Cause) -> Record:
-        if not exists(f"{self.layout.revision(repository, digest)}/link"):
-            raise NotFound(digest)
-        return self._announce(repository, digest, self._tags_to(repository, digest), cause, whole=True)
+    def announce(self, repository: RepositoryName, asked: Sequence[Asked]) -> list[Record | StoreError]:
+        """Write down that manifests are going to be deleted; what has been written of each that is there."""
+        refused = {each.digest: self._refusal(repository, each.digest) for each in asked}
+        tags = self._tags_to(repository, [digest for digest, refusal in refused.items() if refusal is None])
+        found = [
+            refused[each.digest] or self._new_record(each.digest, tags[each.digest], each.cause, whole=True)
+            for each in asked
+        ]
+        self._write_down(repository, [each for each in found if isinstance(each, Record)])
+        return found
 
-    def _announce(
-        self, repository: RepositoryName, digest: Digest, tags: list[Tag], cause: Cause, *, whole: bool
-    ) -> Record:
-        """Write it down; on a disk that is full, what somebody wants deleted goes without: he may be making room."""
-        record = new_record(digest, tags, cause, whole=whole, content=self._content_of(digest))
+    def _refusal(self, repository: RepositoryName, digest: Digest) -> StoreError | None:
+        """Why a manifest cannot be deleted, as far as can be told without trying."""
         try:
-            self.keep_record(repository, record)
+            return None if exists(self.layout.revision_link(repository, digest)) else NotFound(digest)
         except OSError as error:
-            if cause.why not in _WANTED or not isinstance(store_error(error), Full):
+            return store_error(error)
+
+    def _new_record(self, digest: Digest, tags: list[Tag], cause: Cause, *, whole: bool) -> Record:
+        return new_record(digest, tags, cause, whole=whole, content=self._content_of(digest))
+
+    def _write_down(self, repository: RepositoryName, records: list[Record]) -> None:
+        """On a disk that is full, what somebody wants deleted goes without: he may be making room."""
+        if not records:
+            return
+        try:
+            self.keep_records(repository, records)
+        except OSError as error:
+            if not isinstance(store_error(error), Full):
                 raise
-            _log.warning(
-                "no room to write down that %s is deleted in %s: it cannot be restored", digest, repository
-            )
-        return record
+            if len(records) > 1:
+                for each in records:
+                    self._write_down(repository, [each])
+            elif records[0].cause.why in _WANTED:
+                _log.warning(
+                    "no room to write down that %s is deleted in %s: it cannot be restored",
+                    records[0].digest,
+                    repository,
+                )
+            else:
+                raise
 
     def _content_of(self, digest: Digest) -> bytes | None:
         """None where it is damaged or gone: what cannot be read can still be deleted."""
@@ -105,56 +167,107 @@ class FileDeletion(FileManifests, FileTrash):
         except (StoreError, OSError):
             return None
 
-    def _tags_to(self, repository: RepositoryName, digest: Digest) -> list[Tag]:
-        return [tag for tag in self.tags_of(repository) if self.points_to(repository, tag, digest)]
+    def _tags_to(self, repository: RepositoryName, digests: Iterable[Digest]) -> dict[Digest, list[Tag]]:
+        """Of each manifest the tags that point to it now. Every tag is read: another server may have moved any."""
+        found: dict[Digest, list[Tag]] = {digest: [] for digest in digests}
+        if not found:
+            return found
+        try:
+            descriptor = os.open(self.layout.tags(repository), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if is_absence(error):
+                return found
+            raise
+        try:
+            for name in os.listdir(descriptor):
+                target = read_link(f"{name}/current/link", within=descriptor)
+                if target in found:
+                    with suppress(TagInvalid):
+                        found[target].append(Tag(name))
+        finally:
+            os.close(descriptor)
+        return found
 
     def remove_manifest(
+        self, repository: RepositoryName, record: Record, require: Callable[[], None], seconds: float
+    ) -> list[Tag]:
+        """Remove the manifest of a record that has been written, if `require`, under the lock, does not raise.
+
+        Waits for the lock for so many seconds. Raises Busy, and NotFound.
+        """
+        (done,) = self._remove(repository, [record], require, seconds)
+        if isinstance(done, StoreError):
+            raise done
+        return done
+
+    def _remove(
         self,
         repository: RepositoryName,
-        record: Record,
+        records: Sequence[Record | StoreError],
         require: Callable[[], None] = lambda: None,
         seconds: float = MOMENT,
         *,
         state: _State | None = None,
-    ) -> list[Tag]:
-        """Remove the manifest of a record that has been written, if `require`, under the lock, does not raise.
+    ) -> list[list[Tag] | StoreError]:
+        """Remove the manifests of these records: of each the tags that went with it, or why it could not be removed.
 
-        The record tells all tags that lead to it, where the repository's state is `state` still.
+        Raises Busy.
 
-        Tags first: a reader may find the manifest without its tag, but not the tag without its manifest. Waits for the
-        lock for so many seconds. Raises Busy, and NotFound.
+        The records tell all tags that lead to them, where the repository's state is `state` still.
         """
-        folder = self.layout.revision(repository, record.digest)
-        tags: list[Tag] = []
-        gone: list[str] = []
-        changed = {os.path.dirname(folder)}
+        announced = {each.digest: list(each.tags) for each in records if isinstance(each, Record)}
+        taken = _Taken([], set())
         with self.locks.hold(repository, seconds=seconds):
             require()
-            if not exists(f"{folder}/link"):
-                self.drop_record(repository, record.name)
-                raise NotFound(record.digest)
             is_known = state is not None and self._state_of(repository) == state
-            found = list(record.tags) if is_known else self._tags_to(repository, record.digest)
-            if not {*record.tags}.issuperset(found):
-                # Tagged since then, which is rare: so it is written anew under the lock, however long that takes.
-                self._announce(repository, record.digest, found, record.cause, whole=True)
-                self.drop_record(repository, record.name)
-            for tag in found:
-                # Another server, which takes no lock, may move it, or be first to remove it.
-                if self.points_to(repository, tag, record.digest):
-                    with suppress(FileNotFoundError):
-                        gone.append(self.away(self.layout.tag(repository, tag)))
-                    changed.add(self.layout.tags(repository))
-                    tags.append(tag)
-            with suppress(FileNotFoundError):
-                gone.append(self.away(folder))
-            if not self.has_manifest(repository):
+            tags = announced if is_known else self._tags_to(repository, announced)
+            done = [
+                self._take_out_or_tell(repository, each, tags[each.digest], taken)
+                if isinstance(each, Record)
+                else each
+                for each in records
+            ]
+            if taken.changed and not self.has_manifest(repository):
                 remove(self.layout.catalog_mark(repository))
                 self.noted.add(repository_shard(repository), Sums(repositories=-1))
-        self.disk.sync_folders(changed)
-        for path in gone:
+        self.disk.sync_folders(taken.changed)
+        for path in taken.paths:
             self.disk.removals.later(path)
-        return tags
+        return done
+
+    def _take_out_or_tell(
+        self, repository: RepositoryName, record: Record, tags: list[Tag], taken: _Taken
+    ) -> list[Tag] | StoreError:
+        """What is in the way of one keeps no other from being deleted."""
+        try:
+            return self._take_out(repository, record, tags, taken)
+        except OSError as error:
+            return store_error(error)
+
+    def _take_out(
+        self, repository: RepositoryName, record: Record, tags: list[Tag], taken: _Taken
+    ) -> list[Tag] | StoreError:
+        """Tags first: a reader may find the manifest without its tag, but not the tag without its manifest."""
+        folder = self.layout.revision(repository, record.digest)
+        if not exists(f"{folder}/link"):
+            self.drop_record(repository, record.name)
+            return NotFound(record.digest)
+        if not {*record.tags}.issuperset(tags):
+            # Tagged since then, which is rare: so it is written anew under the lock, however long that takes.
+            self._write_down(repository, [self._new_record(record.digest, tags, record.cause, whole=True)])
+            self.drop_record(repository, record.name)
+        taken.changed.add(os.path.dirname(folder))
+        removed: list[Tag] = []
+        for tag in tags:
+            # Another server, which takes no lock, may move it, or be first to remove it.
+            if self.points_to(repository, tag, record.digest):
+                with suppress(FileNotFoundError):
+                    taken.paths.append(self.away(self.layout.tag(repository, tag)))
+                taken.changed.add(self.layout.tags(repository))
+                removed.append(tag)
+        with suppress(FileNotFoundError):
+            taken.paths.append(self.away(folder))
+        return removed
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag, cause: Cause = TAG_DELETED) -> None:
         record = await self.in_metadata(self._announce_tag, repository, tag, cause)
@@ -171,7 +284,12 @@ class FileDeletion(FileManifests, FileTrash):
         if not exists(current):
             raise NotFound(tag)
         digest = read_link(current)
-        return None if digest is None else self._announce(repository, digest, [tag], cause, whole=False)
+        return None if digest is None else self._announce_tag_at(repository, tag, digest, cause)
+
+    def _announce_tag_at(self, repository: RepositoryName, tag: Tag, digest: Digest, cause: Cause) -> Record:
+        record = self._new_record(digest, [tag], cause, whole=False)
+        self._write_down(repository, [record])
+        return record
 
     def remove_tag(  # noqa: PLR0913, PLR0917 - what is removed, why, and on which terms
         self,
@@ -197,7 +315,7 @@ class FileDeletion(FileManifests, FileTrash):
             if not exists(current):
                 raise NotFound(tag)
             if record is None and digest is not None:
-                self._announce(repository, digest, [tag], cause, whole=False)
+                self._announce_tag_at(repository, tag, digest, cause)
             try:
                 gone = self.away(self.layout.tag(repository, tag))
             except FileNotFoundError:

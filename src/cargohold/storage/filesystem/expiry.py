@@ -66,10 +66,11 @@ class FileExpiry(Tree):
         if session.last_change() >= before:
             return False
         try:
-            size = session.size()
+            size, lacks_data = session.size(), not exists(session.data)
             session.open()
             with session.at_end(size):
-                is_idle = session.last_change() < before
+                # Who died while he made it may have left no file, and the one that is made now is not older than now.
+                is_idle = lacks_data or session.last_change() < before
             if is_idle:
                 with session.ending(size):
                     pass

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import queue
 import struct
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cargohold.storage import disk
 from cargohold.storage.boot import boot_id
@@ -22,6 +22,8 @@ from cargohold.types.digest import Algorithm, Digest, Hasher
 if TYPE_CHECKING:
     from cargohold.storage.filesystem.tree import Tree
 
+LINGER_SECONDS: Final = 0.005
+"""How long a thread that has done all waits for more of the same: to be woken takes a tenth of being called again."""
 _PIECE = 1 << 20
 _RECORD = struct.Struct("<I32s")
 
@@ -96,80 +98,118 @@ def advance(hasher: Hasher, descriptor: int, size: int) -> None:
         hasher.update(piece)
 
 
+class _Written(NamedTuple):
+    """What a session's file holds from `start` on, in memory still."""
+
+    start: int
+    pieces: list[bytes | memoryview]
+    size: int
+
+
 class RunningHash:
     """A session's hash, taken on in a thread beside the next write: behind what is written, and never before it.
 
-    For one event loop. `done` is how many of its bytes need not be held any more. Without a hasher nothing is hashed;
-    the file is read at the end of the session then.
+    For one event loop. `done` is how many of its bytes need not be held any more; the `hasher` is not to be used
+    before it is idle. Without one nothing is hashed; the file is read at the end of the session then.
     """
 
-    def __init__(self, tree: Tree, hasher: Hasher | None, descriptor: int) -> None:
+    def __init__(
+        self, tree: Tree, hasher: Hasher | None, descriptor: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.done = 0
+        self.hasher = hasher
         self._tree = tree
-        self._hasher = hasher
         self._descriptor = descriptor
-        self._todo: deque[tuple[int, list[bytes]]] = deque()
+        self._added = 0
+        self._todo: queue.SimpleQueue[_Written | None] = queue.SimpleQueue()
+        self._is_at_work = False
+        self._loop = loop
         self._more_done = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether all that was added is hashed."""
-        return not self._todo
+        return self.done == self._added
 
-    def take(self, start: int, pieces: list[bytes]) -> None:
+    def take(self, start: int, pieces: list[bytes | memoryview]) -> None:
         """Hash at once (in a thread) what has been written from `start` on; only while it is idle."""
+        size = sum(map(len, pieces))
         self._hash(start, pieces)
-        self.done += sum(map(len, pieces))
+        self._added += size
+        self.done += size
 
-    def add(self, start: int, pieces: list[bytes]) -> None:
-        """Have hashed what has been written from `start` on, in the order of these calls."""
-        self._todo.append((start, pieces))
+    def add(self, start: int, pieces: list[bytes | memoryview]) -> None:
+        """Have hashed what has been written from `start` on, in the order of these calls, from one thread at a time."""
+        written = _Written(start, pieces, sum(map(len, pieces)))
+        self._added += written.size
+        self._todo.put(written)
+        if not self._is_at_work:
+            self._loop.call_soon_threadsafe(self.begin)
+
+    def begin(self) -> None:
+        """Have a thread hash what there is, and what comes soon."""
         if self._running is None:
             self._running = asyncio.ensure_future(self._run())
 
     async def until_done(self, count: int) -> None:
         """Wait until so many bytes are."""
         while self.done < count:
-            self._more_done.clear()
-            if self.done < count:
-                await self._more_done.wait()
+            await self.more_done()
+
+    async def more_done(self) -> None:
+        """Wait until more is done than when somebody last waited, or he is to `look` for another reason."""
+        await self._more_done.wait()
+        self._more_done.clear()
+
+    def look(self) -> None:
+        """Wake who waits until more is done."""
+        self._more_done.set()
 
     async def end(self) -> Hasher | None:
         """Wait until all is hashed; the hasher, which no thread uses any more."""
+        self._todo.put(None)
+        if not self.is_idle:
+            self.begin()
         while self._running is not None:
             await asyncio.shield(self._running)
-        return self._hasher
+        return self.hasher
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            while self._todo:
-                await self._tree.in_bulk(self._take_all, loop)
+            while True:
+                self._is_at_work = True
+                await self._tree.in_bulk(self._take_all)
+                if self.is_idle:
+                    break
         finally:
             self._running = None
-            if self._todo:  # it was cancelled
-                self._hasher = None
-                self._take_all(loop)
+            if not self.is_idle:  # it was cancelled
+                self.hasher = None
+                self._take_all(0.0)  # in the event loop, where nothing is waited for
 
-    def _take_all(self, loop: asyncio.AbstractEventLoop) -> None:
-        """As long as there is something, so that a fast client's bytes cost no hand-over each."""
-        while self._todo:
-            start, pieces = self._todo[0]
-            size = sum(map(len, pieces))
-            self._hash(start, pieces)
-            del self._todo[0], pieces
-            self.done += size
-            loop.call_soon_threadsafe(self._more_done.set)
+    def _take_all(self, patience: float = LINGER_SECONDS) -> None:
+        """As long as something comes, so that a fast client's bytes cost no hand-over each."""
+        try:
+            while (written := self._todo.get(timeout=patience)) is not None:
+                self._hash(written.start, written.pieces)
+                # The memory is to be had again when somebody is told.
+                written.pieces.clear()
+                self.done += written.size
+                self._loop.call_soon_threadsafe(self._more_done.set)
+        except queue.Empty:
+            pass
+        finally:
+            self._is_at_work = False
 
-    def _hash(self, start: int, pieces: list[bytes]) -> None:
-        if self._hasher is None:
+    def _hash(self, start: int, pieces: list[bytes | memoryview]) -> None:
+        if self.hasher is None:
             return
         try:
             # A writer before this one may have died without keeping its hash: what it wrote is read back once.
-            advance(self._hasher, self._descriptor, start)
+            advance(self.hasher, self._descriptor, start)
         except OSError:
-            self._hasher = None
+            self.hasher = None
             return
         for piece in pieces:
-            self._hasher.update(piece)
+            self.hasher.update(piece)

@@ -58,22 +58,27 @@ class Leases:
     def is_due(self, folder: str) -> bool:
         """Whether the lease on a folder is to be renewed; not where there is no such folder."""
         try:
-            # One from the future, by a clock that was wrong, is put right too.
-            return self._are_kept and not 0 <= time.time() - os.stat(folder).st_mtime < self._step
+            return self.is_old(os.stat(folder).st_mtime)
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def renew(self, folder: str) -> None:
-        """Renew it where that is due; under the lock under which it could be collected.
+    def is_old(self, renewed: float) -> bool:
+        """Whether a lease that was renewed at this time, in seconds, is to be renewed."""
+        # One from the future, by a clock that was wrong, is put right too.
+        return self._are_kept and not 0 <= time.time() - renewed < self._step
 
-        Where we may not write nothing is collected by us either: then there is nothing to do.
-        """
+    def renew(self, folder: str) -> None:
+        """Renew it where that is due; under the lock under which it could be collected."""
         if self.is_due(folder):
-            try:
-                self._disk.renew(folder)
-            except OSError as error:
-                if error.errno not in _NOT_OURS:
-                    raise
+            self.renew_now(folder)
+
+    def renew_now(self, folder: str) -> None:
+        """Renew it, under the same lock. Where we may not write nothing is collected by us either: nothing is done."""
+        try:
+            self._disk.renew(folder)
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
 
 
 def leased_at(folder: str, file: str) -> float:

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import time
 from bisect import bisect_right
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from cargohold.storage import disk
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.presence import PIECE, Rounds, present
-from cargohold.storage.filesystem.tree import UNWRITABLE, folder_names
-from cargohold.storage.filesystem.walk import repositories
+from cargohold.storage.filesystem.tree import UNWRITABLE
+from cargohold.storage.filesystem.walk import KnownFolders, read_folder, repositories
+from cargohold.storage.lists import LongReading
 from cargohold.storage.lists import after as names_after
 from cargohold.storage.protocols import NotFound
 from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cargohold.storage.filesystem.leases import Terms
     from cargohold.storage.protocols import View
+
+    _Read = partial[list[str]]
+
+T = TypeVar("T")
 
 _FEW_REPOSITORIES = 1_000
 _WALK_SHARE = 20
 _MOST_VIEWS = 64
 _ALWAYS = 0.0
 _WALK = "walk"
-_WALK_PATIENCE = 60.0
+_PATIENCE = 60.0
 _LINK = "current/link"
 
 
@@ -41,13 +50,21 @@ class FileLists(FileManifests):
         self._tag_rounds = Rounds()
         self._walk_beside: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
+        self._is_small = False
+        self._walked = self._mark_made = -math.inf
+        self._known_folders = KnownFolders()
+        self._marks = partial(self.lists.names, self.layout.catalog, self.layout.catalog_list, _unmark)
+        self._marked: tuple[list[str], frozenset[str]] = [], frozenset()
         self._unmarked: set[RepositoryName] = set()
         self._views: dict[View, tuple[list[str], list[str]]] = {}
 
     async def list_tags(self, repository: RepositoryName, after: str, limit: int) -> list[str]:
         """A tag is one only while it has its link: another server's tag may be half made or half removed."""
         folder, limit = self.layout.tags(repository), max(limit, 0)
-        tags, found = await self.in_metadata(self._list_tags, repository, after, limit)
+        tags, found = await self._listed(
+            partial(self.lists.names, folder, self.layout.tags_list(repository), _tag),
+            partial(self._list_tags, folder, after, limit),
+        )
         if found is None:
             there = await self._tag_rounds.result(
                 tags, lambda piece: self.in_metadata(present, folder, piece, _LINK)
@@ -58,12 +75,24 @@ class FileLists(FileManifests):
             raise NotFound(repository)
         return found
 
+    async def _listed(self, read: _Read, call: Callable[[_Read, float], T]) -> T:
+        """What the call, in a thread, gives of what can be read in a folder and of the present time.
+
+        Where it takes long to read that, it is read once for all who wait for it.
+        """
+        asked = time.monotonic()
+        try:
+            return await self.in_metadata(call, partial(read, quickly=True), asked)
+        except LongReading:
+            await self.turns.result(read.args, partial(self.in_metadata, read), _PATIENCE)
+            return await self.in_metadata(call, read, asked)
+
+    @staticmethod
     def _list_tags(
-        self, repository: RepositoryName, after: str, limit: int
+        folder: str, after: str, limit: int, read: _Read, asked: float
     ) -> tuple[list[str], list[str] | None]:
         """What may be tags, and those that are listed, unless too many must be looked at for one call."""
-        folder = self.layout.tags(repository)
-        tags = self.lists.names(folder, self.layout.tags_list(repository), _tag)
+        tags = read(asked=asked)
         start = bisect_right(tags, after)
         if min(limit, len(tags) - start) > PIECE:
             return tags, None
@@ -77,11 +106,16 @@ class FileLists(FileManifests):
     async def list_repositories(
         self, after: str, limit: int, visible: View | None = None
     ) -> list[RepositoryName]:
-        await self._look_around()
-        return await self.in_metadata(self._list_repositories, after, limit, visible)
+        if not self._is_small:
+            await self._look_around()
+        return await self._listed(self._marks, partial(self._list_repositories, after, limit, visible))
 
-    def _list_repositories(self, after: str, limit: int, visible: View | None) -> list[RepositoryName]:
-        names = self.lists.names(self.layout.catalog, self.layout.catalog_list, _unmark)
+    def _list_repositories(
+        self, after: str, limit: int, visible: View | None, read: _Read, asked: float
+    ) -> list[RepositoryName]:
+        if self._is_small and self._walked < asked:
+            self._mark_unmarked()
+        names = read(asked=max(asked, self._mark_made))
         if self._unmarked:
             names = sorted({*names, *self._unmarked})
         if visible is not None:
@@ -111,13 +145,13 @@ class FileLists(FileManifests):
     async def _look_around(self) -> None:
         """See that the marks agree with the tree, which another server may have changed.
 
-        The tree is walked before the first list, and before every list where there are few repositories. Where there
-        are many, a walk goes on beside the lists for at most a twentieth of the time, so that what another server
-        adds while we serve is listed later; what we add is marked by ourselves. An error of a walk is told to the
-        one who asks next.
+        The tree is walked before the first list, and before every list where there are few repositories, for all who
+        asked before the walk began. Where there are many, a walk goes on beside the lists for at most a twentieth of
+        the time, so that what another server adds while we serve is listed later; what we add is marked by ourselves.
+        An error of a walk is told to the one who asks next.
         """
         if self._next_walk == _ALWAYS:
-            await self.turns.result(_WALK, self._walk, _WALK_PATIENCE)
+            await self.turns.result(_WALK, self._walk, _PATIENCE)
         elif self._walk_beside is not None:
             if self._walk_beside.done():
                 walk, self._walk_beside = self._walk_beside, None
@@ -130,25 +164,34 @@ class FileLists(FileManifests):
 
     def _mark_unmarked(self) -> None:
         began, seen, unmarked = time.monotonic(), 0, set()
-        with suppress(OSError):  # where it cannot be made, nor can the marks in it
-            self.disk.make_folders(self.layout.catalog)
-        marked = set(folder_names(self.layout.catalog))
-        for name in repositories(self.layout.repositories):
+        marks = self._marks(asked=began)
+        if self._marked[0] is not marks:
+            self._marked = marks, frozenset(marks)
+        marked = self._marked[1]
+        look = self._known_folders.look if self._is_small else read_folder
+        for name in repositories(self.layout.repositories, look):
             seen += 1
-            if name.replace("/", ":") not in marked and self.has_manifest(name):
-                # Without the lock: a mark that comes late stands for nothing, and is passed over.
-                try:
-                    os.close(disk.open_file(self.layout.catalog_mark(name), is_new=False))
-                except OSError as error:
-                    if error.errno not in {*UNWRITABLE, errno.ENOENT}:
-                        raise
-                    unmarked.add(name)
+            # Without the lock: a mark that comes late stands for nothing, and is passed over.
+            if name not in marked and self.has_manifest(name) and not self._has_made_mark(name):
+                unmarked.add(name)
             if self.closing:
                 return
-        self._unmarked = unmarked
+        self._unmarked, self._walked = unmarked, began
         ended = time.monotonic()
-        is_quick = seen <= _FEW_REPOSITORIES
-        self._next_walk = _ALWAYS if is_quick else ended + (ended - began) * _WALK_SHARE
+        self._is_small = seen <= _FEW_REPOSITORIES
+        self._next_walk = ended + (ended - began) * _WALK_SHARE
+
+    def _has_made_mark(self, name: RepositoryName) -> bool:
+        """False where nothing can be written."""
+        try:
+            self.disk.make_folders(self.layout.catalog)
+            os.close(disk.open_file(self.layout.catalog_mark(name), is_new=False))
+        except OSError as error:
+            if error.errno not in {*UNWRITABLE, errno.ENOENT}:
+                raise
+            return False
+        self._mark_made = time.monotonic()
+        return True
 
 
 def _is_visible(name: str, visible: View) -> bool:

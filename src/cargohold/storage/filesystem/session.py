@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cargohold.storage import disk
 from cargohold.storage.durable import remove
-from cargohold.storage.filesystem.tree import exists
+from cargohold.storage.filesystem.tree import exists, size_of
 from cargohold.storage.locks import MOMENT, locked
 from cargohold.storage.protocols import Conflict, NotFound
 from cargohold.storage.totals import Sums, repository_shard
@@ -17,6 +17,7 @@ from cargohold.storage.totals import Sums, repository_shard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cargohold.storage.disk import Several
     from cargohold.storage.layout import Layout
     from cargohold.storage.totals import TotalsFile
     from cargohold.types.names import RepositoryName, UploadId
@@ -35,6 +36,7 @@ class FileSession:
         self.data = f"{self.folder}/data"
         self.hashing = layout.hashing(repository, upload)
         self.away = f"{layout.new}/{upload}"
+        self._started = f"{self.away}.startedat"
         self._noted = noted
         self._shard = repository_shard(repository)
         self._descriptor: int | None = None
@@ -68,14 +70,17 @@ class FileSession:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def sync(self) -> None:
-        """Make its bytes durable. Where that fails, it is spoiled.
+    def sync(self, several: Several | None = None) -> None:
+        """Make its bytes durable; few ones as `sync_all` does, with its `several`. Where that fails, it is spoiled.
 
         The system may then have forgotten some of them, though it still shows them, and would not say so again: the
         session must be ended, so that no other request takes a sync that succeeds for a proof.
         """
         self.is_spoiled = True
-        disk.sync_file(self.descriptor)
+        if several is None:
+            disk.sync_file(self.descriptor)
+        else:
+            disk.sync_all((self.descriptor,), (), several)
         self.is_spoiled = False
 
     @property
@@ -107,12 +112,13 @@ class FileSession:
         """End the session while its end is locked: whoever comes finds it whole or gone, and writes to it or does not.
 
         Raises what `at_end` raises; then it stays. It also stays where the body fails before it has moved the data.
-        When it has ended, its folder with what is left in it is `away`, and that and `hashing` are to be removed.
+        When it has ended, what `left` says is to be removed. That is not done here: file systems without a journal go
+        through all that was removed of late to make the next file.
         """
         with self.at_end(size):
             with suppress(FileNotFoundError):
                 # Without it, a session that has no data any more is not taken for one that has none yet.
-                disk.remove_file(f"{self.folder}/startedat")
+                disk.rename(f"{self.folder}/startedat", self._started)
             is_done = False
             try:
                 yield
@@ -127,8 +133,13 @@ class FileSession:
         """As `leaving`; and then nothing is left of it."""
         with self.leaving(size):
             yield
-        remove(self.hashing)
-        remove(self.away)
+        for path in self.left():
+            remove(path)
+
+    def left(self) -> list[str]:
+        """What there is still of a session that has ended: the folder that was its own among it."""
+        left = [self._started, self.away]
+        return left if size_of(self.hashing) is None else [*left, self.hashing]
 
     def last_change(self) -> float:
         """When it last grew, by the clock of the file system; now, where it is just ending."""

@@ -29,10 +29,12 @@ class FileTrash(Tree):
     is damage, or nothing of ours.
     """
 
-    def keep_record(self, repository: RepositoryName, record: Record) -> None:
-        """Write a record down; it is durable, with its name, when this returns."""
+    def keep_records(self, repository: RepositoryName, records: Iterable[Record]) -> None:
+        """Write records down; they are durable, with their names, when this returns."""
+        folder = self.layout.trash(repository)
         with Change(self.disk, self.layout.new) as change:
-            change.file(f"{self.layout.trash(repository)}/{record.name}", record.encode())
+            for record in records:
+                change.file(f"{folder}/{record.name}", record.encode())
             change.stage()
             change.place()
             change.settle()

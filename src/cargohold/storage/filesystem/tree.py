@@ -6,11 +6,11 @@ import asyncio
 import errno
 import os
 import stat
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from cargohold.storage.durable import Disk
@@ -20,7 +20,7 @@ from cargohold.storage.lists import FolderLists
 from cargohold.storage.locks import PATIENCE, STRIPES, Busy, StripedLocks, stripe_of
 from cargohold.storage.protocols import Full, StoreError, Unavailable
 from cargohold.storage.spares import REST
-from cargohold.storage.threads import Threads
+from cargohold.storage.threads import Threads, to_the_end
 from cargohold.storage.totals import Sums, TotalsFile, content_shard
 from cargohold.storage.turns import Turns
 from cargohold.types.digest import Digest
@@ -69,7 +69,7 @@ class Tree:
     def _make_threads(self) -> None:
         """None of them runs before the first call."""
         self._bulk = Threads(_BULK_THREADS, "bulk")
-        self._metadata = Threads(_METADATA_THREADS, "metadata")
+        self._metadata = Threads(_METADATA_THREADS, "metadata", frugal=True)
         self.background = ThreadPoolExecutor(_BACKGROUND_THREADS, "background")
         self._trials = ThreadPoolExecutor(1, "trial")
 
@@ -110,13 +110,13 @@ class Tree:
         The wait is here and not in a thread, so that one lock that is held keeps nobody else waiting. Raises
         Busy after `PATIENCE`. The function must not have done anything when it raises Busy.
         """
-        return await self._until(time.monotonic() + PATIENCE, function, *args, **kwargs)
+        return await self._until(monotonic() + PATIENCE, function, *args, **kwargs)
 
     async def in_turn(
         self, repository: RepositoryName, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """As `patiently`, for what locks a repository: calls of this process have it in the order of their coming."""
-        deadline, gate = time.monotonic() + PATIENCE, self._gates[stripe_of(repository)]
+        deadline, gate = monotonic() + PATIENCE, self._gates[stripe_of(repository)]
         try:
             # The wait that can be given up makes a task: it is not made where there is nothing to wait for.
             await (asyncio.wait_for(gate.acquire(), PATIENCE) if gate.locked() else gate.acquire())
@@ -133,7 +133,7 @@ class Tree:
             try:
                 return await self.in_metadata(function, *args, **kwargs)
             except Busy:
-                if time.monotonic() >= deadline:
+                if monotonic() >= deadline:
                     raise Busy(_TOO_LATE) from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
@@ -156,21 +156,6 @@ class Tree:
         self.noted.close()
         self._make_threads()
         self.closing = False
-
-
-async def to_the_end(future: asyncio.Future[T]) -> T:
-    """Wait even when cancelled, and be cancelled then: what a thread does cannot be stopped, only left unwatched."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except Exception:  # noqa: BLE001 - raised below, by the result
-            break
-    if cancelled is not None:
-        raise cancelled
-    return future.result()
 
 
 def _told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -227,14 +212,14 @@ def size_of(path: str) -> int | None:
         return None
 
 
-def read_link(path: str, tries: int = 3) -> Digest | None:
+def read_link(path: str, tries: int = 3, *, within: int | None = None) -> Digest | None:
     """The digest in a link file; None where there is none, or where it holds anything else.
 
-    Raises TimeoutError where that takes half a minute so many times.
+    The path may be one `within` an open folder. Raises TimeoutError where it takes half a minute so many times.
     """
-    began = time.monotonic()
+    began = monotonic()
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = os.open(path, _READ) if within is None else os.open(path, _READ, dir_fd=within)
     except OSError as error:
         if is_absence(error):
             return None
@@ -246,10 +231,10 @@ def read_link(path: str, tries: int = 3) -> Digest | None:
     finally:
         os.close(descriptor)
     # A file that was replaced is written again when it has rested: by then it may be another link.
-    if time.monotonic() - began < REST / 2:
+    if monotonic() - began < REST / 2:
         return _linked(content)
     if tries > 1:
-        return read_link(path, tries - 1)
+        return read_link(path, tries - 1, within=within)
     raise TimeoutError(errno.ETIMEDOUT, "to read it takes too long", path)
 
 

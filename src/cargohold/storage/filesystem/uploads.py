@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import time
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,11 +13,11 @@ from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_ha
 from cargohold.storage.filesystem.session import FileSession
 from cargohold.storage.filesystem.tree import exists, size_of, told
 from cargohold.storage.filesystem.usage import UncountedError
-from cargohold.storage.filesystem.writer import FileUploadWriter, Memory
+from cargohold.storage.filesystem.writer import SMALL, FileUploadWriter, Memory
 from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
-from cargohold.types.digest import Algorithm, Hasher
+from cargohold.types.digest import Algorithm, Digest, Hasher
 from cargohold.types.names import UploadId
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from cargohold.storage.filesystem.leases import Terms
     from cargohold.storage.protocols import UploadWriter
-    from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
 
 _RETRIES = 8
@@ -52,17 +50,19 @@ class FileUploads(FileBlobs):
         return await self.in_metadata(self._create_upload, repository, algorithm)
 
     def _create_upload(self, repository: RepositoryName, algorithm: Algorithm) -> UploadId:
-        """Built aside and renamed in, so that no one sees half a session. It need not survive a power cut."""
+        """Made where it stays, since nobody knows its name yet. It need not survive a power cut."""
         upload = UploadId.new()
-        made, folder = f"{self.layout.new}/{upload}", self.layout.upload(repository, upload)
-        self.disk.make_folders(made)
-        started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for name, content in (("startedat", started.encode()), ("data", b"")):
-            write_unsynced(f"{made}/{name}", content)
-        if algorithm is not Algorithm.SHA256:
-            save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
-        self.disk.make_folders(os.path.dirname(folder))
-        self.disk.rename(made, folder)
+        folder = self.layout.upload(repository, upload)
+        self.disk.make_folders(folder)
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            for name, content in (("startedat", started.encode()), ("data", b"")):
+                write_unsynced(f"{folder}/{name}", content)
+            if algorithm is not Algorithm.SHA256:
+                save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
+        except OSError:
+            self.disk.removals.now(folder)
+            raise
         self.noted.add(repository_shard(repository), Sums(uploads=1))
         return upload
 
@@ -87,6 +87,7 @@ class FileUploads(FileBlobs):
                 writer.open(offset)
             if length:
                 await self.require_room(repository, length)
+                writer.expect(length)
             yield writer
             is_whole = True
         finally:
@@ -154,8 +155,10 @@ class FileUploads(FileBlobs):
     ) -> bool:
         """Whether all that was taken for granted was still there in the end; if not, nothing is done.
 
-        All of it in one thread, unless another holds a lock: to hand it on takes longer than most of its steps.
+        All of it in one thread, unless another holds a lock: to hand it on takes longer than most of its steps. What is
+        small takes no longer than a link does.
         """
+        in_thread = self.in_metadata if blob.size <= SMALL else self.in_bulk
         change = Change(self.disk, self.layout.new)
 
         def make() -> Link | bool:
@@ -167,7 +170,7 @@ class FileUploads(FileBlobs):
                 return link
 
         try:
-            made = await self.in_bulk(make)
+            made = await in_thread(make)
             if isinstance(made, Link):
                 made = await self.patiently(self._place_blob, change, session, made, blob.size)
             return made
@@ -184,7 +187,8 @@ class FileUploads(FileBlobs):
             # The empty file stays with the session, where a writer may have opened it at this very end.
             change.file(target, b"")
         else:
-            session.sync()
+            # How long many bytes take says nothing of how long the next sync will.
+            session.sync(self.disk.each if blob.size <= SMALL else None)
             change.move(session.data, target)
         link = self.link_blob(change, blob.repository, blob.digest)
         link.granted.extend(granted)
@@ -208,16 +212,17 @@ class FileUploads(FileBlobs):
 
     def _clear(self, session: FileSession) -> None:
         """Behind the answer: some disks take milliseconds to remove what is left of it, and the more the longer."""
-        if exists(session.hashing):
-            self.disk.removals.later(session.hashing)
-        self.disk.removals.later(session.away)
+        # What had been stored already was sent in vain, and is still here.
+        in_vain = size_of(f"{session.away}/data") or 0
+        for path in session.left():
+            self.disk.removals.later(path, in_vain if path == session.away else 0)
 
     def _end(self, session: FileSession, size: int) -> None:
         """Whoever cancels it may need the room: that is there with the answer."""
         with session.leaving(size):
             pass
-        self.disk.removals.now(session.hashing)
-        self.disk.removals.now(session.away)
+        for path in session.left():
+            self.disk.removals.now(path)
 
     async def cancel_upload(self, repository: RepositoryName, upload: UploadId) -> None:
         """However much the session holds; a writer that is just adding to it is waited for."""
@@ -246,11 +251,13 @@ def _check(session: FileSession, blob: _Blob, writer: FileUploadWriter | None) -
 
     Raises Busy and UncountedError too, where the writer has left something to be put down.
     """
-    if writer is not None:
-        writer.put_rest()
-    if _open(session) != blob.size:
-        raise Conflict(f"the session does not hold {blob.size} bytes")
-    kept = (writer.hasher if writer is not None else None) or load_hasher(session.hashing)
-    found = hash_from(session.descriptor, blob.size, blob.digest.algorithm, kept)
+    content = writer.put_rest() if writer is not None else None
+    if content is not None:
+        found = Digest.of(content, blob.digest.algorithm)
+    else:
+        if _open(session) != blob.size:
+            raise Conflict(f"the session does not hold {blob.size} bytes")
+        kept = (writer.hasher if writer is not None else None) or load_hasher(session.hashing)
+        found = hash_from(session.descriptor, blob.size, blob.digest.algorithm, kept)
     if not found.equals(blob.digest):
         raise DigestMismatch(f"the session's bytes are {found}")

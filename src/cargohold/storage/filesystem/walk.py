@@ -4,42 +4,86 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.filesystem.tree import is_absence
+from cargohold.storage.proofs import Proof, stamp
 from cargohold.types.errors import NameInvalid
 from cargohold.types.names import RepositoryName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Look = Callable[[str, RepositoryName | None], "Below"]
+
 _Identity = tuple[int, int]
 
 _PARTS = ("_layers", "_manifests", "_uploads")
+_MOST_KNOWN = 4_096
 
 
-def repositories(folder: str) -> Iterator[RepositoryName]:
+class Below(NamedTuple):
+    """What is in a folder: those that may be repositories, and whether it is one itself."""
+
+    names: list[RepositoryName]
+    is_repository: bool
+
+
+def read_folder(folder: str, name: RepositoryName | None) -> Below:
+    """What is in the folder of that name (None: in the first one). Raises OSError."""
+    inner, is_repository = _look(f"{folder}/{name}" if name else folder)
+    names: list[RepositoryName] = []
+    for child in inner:
+        with suppress(NameInvalid):
+            names.append(RepositoryName(f"{name}/{child}" if name else child))
+    return Below(names, is_repository)
+
+
+def repositories(folder: str, look: Look = read_folder) -> Iterator[RepositoryName]:
     """Every repository below a folder, in no order: whatever has layers, manifests or uploads, even if all are empty.
 
     Names that are no repository's are passed over with all below them; so are folders that may not be read, since
-    nothing could be served from them. Links are not followed.
+    nothing could be served from them. Links are not followed. Who walks over one tree again and again may `look` by
+    what is known of it.
     """
     waiting: list[RepositoryName | None] = [None]
     while waiting:
         name = waiting.pop()
         try:
-            inner, is_repository = _look(f"{folder}/{name}" if name else folder)
+            below = look(folder, name)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError:
             if name is None:
                 raise
             continue
-        if name and is_repository:
+        if name and below.is_repository:
             yield name
-        for child in inner:
-            with suppress(NameInvalid):
-                waiting.append(RepositoryName(f"{name}/{child}" if name else child))
+        waiting += below.names
+
+
+class KnownFolders:
+    """Looks at the folders of one tree for walks; one that is proved to be as it was is not read again.
+
+    For any thread. Some hundred bytes are kept of each of 4,096 folders at the most.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[RepositoryName | None, tuple[Proof, Below]] = {}
+
+    def look(self, folder: str, name: RepositoryName | None) -> Below:
+        """As `read_folder`."""
+        path = f"{folder}/{name}" if name else folder
+        started, status, known = stamp(), os.stat(path), self._known.get(name)
+        found = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+        if known is not None and known[0] == found:
+            return known[1]
+        proof, below = Proof(*found), read_folder(folder, name)
+        if proof.holds(started):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[name] = proof, below
+        return below
 
 
 def all_repositories(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
+import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -11,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.storage import disk
 from cargohold.storage.durable import write_all
-from cargohold.storage.filesystem.hashing import RunningHash, load_hasher, save_hasher
-from cargohold.storage.filesystem.tree import to_the_end
+from cargohold.storage.filesystem.hashing import LINGER_SECONDS, RunningHash, load_hasher, save_hasher
 from cargohold.storage.locks import PATIENCE, Busy
 from cargohold.storage.protocols import Conflict, NotFound, Unavailable
+from cargohold.storage.threads import to_the_end
 from cargohold.types.digest import Algorithm, Hasher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cargohold.storage.filesystem.session import FileSession
     from cargohold.storage.filesystem.usage import FileUsage
     from cargohold.types.names import RepositoryName
@@ -25,11 +29,13 @@ if TYPE_CHECKING:
 _ALL_HELD: Final = 24 << 20
 _MOST_HELD, _LEAST_HELD = 3 << 20, 128 << 10
 _BATCH: Final = 768 << 10
-_SMALL: Final = 64 << 10
+SMALL: Final = 64 << 10
+"""Bytes that are written and hashed sooner than they are handed to another thread."""
 _FEW_WRITERS: Final = 2
 _ROUND: Final = 4 << 20
 _STRETCH: Final = 8 << 20
 _FEW_PIECES, _MANY_PIECES = 16, 256
+_AT_ONCE: Final = 16
 _PAUSE = 0.01
 
 
@@ -67,7 +73,7 @@ class FileUploadWriter:
     To be opened before anything else, and to be finished and closed whatever becomes of it.
 
     Attributes: `session`, which is held; `hasher`, once it is finished, with all that is hashed then; `has_rest`
-    (something small is still to be put down, by `put_rest` or by another `finish`).
+    (something small, that was all, is still to be put down, by `put_rest` or by another `finish`).
     """
 
     def __init__(
@@ -78,13 +84,17 @@ class FileUploadWriter:
         self.session = session
         self._memory = memory
         memory.writers += 1
-        self._is_closed = False
+        self._is_open = self._is_closed = False
         self._running: RunningHash | None = None
         self.hasher: Hasher | None = None
-        self._began = self._written = self._taken = 0
-        self._pieces: list[bytes] = []
+        self._began = self._written = self._taken = self._position = 0
+        self._pieces: list[bytes | memoryview] = []
         self._collected = 0
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[list[bytes | memoryview]] = queue.SimpleQueue()
+        self._batch: list[bytes | memoryview] = []
         self._flight: asyncio.Task[None] | None = None
+        self._is_ending = False
         self._failed = False
         self.has_rest = False
 
@@ -95,10 +105,12 @@ class FileUploadWriter:
             raise Conflict(f"the session holds {size} bytes")
         self.session.open()
         self._began = self._written = size
-        kept = load_hasher(self.session.hashing)
-        if kept is None or kept.length > size:
-            kept = None if size else Hasher(Algorithm.SHA256)
-        self._running = RunningHash(self._tree, kept, self.session.descriptor)
+        self._is_open = True
+
+    def expect(self, length: int) -> None:
+        """Where so many bytes are worth it, have the threads ready that will be needed when they come."""
+        if length > _BATCH and self._memory.are_few:
+            self._begin_flight()
 
     @property
     def offset(self) -> int:
@@ -106,40 +118,65 @@ class FileUploadWriter:
 
     @property
     def _hash(self) -> RunningHash:
-        assert self._running is not None
+        """Made when it is needed: what is small is hashed as a whole."""
+        if self._running is None:
+            kept = load_hasher(self.session.hashing)
+            if kept is None or kept.length > self._began:
+                kept = None if self._began else Hasher(Algorithm.SHA256)
+            self._running = RunningHash(self._tree, kept, self.session.descriptor, self._loop)
         return self._running
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, piece: bytes | memoryview) -> None:
         self._pieces.append(piece)
         self._collected += len(piece)
         self._taken += len(piece)
         if self._collected >= self._memory.batch or len(self._pieces) >= _MANY_PIECES:
-            await self._land()
             if self._memory.are_few:
-                self._launch()
+                await self._hand_on()
             else:
+                await self._land()
                 await self._put_through()
         await self._make_room()
 
     async def _make_room(self) -> None:
         """Wait until no more is held than may be."""
         most = self._memory.share
-        if self._taken - self._hash.done > most:
-            await self._land()
-            await self._hash.until_done(self._taken - max(most, self._collected))
+        if self._taken <= most:
+            return
+        while self._taken - self._hash.done > max(most, self._collected):
+            if self._flight is not None and self._flight.done():
+                await self._land()
+            else:
+                await self._hash.more_done()
 
-    def _take_batch(self) -> list[bytes]:
+    def _take_batch(self) -> list[bytes | memoryview]:
         pieces, self._pieces, self._collected = self._pieces, [], 0
         return pieces if len(pieces) <= _FEW_PIECES else [b"".join(pieces)]
 
-    def _launch(self) -> None:
-        self._flight = asyncio.ensure_future(self._deliver(self._take_batch()))
+    async def _hand_on(self) -> None:
+        """Have what is collected put down, behind what was handed on before."""
+        if self._flight is not None and self._flight.done():
+            await self._land()
+        self._queue.put(self._take_batch())
+        if self._flight is None:
+            self._begin_flight()
+
+    def _begin_flight(self) -> None:
+        self._flight = asyncio.ensure_future(self._put_handed())
+        self._flight.add_done_callback(lambda _: self._hash.look())
+        if not self._is_ending:
+            self._hash.begin()
+
+    async def _put_handed(self) -> None:
+        await self._deliver(partial(self._put_queue, self._hash))
+        while self._batch or not self._queue.empty():
+            await self._deliver(partial(self._put_queue, self._hash))
 
     async def _put_through(self) -> None:
-        """As `_launch` and `_land`; while it is waited for, others give the threads enough to do."""
+        """Put down what is collected; while it is waited for, others give the threads enough to do."""
         batch, start = self._take_batch(), self._written
         try:
-            await self._deliver(batch)
+            await self._deliver(partial(self._put_and_hash, self._hash, batch, sys.maxsize))
         except asyncio.CancelledError:
             self._failed = False
             if self._written == start:
@@ -147,8 +184,10 @@ class FileUploadWriter:
             raise
 
     async def _land(self) -> None:
-        """Wait for the batch on its way; a cancelled wait leaves it to `finish`."""
+        """Wait for all that was handed on; a cancelled wait leaves it to `finish`."""
         if self._flight is not None:
+            if not self._flight.done():
+                self._queue.put([])
             await asyncio.shield(self._flight)
             self._flight = None
 
@@ -158,22 +197,26 @@ class FileUploadWriter:
         The hash is kept for whoever goes on with the session; of the `is_last` body it is there as `hasher` alone,
         and where that is small, all of it is left as a rest.
         """
-        if self._running is None:
-            return
-        self.has_rest = is_last and 0 < self._collected == self._taken <= _SMALL
-        if self.has_rest:
-            self.hasher = await self._hash.end()
-        else:
+        self.has_rest = is_last and 0 < self._collected == self._taken <= SMALL
+        if self._is_open and (self._taken or self._flight is not None) and not self.has_rest:
             await to_the_end(asyncio.ensure_future(self._finish(keeps_hash=not is_last)))
 
-    def put_rest(self) -> None:
-        """Put down, in a thread, what `finish` has left. Raises NotFound and Conflict where the session has changed.
+    def put_rest(self) -> bytes | None:
+        """Put down, in a thread, what `finish` has left; that, where the session holds nothing else.
 
-        Raises Busy and UncountedError, after which the rest is there as before.
+        Raises NotFound and Conflict where the session has changed; Busy and UncountedError, after which the rest is
+        there as before.
         """
-        if self.has_rest:
-            self._put(self._pieces, hashes=True)
-            self._pieces, self._collected, self.has_rest = [], 0, False
+        if not self.has_rest:
+            return None
+        content, is_all = b"".join(self._pieces), not self._began
+        self._put([content])
+        self._pieces, self._collected, self.has_rest = [], 0, False
+        if is_all:
+            return content
+        self._hash.take(self._written - len(content), [content])
+        self.hasher = self._hash.hasher
+        return None
 
     def close(self) -> None:
         """Let go of the session, once nothing is left to be put down."""
@@ -184,10 +227,10 @@ class FileUploadWriter:
 
     async def _finish(self, *, keeps_hash: bool) -> None:
         try:
-            await self._land()
+            self._is_ending = True
             if self._pieces:
-                self._launch()
-                await self._land()
+                await self._hand_on()
+            await self._land()
         finally:
             self._flight = None
             self.hasher = await self._hash.end()
@@ -199,44 +242,62 @@ class FileUploadWriter:
         with suppress(OSError):
             save_hasher(self.session.hashing, hasher)
 
-    async def _deliver(self, batch: list[bytes]) -> None:
-        """Put a batch down; where another holds the end, wait here for it and not in a thread."""
+    async def _deliver(self, put: Callable[[], None]) -> None:
+        """Put something down in a thread; where another holds the end, wait here for it and not in the thread."""
         if self._failed:
             raise Conflict("an earlier part of this request was not stored")
         self._failed = True
-        deadline, start = time.monotonic() + PATIENCE, self._written
-        is_here = self._hash.is_idle and (not self._memory.are_few or sum(map(len, batch)) <= _SMALL)
+        deadline, written = time.monotonic() + PATIENCE, self._written
         while True:
             try:
-                await self._tree.counted(partial(self._tree.in_bulk, self._put, batch, hashes=is_here))
+                await self._tree.counted(partial(self._tree.in_bulk, put))
                 break
             except Busy:
+                if self._written != written:
+                    deadline, written = time.monotonic() + PATIENCE, self._written
                 if time.monotonic() >= deadline:
                     raise Unavailable("the upload session's lock was not to be had in time") from None
             except NotFound as gone:
                 raise Conflict(*gone.args) from None
             await asyncio.sleep(_PAUSE)
         self._failed = False
-        if not is_here:
-            self._hash.add(start, batch)
 
-    def _put(self, batch: list[bytes], *, hashes: bool) -> None:
-        """One batch: only at the end of the very file that the session still has, so that no other writer is hurt.
+    def _put_queue(self, running: RunningHash) -> None:
+        """What was handed on, until no more comes for a moment, or it is so much that somebody should look."""
+        for _ in range(_AT_ONCE):
+            with suppress(queue.Empty):
+                self._batch = self._batch or self._queue.get(timeout=LINGER_SECONDS)
+            if not self._batch:
+                return
+            is_end = self._is_ending and self._queue.qsize() <= 1
+            self._put_and_hash(running, self._batch, sys.maxsize if is_end else SMALL)
+            self._batch = []
 
-        It is hashed here where handing it on would take longer, or where all threads are busy anyway.
-        """
+    def _put_and_hash(self, running: RunningHash, batch: list[bytes | memoryview], most: int) -> None:
+        """Put a batch down, and hash it here unless that is better done elsewhere: what is more than `most` bytes."""
+        start = self._written
+        self._put(batch)
+        if running.is_idle and self._written - start <= most:
+            running.take(start, batch)
+            self._loop.call_soon_threadsafe(running.look)
+        else:
+            running.add(start, batch)
+
+    def _put(self, batch: list[bytes | memoryview]) -> None:
+        """One batch: only at the end of the very file that the session still has, so that no other writer is hurt."""
         descriptor, size = self.session.descriptor, sum(map(len, batch))
         with self._tree.taking(self._repository, lambda: size), self.session.at_end(self._written):
             try:
-                os.lseek(descriptor, self._written, os.SEEK_SET)
+                if self._position != self._written:
+                    os.lseek(descriptor, self._written, os.SEEK_SET)
                 for piece in batch:
                     write_all(descriptor, piece)
             except OSError:
+                self._position = -1
                 disk.truncate(descriptor, self._written)
                 raise
         begin, self._written = self._written, self._written + size
-        if hashes:
-            self._hash.take(begin, batch)
+        self._position = self._written
         first, last = begin // _STRETCH, self._written // _STRETCH
         if first != last:
             disk.start_writing(descriptor, first * _STRETCH, last * _STRETCH)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.collecting import Held, Known
 from cargohold.storage.filesystem.collection.links import digests_in, noting
+from cargohold.storage.filesystem.deletion import Asked
 from cargohold.storage.filesystem.leases import leased_at
 from cargohold.storage.filesystem.tree import exists, read_link
 from cargohold.storage.locks import Busy
@@ -117,7 +118,9 @@ def remove(  # noqa: PLR0913 - what is removed, and on which condition
         if is_leased or (store.state_of(repository) != state and has_ties()):
             raise Changed(repository)
 
-    record = store.announce_manifest(repository, digest, cause)
+    (record,) = store.announce(repository, [Asked(digest, cause)])
+    if isinstance(record, StoreError):
+        raise record
     try:
         store.remove_manifest(repository, record, require, _LOCK_SECONDS)
     except (Busy, Conflict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -54,7 +55,7 @@ def test_what_is_printed(place: Place) -> None:
     shutil.rmtree(os.path.dirname(place.layer(SECOND, TWO)))
     command, _, expected = block("cargohold fsck --verify-content").removeprefix("$ ").partition("\n")
     with place.opened() as store:
-        store._recount(0.0)
+        asyncio.run(store.recount(0.0))
     ran = typed(command, place.root.parent)
     assert (ran.returncode, ran.stderr) == (1, "")
     assert sorted(ran.stdout.splitlines()) == sorted(expected.splitlines())
@@ -64,7 +65,7 @@ def test_from_cron(place: Place) -> None:
     """Nothing is printed as long as nothing is wrong; what is wrong is."""
     command = block("cargohold fsck --quiet").replace("/srv/registry", str(place.root))
     with place.opened() as store:
-        store._recount(0.0)
+        asyncio.run(store.recount(0.0))
     ran = typed(command, place.root)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     write(place.data(FIRST), b"tsrif")

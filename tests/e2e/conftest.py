@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -8,7 +10,6 @@ from tests.e2e.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
 
 class Start(Protocol):
@@ -34,8 +35,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Servers of one's own; none of them may have logged a traceback."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Servers of one's own, whose storages go when the test has passed; none of them may have logged a traceback."""
     servers: list[Server] = []
 
     def begin(
@@ -45,7 +46,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         port: int = 0,
         launcher: Sequence[str] = (),
     ) -> Server:
-        storage = storage or tmp_path_factory.mktemp("storage") / "data"
+        storage = storage or Path(tempfile.mkdtemp(prefix="storage", dir=tmp_path)) / "data"
         server = Server(storage, settings, port=port, launcher=launcher)
         servers.append(server)
         return server

@@ -49,21 +49,22 @@ class FileInventory(FileManifests):
     async def runs(self) -> Runs | None:
         return await self._run(self._trials, RunsFile(self.layout).read)
 
-    async def recount(self, age: float) -> bool:
-        return await self.in_background(self._recount, age)
+    async def recount(self, age: float, share: float = _SHARE) -> bool:
+        """`share` is how much of a processor it may take, above 0 and up to 1: more than a little where one waits."""
+        return await self.in_background(self._recount, age, share)
 
-    def _recount(self, age: float) -> bool:
+    def _recount(self, age: float, share: float) -> bool:
         if not self.noted.is_due(age):
             return False
         descriptor = open_lock(f"{self.layout.locks}/recount")
         try:
             # Another process may just have ended.
-            return try_lock(descriptor) and self.noted.is_due(age) and self._count_all()
+            return try_lock(descriptor) and self.noted.is_due(age) and self._count_all(share)
         finally:
             os.close(descriptor)
 
-    def _count_all(self) -> bool:
-        pace, number = Pace(lambda: self.closing, _SHARE), self.noted.begin()
+    def _count_all(self, share: float) -> bool:
+        pace, number = Pace(lambda: self.closing, share), self.noted.begin()
         if number is None:
             return False
         try:

@@ -94,7 +94,7 @@ class OwnCheck:
 
     def recount(self) -> bool:
         """Count all that is stored anew; False where another process does that just now."""
-        return asyncio.run(self._store.recount(0.0))
+        return asyncio.run(self._store.recount(0.0, share=1.0))
 
     def _finding(
         self, kind: Kind, path: str, remedy: Remedy, repository: RepositoryName | str = ""

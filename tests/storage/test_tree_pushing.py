@@ -252,3 +252,27 @@ async def test_room_for_one(tmp_path: Path) -> None:
         results = await commit(store, [*zip(SAMPLES, TAGS, strict=True)])
         assert sorted(map(str, results)) == sorted(map(str, [None] * 3 + [OverQuota] * 2))
         assert sum(await stored(store)) == 3
+
+
+@pytest.mark.parametrize("fails_at", range(1, 6))
+async def test_counted_where_it_fails_midway(store: FilesystemStore, fails_at: int) -> None:
+    """What a push that fails has put into its place counts as what is stored does: an exact count finds the same."""
+    await store.recount(0.0, share=1.0)
+    renames = 0
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        nonlocal renames
+        renames += name == "rename" and store.layout.new in arguments[0]
+        if name == "rename" and renames == fails_at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        results = await commit(store, [(SAMPLES[0], TAGS[0])])
+    assert results == [Unavailable if renames >= fails_at else None]
+    noted = await store.totals()
+    assert await store.recount(0.0, share=1.0)
+    exact = await store.totals()
+    assert noted is not None
+    assert exact is not None
+    assert (noted.content, noted.repositories) == (exact.content, exact.repositories)

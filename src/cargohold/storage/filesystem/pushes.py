@@ -164,8 +164,9 @@ class FilePushes(FileManifests):
                 return False
             self.note_change(repository)
             self._mark(repository)
-            is_first = not self.has_manifest(repository)
             with ExitStack() as noting:
+                if not self.has_manifest(repository):
+                    noting.callback(self._note_repository, repository)
                 for digest, content in contents.items():
                     if self.layout.data(digest) not in batch.granted:
                         noting.enter_context(self.storing(digest, len(content)))
@@ -176,9 +177,12 @@ class FilePushes(FileManifests):
                     if path in batch.granted:
                         self.leases.renew(os.path.dirname(path))
             self._remember_link(repository, self.layout.revision_link(repository, pushes[-1].digest))
-            if is_first:
-                self.noted.add(repository_shard(repository), Sums(repositories=1))
             return True
+
+    def _note_repository(self, repository: RepositoryName) -> None:
+        """It may have its first manifest now, even where what came with that has failed."""
+        if self.has_manifest(repository):
+            self.noted.add(repository_shard(repository), Sums(repositories=1))
 
     def _added_by_push(self, repository: RepositoryName, contents: dict[Digest, bytes]) -> int:
         """How many bytes the repository holds more, once it has these manifests."""

@@ -88,9 +88,15 @@ class Tree:
     def storing(self, digest: Digest, size: int) -> Iterator[None]:
         """Note what is put into its place meanwhile: nothing, where that much is there already."""
         before = size_of(self.layout.data(digest)) or 0
-        yield
-        if size != before:
-            self.noted.add(content_shard(digest), Sums(content=size - before))
+        try:
+            yield
+        except BaseException:
+            # What fails after this was put into its place leaves it there.
+            size = size_of(self.layout.data(digest)) or 0
+            raise
+        finally:
+            if size != before:
+                self.noted.add(content_shard(digest), Sums(content=size - before))
 
     async def in_bulk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run in the threads for blobs' bytes, where a call may take as long as the disk likes."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import shutil
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -10,6 +9,7 @@ from tests.e2e.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 
 class Start(Protocol):
@@ -35,9 +35,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Servers of one's own, whose storages go when the test has passed; none of them may have logged a traceback."""
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Servers of one's own; none of them may have logged a traceback."""
     servers: list[Server] = []
+    folders: list[Path] = []
 
     def begin(
         settings: Mapping[str, object] | None = None,
@@ -46,7 +47,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         port: int = 0,
         launcher: Sequence[str] = (),
     ) -> Server:
-        storage = storage or Path(tempfile.mkdtemp(prefix="storage", dir=tmp_path)) / "data"
+        if storage is None:
+            folders.append(tmp_path_factory.mktemp("storage"))
+            storage = folders[-1] / "data"
         server = Server(storage, settings, port=port, launcher=launcher)
         servers.append(server)
         return server
@@ -56,3 +59,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.stop()
     for server in servers:
         assert "Traceback" not in server.log
+    # Tests that pass by gigabytes would fill the disk together.
+    for folder in folders:
+        shutil.rmtree(folder)

@@ -54,7 +54,7 @@ def test_a_collection_is_told_and_the_tree_removed(tmp_path: Path) -> None:
 
 def test_what_was_measured_before_a_failure_is_kept(tmp_path: Path) -> None:
     """Pulls need a collection that outlasts them: where the tree is too small for one, that is said."""
-    ran = run(tmp_path, "--pairs", "1", "--seconds", "0.5")
+    ran = run(tmp_path, "--pairs", "1", "--seconds", "3")
     assert ran.returncode == 1
     assert "more --blobs are needed" in ran.stderr
     assert list(workloads(tmp_path)) == ["large-tree"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cargohold.types.errors import BodyTimeout, TooLarge, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from cargohold.messages import Request
 
@@ -28,40 +27,78 @@ class Bodies:
 
     def __init__(self, limit: int, *, budget: int = BUDGET_BYTES, seconds: float = LONGEST_SECONDS) -> None:
         self._limit = limit
-        self._left = max(budget, limit - FREE_BYTES)
+        self._budget = _Budget(max(budget, limit - FREE_BYTES))
         self._seconds = seconds
 
-    @asynccontextmanager
-    async def whole(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body, which counts as held until the block is left.
+    def whole(self, request: Request) -> AbstractAsyncContextManager[bytes]:
+        """The whole body, which is read where the block is entered, and counts as held until it is left.
 
-        Raises TooLarge as soon as it is known to be longer than the limit, BodyTimeout where it takes longer
-        than it may, and Unavailable where the budget is used up.
+        To enter raises TooLarge as soon as the body is known to be longer than the limit, BodyTimeout where it takes
+        longer than it may, and Unavailable where the budget is used up.
         """
-        if request.length is not None and request.length > self._limit:
-            raise TooLarge(f"the body is larger than {self._limit} bytes")
-        deadline = time.monotonic() + self._seconds
-        content, taken = bytearray(), 0  # not a list: pieces of one byte would take forty times their size
-        try:
-            async for piece in request.body:
-                content += piece
-                if len(content) > self._limit:
-                    raise TooLarge(f"the body is larger than {self._limit} bytes")
-                if time.monotonic() > deadline:
-                    raise BodyTimeout(f"the request's body took longer than {self._seconds:g} seconds")
-                taken += self._take(len(content) - FREE_BYTES - taken)
-            whole = bytes(content)
-            content.clear()
-            yield whole
-        finally:
-            self._left += taken
+        return _Whole(request, self._limit, self._budget, self._seconds)
 
-    def _take(self, wanted: int) -> int:
+
+class _Whole:
+    """What `Bodies.whole` gives. A generator would do the same, and take its time over each small body."""
+
+    __slots__ = ("_budget", "_limit", "_request", "_seconds", "_taken")
+
+    def __init__(self, request: Request, limit: int, budget: _Budget, seconds: float) -> None:
+        self._request = request
+        self._limit = limit
+        self._budget = budget
+        self._seconds = seconds
+        self._taken = 0
+
+    async def __aenter__(self) -> bytes:
+        length = self._request.length
+        if length is not None and length > self._limit:
+            raise self._too_large()
+        try:
+            return await self._read()
+        except BaseException:
+            self._give_back()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
+    async def _read(self) -> bytes:
+        deadline = time.monotonic() + self._seconds
+        content = bytearray()  # not a list: pieces of one byte would take forty times their size
+        async for piece in self._request.body:
+            content += piece
+            if len(content) > self._limit:
+                raise self._too_large()
+            if time.monotonic() > deadline:
+                raise BodyTimeout(f"the request's body took longer than {self._seconds:g} seconds")
+            self._taken += self._budget.take(len(content) - FREE_BYTES - self._taken)
+        return bytes(content)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._limit} bytes")
+
+    def _give_back(self) -> None:
+        self._budget.left += self._taken
+        self._taken = 0
+
+
+class _Budget:
+    """How many bytes are `left`."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, wanted: int) -> int:
+        """Take so many, if it is any; how many. Raises Unavailable."""
         if wanted <= 0:
             return 0
-        if wanted > self._left:
+        if wanted > self.left:
             raise Unavailable(
                 "too many large bodies are arriving at once; try again later", headers=[("retry-after", "5")]
             )
-        self._left -= wanted
+        self.left -= wanted
         return wanted

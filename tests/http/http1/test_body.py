@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cargohold.http.http1.body import Http1Body
+from cargohold.http.http1.body import Http1Body, WholeBody
 from cargohold.http.http1.rooms import ROOM_BYTES, Rooms
 from cargohold.types.errors import BodyTimeout, SizeInvalid
 
@@ -293,3 +293,20 @@ def test_a_body_in_crumbs_is_known() -> None:
         assert not body.is_crumbled
 
     reading(try_it, None)
+
+
+def test_what_came_whole_is_one_piece() -> None:
+    """A body that came with its head is read once, like any other, or dropped; it waits for nobody."""
+
+    async def try_it() -> None:
+        read, dropped = WholeBody(b"abc"), WholeBody(b"abc")
+        assert (read.length, read.received, read.ended, read.is_whole) == (3, 0, False, True)
+        assert [piece async for piece in read] == [b"abc"]
+        assert [piece async for piece in read] == []
+        assert (read.received, read.ended, read.is_whole) == (3, True, True)
+        for body in (read, dropped):
+            await body.discard()
+            assert body.ended
+        assert [piece async for piece in dropped] == []
+
+    asyncio.run(try_it())

@@ -18,6 +18,33 @@ _SMALL_BYTES: Final = 64 * 1024
 _LEAST_BYTES: Final = 64 * 1024  # of a room: where less is left, what comes next goes into another
 
 
+class WholeBody(RequestBody):
+    """A body that came with its head to its last byte, as small ones do: there is nothing to wait for, nor to feed."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(len(content), 0.0)
+        self._content = content
+
+    @property
+    def is_whole(self) -> bool:
+        """Yes."""
+        return True
+
+    async def _receive(self) -> bytes:
+        return self._take()
+
+    def _take(self) -> bytes:
+        content, self._content = self._content, b""
+        return content
+
+    async def discard(self) -> None:
+        """Drop it, if nobody has read it."""
+        self._content = b""
+        self.ended = True
+
+
 class Http1Body(RequestBody):
     """A body that a connection feeds. What has come is kept until the reader takes it; meanwhile no more is read.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 from cargohold.http.body import NO_BODY
 from cargohold.http.http1.answers import CONTINUE, refusal
 from cargohold.http.http1.begun import Begun, begin
-from cargohold.http.http1.body import Http1Body
+from cargohold.http.http1.body import Http1Body, WholeBody
 from cargohold.http.http1.files import CutOffError
 from cargohold.http.http1.head import BadHead, end_of_head
 from cargohold.http.http1.sending import ENCRYPTED_BYTES, Sender, resolve
@@ -323,7 +323,11 @@ class Connection(Sender):
             keeps = keeps and body.is_whole
         return keeps and not self._is_lost
 
-    def _begin_body(self, head: Head, stall: float) -> Http1Body:
+    def _begin_body(self, head: Head, stall: float) -> Http1Body | WholeBody:
+        pending, length = self._pending, head.length
+        if length is not None and length <= len(pending):
+            self._pending = pending[length:]
+            return WholeBody(pending[:length])
         body = Http1Body(self, head.length, stall, expects=head.expects)
         if self._pending:
             used = body.feed(self._pending, len(self._pending))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cargohold.http.body import NO_BODY
 from cargohold.http.http1.answers import CONTINUE, refusal
-from cargohold.http.http1.begun import Begun, begin
+from cargohold.http.http1.begun import begin
 from cargohold.http.http1.body import Http1Body, WholeBody
 from cargohold.http.http1.files import CutOffError
 from cargohold.http.http1.head import BadHead, end_of_head
@@ -72,7 +72,7 @@ class Connection(Sender):
         self._pending = b""
         self._body: Http1Body | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._left: Begun[bool] | None = None
+        self._left: Awaitable[bool] | None = None
         self._ended = self._is_paused = self._is_deaf = self._is_in_room = False
         self.silent_since: int | None = server.tick
         self.may_begin = True
@@ -109,11 +109,13 @@ class Connection(Sender):
         body = self._body
         if body is None:
             arrived = bytes(self._server.room[:nbytes])
-            if self._waiter is not None and not self._pending and self.may_begin:
-                head = self._server.heads.known(arrived) or self._server.heads.alike(arrived)
-                if head is not None:
-                    self._answer_at_once(head)
-                    return
+            if (
+                self._waiter is not None
+                and not self._pending
+                and self.may_begin
+                and self._begin_with(arrived)
+            ):
+                return
         else:
             if self._is_in_room:
                 arrived = body.arrived(nbytes)
@@ -197,15 +199,39 @@ class Connection(Sender):
             resolve(self._waiter)
             self._waiter = None
 
-    def _answer_at_once(self, head: Head) -> None:
-        """While the task waits for a request: begin with this one, and leave to the task what takes longer."""
+    def _begin_with(self, arrived: bytes) -> bool:
+        """While the task waits for a request: begin with the one that is first in this; whether there is one."""
+        heads = self._server.heads
+        head = None
+        if arrived.endswith(b"\r\n\r\n"):  # with no body behind it, most likely
+            head = heads.known(arrived) or heads.alike(arrived)
+        if head is None:
+            try:
+                end = end_of_head(arrived)
+                if not end:
+                    return False
+                head = heads.read(arrived[:end])
+            except BadHead:
+                return False  # the task finds the same, and answers it
+            self._pending = arrived[end:]
         self.silent_since = None
+        if head.length is not None and head.length <= len(self._pending):
+            self._answer_at_once(head)
+        else:  # where a body has not come to its end, what becomes of the connection is for the task to see
+            self._left = self._exchange(head)
+            self._wake()
+        return True
+
+    def _answer_at_once(self, head: Head) -> None:
+        """Begin with a request whose body has come, and leave to the task what takes longer."""
         keeps = begin(self._exchange(head), self.task, self._context)
         if keeps is True:
-            self.silent_since = self._server.tick
-            return
-        if keeps is False:
-            self._ended = self._is_deaf = True  # what comes behind it is not answered (RFC 9112, 9.6)
+            if not self._pending:
+                self.silent_since = self._server.tick
+                return
+        elif keeps is False:
+            self._ended = self._is_deaf = True
+            self._pending = b""  # what comes behind it is not answered (RFC 9112, 9.6)
         else:
             self._left = keeps
         self._wake()

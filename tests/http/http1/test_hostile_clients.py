@@ -76,7 +76,8 @@ def test_large_answer_that_is_not_read(tmp_path: Path, loop: str) -> None:
     assert body == LARGE
 
 
-def test_heads_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "body"), [("GET", b""), ("PUT", b"content")])
+def test_heads_are_forgotten(monkeypatch: pytest.MonkeyPatch, method: str, body: bytes) -> None:
     """What was sent with a request is in the server's memory no longer than it is to be remembered."""
 
     async def handle(_: Request) -> Answer:
@@ -90,7 +91,7 @@ def test_heads_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     with running(handle) as server:
         with server.connect() as wire:
             for _ in range(3):
-                wire.ask("GET", "/v2/", "Authorization: Basic c2VjcmV0")
+                wire.ask(method, "/v2/", "Authorization: Basic c2VjcmV0", body=body)
         assert server.on_loop(remembers)
         monkeypatch.setattr(server_module, "FORGET_SECONDS", 1)
         until(lambda: not server.on_loop(remembers))

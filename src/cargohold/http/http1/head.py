@@ -25,7 +25,9 @@ _BLANK: Final = b"\r\n\r\n"
 _PROTOCOLS: Final = (b" HTTP/1.1", b" HTTP/1.0")
 _OLD_PROTOCOL: Final = _PROTOCOLS[1]
 # What the parser takes whatever lines follow, and whose parts are plain to see.
-_PLAIN: Final = re.compile(rb"(GET|HEAD) (/[0-9A-Za-z/._~:@!$&'()*+,;=%?-]*) HTTP/1\.1\r\n")
+_PLAIN: Final = re.compile(
+    rb"(GET|HEAD|PUT|PATCH|POST|DELETE) (/[0-9A-Za-z/._~:@!$&'()*+,;=%?-]*) HTTP/1\.1\r\n"
+)
 # Any method that the parser knows stands for one that it does not: the router refuses both.
 _KNOWN_METHOD: Final = b"PURGE"
 _REMEMBERED_BYTES: Final = 4 << 20
@@ -124,10 +126,10 @@ class Head:
 
 
 class Heads:
-    """Reads heads, and remembers those of requests without a body that recur by their bytes: a client's are all alike.
+    """Reads heads, and remembers those that recur by their bytes: a client's are all alike.
 
-    One that differs in its first line alone is made of what is remembered of the others. All that takes 4 MiB at most.
-    What is given without being read has no body.
+    One that differs in its first line alone is made of what is remembered of the others: the lines, to the last byte of
+    them, say how long the body is and how it comes, whatever the first line is. All that takes 4 MiB at most.
     """
 
     def __init__(self) -> None:
@@ -168,8 +170,8 @@ class Heads:
         return head
 
     def _remember(self, place: dict[bytes, Head], data: bytes, head: Head, lines_cost: int = 0) -> None:
-        """Remember a head in its place, if it has no body and its bytes came before."""
-        if head.length == 0 and self._recurring.has(data):
+        """Remember a head in its place, if its bytes came before."""
+        if self._recurring.has(data):
             if self._size > _REMEMBERED_BYTES:
                 self.forget()
             place[data] = head

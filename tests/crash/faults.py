@@ -23,7 +23,7 @@ class Fault(NamedTuple):
     torn: bool = False
 
 
-_GROW = frozenset({"open_file", "write", "rename", "make_folder"})
+_GROW = frozenset({"open_file", "write", "rename", "link", "make_folder"})
 _ALL = _GROW | {
     "exchange",
     "truncate",

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.crash.recording import ROOT, Exchanged, Moved, Resized, Synced, Written
+from tests.crash.recording import ROOT, Exchanged, Linked, Moved, Resized, Synced, Written
 
 if TYPE_CHECKING:
     import random
@@ -40,6 +40,8 @@ def leave(
     for event in events:
         if isinstance(event, Written | Resized | Synced):
             of_files[event.node].append(event)
+        elif isinstance(event, Linked):
+            of_files[event.node] = of_files[event.file]
     waiting = [(ROOT, target)]
     while waiting:
         folder, path = waiting.pop()

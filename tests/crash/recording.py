@@ -29,6 +29,13 @@ class Moved(NamedTuple):
     target: Place | None
 
 
+class Linked(NamedTuple):
+    """A file has a second name, which is told as a `node` of its own, of the same bytes: nobody changes them then."""
+
+    node: int
+    file: int
+
+
 class Exchanged(NamedTuple):
     """Two are each at the other's place."""
 
@@ -74,7 +81,7 @@ class Began(NamedTuple):
     """From here on it is worth while to cut the power."""
 
 
-Event = Began | Exchanged | Moved | Written | Resized | Synced | Asked | Told
+Event = Began | Exchanged | Linked | Moved | Written | Resized | Synced | Asked | Told
 
 
 class Recorder:
@@ -151,6 +158,13 @@ class Recorder:
         node = self._names[source.folder].pop(source.name)
         self._names[target.folder][target.name] = node
         self.events.append(Moved(node, source, target))
+
+    def _link(self, call: Callable[[str, str], None], path: str, name: str) -> None:
+        call(path, name)
+        place = self._place(path)
+        file = self._names[place.folder][place.name]
+        self.events.append(Linked(self._nodes + 1, file))
+        self._make(self._place(name))
 
     def _exchange(self, call: Callable[[str, str], None], one: str, other: str) -> None:
         call(one, other)

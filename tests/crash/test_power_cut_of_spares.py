@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage import spares
-from cargohold.storage.durable import Change, Disk
+from cargohold.storage.change import Change
+from cargohold.storage.durable import Disk
 from tests.crash.calls import surrounded
 from tests.crash.power import Order, leave
 from tests.crash.recording import Began, Recorder

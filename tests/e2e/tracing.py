@@ -131,10 +131,9 @@ class Unsynced:
                 self._made(paths[0], call.end)
             case "write" | "ftruncate":
                 self._written[paths[0]] = call.end
-            case "rename":
-                self._renamed(paths[0], paths[1], call.end)
-            case "renameat2":
-                self._exchanged(paths[0], paths[1], call.end)
+            case "rename" | "renameat2" | "link" as name:
+                see = {"rename": self._renamed, "renameat2": self._exchanged, "link": self._linked}[name]
+                see(paths[0], paths[1], call.end)
             case "unlink" | "rmdir":
                 self._gone(paths[0], call.end)
             case "fsync":
@@ -148,6 +147,12 @@ class Unsynced:
         if path not in self._files:
             self._files.add(path)
             self._made(path, when)
+
+    def _linked(self, path: str, name: str, when: int) -> None:
+        self._files.add(name)
+        self._made(name, when)
+        if path in self._written:
+            self._written[name] = self._written[path]
 
     def _exchanged(self, new: str, old: str, when: int) -> None:
         self._renamed(new, old, when)

@@ -10,7 +10,8 @@ import pytest
 
 from cargohold.storage import disk as calls
 from cargohold.storage import spares
-from cargohold.storage.durable import Change, Disk
+from cargohold.storage.change import Change
+from cargohold.storage.durable import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

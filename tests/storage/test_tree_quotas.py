@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cargohold.storage.durable import Change
+from cargohold.storage.change import Change
 from cargohold.storage.filesystem import FilesystemStore, ledger, sizes
 from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.filesystem.ledger import Ledger

@@ -33,6 +33,7 @@ CALLS: Final = (
     "sync_file",
     "sync_folder",
     "rename",
+    "link",
     "exchange",
     "make_folder",
     "remove_file",
@@ -116,6 +117,11 @@ def sync_all(files: Sequence[int], folders: Iterable[str], several: Several) -> 
 def rename(old: str, new: str) -> None:
     """Move a file or a folder, atomically, to where it takes the place of a file or of an empty folder."""
     os.rename(old, new)
+
+
+def link(path: str, name: str) -> None:
+    """Give a file a second name, at which nothing must be yet. Raises OSError too where it cannot have one."""
+    os.link(path, name)
 
 
 # Only Linux has it, and not every file system there.

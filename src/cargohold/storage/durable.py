@@ -12,7 +12,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cargohold.storage import disk
 from cargohold.storage.removals import Removals
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PARALLEL_SYNCS = 8
-_TRIES = 5
 _TICKS, _TICK_SECONDS = 50, 0.001
 _NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+# What the file system does not have, or does not let us do, or has done too often for this file.
+_NO_LINK = frozenset({errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP})
 
 _NOT_EMPTY = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT})
 
@@ -134,6 +135,25 @@ class Disk:
                 time.sleep(_TICK_SECONDS)
                 disk.set_time(folder)
 
+    def link(self, path: str, name: str) -> bool:
+        """Give a file a second name, unless there is a file of that name. Raises FileNotFoundError without its folder.
+
+        False where that cannot be done here, or another server has just removed the file.
+        """
+        try:
+            disk.link(path, name)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            if os.path.lexists(path):
+                raise
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            return False
+        return True
+
     def rename(self, old: str, new: str) -> None:
         """Put a file or folder in place, atomically."""
         disk.rename(old, new)
@@ -179,131 +199,6 @@ class Disk:
         for path in self._spares.clear():
             self.removals.later(path)
         self.removals.close()
-
-
-class Change:
-    """Several files that become durable together, in three steps: stage, place, settle.
-
-    `stage` writes and syncs everything aside, `place` renames it into place in the order of the calls that added it
-    (a reader never sees a later one without the earlier), `settle` syncs the folders. Only `place` needs a lock.
-    Used as a context manager, it removes on leaving whatever it wrote and did not place.
-    """
-
-    def __init__(self, disk: Disk, aside: str) -> None:
-        self._disk = disk
-        self._aside = f"{aside}/{uuid.uuid4().hex}"
-        self._contents: dict[str, bytes] = {}
-        self._renames: list[tuple[str, str]] = []
-        self._lost: set[str] = set()
-        self._replacing: set[str] = set()
-        self._former: list[str] = []
-        self._folders_first: list[str] = []
-        self._made: list[str] = []
-        self._changed: dict[str, None] = {}
-        self._relied: dict[str, None] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.discard()
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether nothing is left to be put into place."""
-        return not self._renames
-
-    def discard(self) -> None:
-        """Remove whatever was made and not put into place."""
-        for staged, _target in self._renames:
-            if staged in self._contents:
-                remove(staged)
-        self._renames.clear()
-        while self._made:
-            remove_empty(self._made.pop())
-
-    def file(
-        self, target: str, content: bytes, *, may_be_lost: bool = False, folder_first: bool = False
-    ) -> None:
-        """A file that takes the place of what is at `target`.
-
-        Of one that `may_be_lost` the name is not made durable: after a power cut it is there, and whole, or it is not.
-        Where a folder without its file says nothing to anybody, `stage` may make the `folder_first`.
-        """
-        staged = f"{self._aside}-{len(self._contents)}"
-        self._contents[staged] = content
-        if may_be_lost:
-            self._lost.add(target)
-        if folder_first:
-            self._folders_first.append(_folder_of(target))
-        self._renames.append((staged, target))
-
-    def replace(self, target: str, content: bytes) -> None:
-        """As `file`, for a small one whose target is often there already: what was there is kept to be used again.
-
-        Where nothing was settled, that stays in the folder aside, for whoever removes what is forgotten there: before
-        its successor's name is durable, its content must not be lost.
-        """
-        self.file(target, content)
-        self._replacing.add(self._renames[-1][0])
-
-    def move(self, source: str, target: str) -> None:
-        """A file that is written and synced already, to be renamed into place; it stays where it is until then."""
-        self._renames.append((source, target))
-
-    def rely_on(self, path: str) -> None:
-        """What another process may just have put there: make sure that it is durable too."""
-        self._relied[_folder_of(path)] = None
-
-    def stage(self) -> None:
-        """Write and sync everything aside, and make the folders that may come first, if those above them are there.
-
-        To make a folder takes a file system as long as all that is done under a lock besides.
-        """
-        self._disk.write_files(self._contents, self._replacing)
-        for folder in self._folders_first:
-            with suppress(FileNotFoundError):
-                if self._disk.make_folder(folder):
-                    self._made.append(folder)
-
-    def place(self) -> None:
-        """Rename everything into place, making the folders above."""
-        while self._renames:
-            staged, target = self._renames[0]
-            if target not in self._lost:
-                self._changed[_folder_of(target)] = None
-            self._put(staged, target)
-            del self._renames[0]
-        self._made.clear()
-
-    def _put(self, staged: str, target: str) -> None:
-        """Another server, which takes no lock, may be removing the folders above: they are made more than once."""
-        for _ in range(_TRIES):
-            try:
-                self._put_once(staged, target)
-            except FileNotFoundError:
-                with suppress(FileNotFoundError):
-                    self._disk.make_folders(os.path.dirname(target))
-            else:
-                return
-        self._put_once(staged, target)
-
-    def _put_once(self, staged: str, target: str) -> None:
-        if staged not in self._replacing:
-            self._disk.rename(staged, target)
-        elif self._disk.replace(staged, target):
-            self._former.append(staged)
-
-    def settle(self) -> None:
-        """Make the names durable."""
-        self._disk.settle(self._changed, self._relied)
-        while self._former:
-            self._disk.spare(self._former.pop())
-
-
-def _folder_of(path: str) -> str:
-    """As `os.path.dirname`, in a tenth of the time, of a path such as is made here."""
-    return path.rpartition("/")[0]
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

@@ -25,7 +25,7 @@ from cargohold.storage.locks import STRIPES, Busy, OpenFile, locked, stripe_of
 from cargohold.storage.protocols import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
@@ -111,13 +111,12 @@ class TotalsFile:
 
     def add(self, shard: int, sums: Sums) -> None:
         """Note what has just been stored, ended or removed; some microseconds."""
+        self.add_all([(shard, sums)])
 
-        def add(file: int) -> None:
-            found, changes = _read_shard(file, shard)
-            added = Sums(*(was + more for was, more in zip(found, sums, strict=True)))
-            _write_shard(file, shard, added, (changes + 1) % (1 << _BITS))
-
-        self._locked(add)
+    def add_all(self, noted: Iterable[tuple[int, Sums]]) -> None:
+        """As `add` of each shard, at once."""
+        if todo := list(noted):
+            self._locked(lambda file: _add_all(file, todo))
 
     def read(self) -> Totals | None:
         """The sums of all shards; None where they were never counted."""
@@ -275,6 +274,13 @@ def _read_shard(file: int, shard: int) -> tuple[Sums, int]:
 def _shard(content: bytes) -> tuple[Sums, int]:
     *sums, changes = _unpacked(_SHARD, content)
     return Sums(*sums), changes
+
+
+def _add_all(file: int, noted: Iterable[tuple[int, Sums]]) -> None:
+    for shard, sums in noted:
+        found, changes = _read_shard(file, shard)
+        added = Sums(*(was + more for was, more in zip(found, sums, strict=True)))
+        _write_shard(file, shard, added, (changes + 1) % (1 << _BITS))
 
 
 def _write_shard(file: int, shard: int, sums: Sums, changes: int) -> None:

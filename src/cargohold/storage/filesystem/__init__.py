@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from cargohold.storage.durable import Change
+from cargohold.storage.change import Change
 from cargohold.storage.filesystem.deletion import FileDeletion
 from cargohold.storage.filesystem.expiry import FileExpiry
 from cargohold.storage.filesystem.inventory import FileInventory

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.batches import Batches, each_for_itself
-from cargohold.storage.durable import Change, remove
+from cargohold.storage.change import Change
+from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.tree import exists, is_link, read_link, size_of, store_error, told
 from cargohold.storage.filesystem.usage import FileUsage, UncountedError
 from cargohold.storage.filesystem.walk import repositories

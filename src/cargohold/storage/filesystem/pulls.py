@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cargohold.storage import disk
-from cargohold.storage.durable import Change, make_folders
+from cargohold.storage.change import Change
+from cargohold.storage.durable import make_folders
 from cargohold.storage.filesystem.tree import Tree, exists, folder_names, read_file, told
 from cargohold.storage.keeping import Recording
 from cargohold.storage.layout import flat, unflat

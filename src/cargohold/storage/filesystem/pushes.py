@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage import disk
 from cargohold.storage.batches import Batches, each_for_itself
-from cargohold.storage.durable import Change
+from cargohold.storage.change import Change
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.places import Place, Reference
-from cargohold.storage.filesystem.tree import exists, read_link, store_error
+from cargohold.storage.filesystem.tree import exists, is_missing, read_link, store_error
 from cargohold.storage.filesystem.usage import UncountedError
 from cargohold.storage.layout import flat
 from cargohold.storage.locks import Busy
@@ -154,6 +154,7 @@ class FilePushes(FileManifests):
         """Under the locks of the contents too, so that none is collected before it is linked."""
         repository, pushes = batch.repository, batch.accepted
         contents = {push.digest: push.manifest.content for push in pushes}
+        new = {d: len(content) for d, content in contents.items() if self.layout.data(d) not in batch.granted}
         with (
             self.taking(repository, partial(self._added_by_push, repository, contents)),
             self.locks.hold(repository, *contents),
@@ -167,9 +168,7 @@ class FilePushes(FileManifests):
             with ExitStack() as noting:
                 if not self.has_manifest(repository):
                     noting.callback(self._note_repository, repository)
-                for digest, content in contents.items():
-                    if self.layout.data(digest) not in batch.granted:
-                        noting.enter_context(self.storing(digest, len(content)))
+                noting.enter_context(self.storing(new))
                 batch.change.place()
             for digest in contents:
                 for path in (self.layout.data(digest), self.layout.revision_link(repository, digest)):
@@ -293,17 +292,17 @@ class FilePushes(FileManifests):
         """
         repository, (digest, manifest, tags, *_), change = batch.repository, push, batch.change
 
-        def add(path: str, content: bytes, *, may_be_lost: bool = False, folder_first: bool = False) -> None:
+        def add(path: str, content: bytes, *, folder_first: bool = False) -> None:
             if path not in planned:
                 planned.add(path)
-                change.file(path, content, may_be_lost=may_be_lost, folder_first=folder_first)
+                change.file(path, content, folder_first=folder_first)
 
         def add_unless_there(path: str, content: bytes) -> None:
-            if exists(path):
+            if is_missing(path):
+                add(path, content)
+            else:
                 batch.granted.add(path)
                 change.rely_on(path)
-            else:
-                add(path, content)
 
         data = self.layout.data(digest)
         if _holds(data, manifest.content):
@@ -316,15 +315,17 @@ class FilePushes(FileManifests):
             folder = self.layout.referrers(repository, referrer.subject)
             add_unless_there(f"{folder}/{flat(digest)}", referrer.descriptor)
         # Not its folder first: one that a kill leaves without a link is looked at whenever referrers are listed.
-        add_unless_there(self.layout.revision_link(repository, digest), digest.encode())
+        revision, link = self.layout.revision_link(repository, digest), digest.encode()
+        add_unless_there(revision, link)
         for tag in dict.fromkeys(tags):
             former = f"{self.layout.tag_index(repository, tag, digest)}/link"
-            if exists(former):
+            if not is_missing(former):
                 batch.granted.add(former)
-            else:
+            elif former not in planned:
+                planned.add(former)
                 # Nobody reads it: what the tag points to is what counts.
-                add(former, digest.encode(), may_be_lost=True, folder_first=True)
-            change.replace(self.layout.tag_current(repository, tag), digest.encode())
+                change.alike(former, revision, link)
+            change.replace(self.layout.tag_current(repository, tag), link)
 
     def _mark(self, repository: RepositoryName) -> None:
         """Before the first manifest: the catalog must not miss a repository. A lost mark is found by the next walk."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from cargohold.storage.durable import Change
+from cargohold.storage.change import Change
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.presence import PIECE, Rounds, present
 from cargohold.storage.filesystem.records import Records

@@ -7,7 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import Change, remove
+from cargohold.storage.change import Change
+from cargohold.storage.durable import remove
 from cargohold.storage.files import read_whole
 from cargohold.storage.filesystem.tree import Tree, folder_names
 from cargohold.storage.filesystem.walk import all_repositories

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cargohold.storage.durable import Change, write_unsynced
+from cargohold.storage.change import Change
+from cargohold.storage.durable import write_unsynced
 from cargohold.storage.filesystem.blobs import FileBlobs, Link
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import FileSession
@@ -203,7 +204,7 @@ class FileUploads(FileBlobs):
         with self.taking(link.repository, int), self.locks.hold(link.repository, link.digest):
             if not all(map(exists, link.granted)):
                 return False
-            with session.leaving(size), self.storing(link.digest, size):
+            with session.leaving(size), self.storing({link.digest: size}):
                 change.place()
                 self.lease(link)
         change.settle()

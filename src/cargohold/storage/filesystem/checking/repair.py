@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cargohold.storage import disk
-from cargohold.storage.durable import Change, remove, write_all
+from cargohold.storage.change import Change
+from cargohold.storage.durable import remove, write_all
 from cargohold.storage.filesystem.checking.findings import Finding, Outcome, Remedy, Suspect
 from cargohold.storage.filesystem.tree import exists, folder_names, read_link, size_of
 from cargohold.storage.filesystem.walk import repositories
@@ -216,7 +217,7 @@ class Repair:
                     self._make_durable(os.path.dirname(target))
                     change.move(copy, target)
                     change.rely_on(copy)
-                    with self._store.storing(digest, os.stat(copy).st_size):
+                    with self._store.storing({digest: os.stat(copy).st_size}):
                         change.place()
                     change.settle()
                 return True

@@ -58,7 +58,9 @@ class Digest(str):
     @classmethod
     def of(cls, content: bytes, algorithm: Algorithm = Algorithm.SHA256) -> Digest:
         """The digest of content that is in memory."""
-        return str.__new__(cls, f"{algorithm.value}:{hashlib.new(algorithm.value, content).hexdigest()}")
+        if algorithm is Algorithm.SHA256:
+            return str.__new__(cls, f"sha256:{hashlib.sha256(content).hexdigest()}")
+        return str.__new__(cls, f"sha512:{hashlib.sha512(content).hexdigest()}")
 
     def names(self, content: bytes) -> bool:
         """Whether it is the digest of content that is in memory."""

@@ -14,6 +14,7 @@ known field whatever the case of its letters, which we cannot follow without gue
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -128,8 +129,8 @@ class _Document(msgspec.Struct, frozen=True, rename="camel"):
     media_type: str | None = None
     artifact_type: str | None = None
     config: Descriptor | None = None
-    layers: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
-    manifests: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
+    layers: tuple[Descriptor, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    manifests: tuple[Descriptor, ...] | msgspec.UnsetType | None = msgspec.UNSET
     subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
@@ -143,6 +144,22 @@ def _to_digest(_: type, value: Any) -> Digest:  # noqa: ANN401 - what JSON may h
         raise ValueError(error.message) from None
 
 
+class _KnownDescriptor(
+    Descriptor, frozen=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
+):
+    """A descriptor in which nothing else is said."""
+
+
+class _KnownDocument(_Document, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A document all of whose keys are known, as most are, and so none in other letters."""
+
+    config: _KnownDescriptor | None = None
+    layers: tuple[_KnownDescriptor, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    manifests: tuple[_KnownDescriptor, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    subject: _KnownDescriptor | None = None
+
+
+_KNOWN = msgspec.json.Decoder(_KnownDocument, dec_hook=_to_digest)
 _DOCUMENT = msgspec.json.Decoder(_Document, dec_hook=_to_digest)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
@@ -152,6 +169,9 @@ def _read(content: bytes) -> _Document:
     """Passes over what is not known: four megabytes of brackets would take a hundred of memory."""
     try:
         content.decode()
+        # Any other document is read once more, which says what is wrong with it, if anything is.
+        with suppress(msgspec.ValidationError):
+            return _KNOWN.decode(content)
         document = _DOCUMENT.decode(content)
         fields = _OBJECT.decode(content) or {}
     except RecursionError:

@@ -22,6 +22,7 @@ from benchmarks.contestants.cargohold import Cargohold
 from benchmarks.contestants.distribution import Distribution
 from benchmarks.contestants.nginx import Nginx
 from benchmarks.contestants.zot import Zot
+from benchmarks.load.disk import keep_apart
 from benchmarks.outcome import FULL, QUICK, Outcome
 from benchmarks.processes import CLIENT_CORES
 from benchmarks.workloads import WORKLOADS
@@ -57,6 +58,7 @@ def main() -> int:
     failed = []
     with tempfile.TemporaryDirectory(prefix="cargohold-bench-", dir=asked.folder) as folder:
         about = machine.describe(folder) | {"scale": scale.name}
+        keep_apart(folder)
         bench = Bench(present, scale, folder, Source(folder, scale.largest_blob_bytes))
         try:
             for name in asked.workloads or (QUICK_WORKLOADS if asked.quick else WORKLOADS):
@@ -80,7 +82,9 @@ def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
     began = time.monotonic()
     try:
         with _limited(2 * bench.scale.limit):
-            outcome = WORKLOADS[name](replace(bench, folder=tempfile.mkdtemp(dir=bench.folder)))
+            folder = tempfile.mkdtemp(dir=bench.folder)
+            keep_apart(folder)
+            outcome = WORKLOADS[name](replace(bench, folder=folder))
     except Exception as error:
         if _INTERRUPTED.is_set():  # what its clients, interrupted too, made of it
             raise KeyboardInterrupt from error

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from cargohold.storage.durable import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from cargohold.storage.durable import Unsynced
 
 
 class Recorder(Disk):
@@ -25,8 +27,10 @@ class Recorder(Disk):
         if kind == self.fail_at:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    def write_files(self, contents: Mapping[str, bytes], small: Collection[str] = ()) -> None:
-        super().write_files(contents, small)
+    def write_files(
+        self, contents: Mapping[str, bytes], small: Collection[str] = (), unsynced: Sequence[Unsynced] = ()
+    ) -> None:
+        super().write_files(contents, small, unsynced)
         for path in contents:
             self._note("file", path)
 

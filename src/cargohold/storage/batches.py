@@ -128,8 +128,8 @@ def _tell_all(queue: deque[tuple[A, asyncio.Future[R]]], error: Exception) -> No
 
 
 async def each_for_itself(
-    work: Callable[[list[A]], Awaitable[Sequence[R | StoreError]]], asked: list[A]
-) -> Sequence[R | StoreError]:
+    work: Callable[[list[A]], Awaitable[Sequence[R | Exception]]], asked: list[A]
+) -> Sequence[R | Exception]:
     """What `work` gives for all of them; where it fails, for each alone: nobody fails by what another has asked for.
 
     Raises Busy, which they all have in common.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from cargohold.storage.durable import remove, remove_empty
 
 if TYPE_CHECKING:
-    from cargohold.storage.durable import Disk
+    from cargohold.storage.durable import Disk, Unsynced
 
 _TRIES = 5
 
@@ -29,6 +29,7 @@ class Change:
         self._contents: dict[str, bytes] = {}
         self._renames: list[tuple[str, str]] = []
         self._alike: dict[str, bytes] = {}
+        self._unsynced: list[Unsynced] = []
         self._replacing: set[str] = set()
         self._former: list[str] = []
         self._folders_first: list[str] = []
@@ -91,8 +92,13 @@ class Change:
         self.file(target, content)
         self._replacing.add(self._renames[-1][0])
 
-    def move(self, source: str, target: str) -> None:
-        """A file that is written and synced already, to be renamed into place; it stays where it is until then."""
+    def move(self, source: str, target: str, unsynced: Unsynced | None = None) -> None:
+        """A file that is written and synced already, to be renamed into place; it stays where it is until then.
+
+        One that is `unsynced` is synced with all else by `stage`.
+        """
+        if unsynced is not None:
+            self._unsynced.append(unsynced)
         self._renames.append((source, target))
 
     def rely_on(self, path: str) -> None:
@@ -104,7 +110,7 @@ class Change:
 
         To make a folder takes a file system as long as all that is done under a lock besides.
         """
-        self._disk.write_files(self._contents, self._replacing)
+        self._disk.write_files(self._contents, self._replacing, self._unsynced)
         for folder in self._folders_first:
             with suppress(FileNotFoundError):
                 if self._disk.make_folder(folder):

@@ -11,8 +11,8 @@ import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cargohold.storage import disk
 from cargohold.storage.removals import Removals
@@ -20,7 +20,8 @@ from cargohold.storage.settled import Settled
 from cargohold.storage.spares import Spares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from cargohold.storage.proofs import Proof
 
@@ -38,6 +39,19 @@ UNPLACED = ".new"
 """How the names end of files that were written beside their place."""
 
 
+class Unsynced(Protocol):
+    """An open file with bytes that are to be made durable; within `syncing` they may be lost to an error."""
+
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        ...
+
+    def syncing(self) -> AbstractContextManager[None]:
+        """To be around the sync; left by its error."""
+        ...
+
+
 class Disk:
     """The calls that change a disk, and the memory of which folders are known to be durable.
 
@@ -52,10 +66,13 @@ class Disk:
         self._spares = Spares()
         self._exchanges = True
 
-    def write_files(self, contents: Mapping[str, bytes], small: Collection[str] = ()) -> None:
+    def write_files(
+        self, contents: Mapping[str, bytes], small: Collection[str] = (), unsynced: Sequence[Unsynced] = ()
+    ) -> None:
         """Make new files at these paths, and the folders above them that are missing, and sync them all at once.
 
-        Those that are `small`, a block at most, may be made of files that were replaced before.
+        Those that are `small`, a block at most, may be made of files that were replaced before. What is `unsynced` is
+        synced with them.
         """
         opened: list[int] = []
         try:
@@ -63,7 +80,10 @@ class Disk:
                 spare = self._spares.open(path, len(content)) if path in small else None
                 opened.append(self._open_new(path) if spare is None else spare)
                 write_all(opened[-1], content)
-            disk.sync_all(opened, (), self.each)
+            with ExitStack() as syncing:
+                for each in unsynced:
+                    syncing.enter_context(each.syncing())
+                disk.sync_all([*(each.descriptor for each in unsynced), *opened], (), self.each)
         finally:
             for descriptor in opened:
                 os.close(descriptor)

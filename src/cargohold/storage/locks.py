@@ -31,6 +31,8 @@ MOMENT = 0.005
 # What is done under a lock takes less than a millisecond, mostly.
 _SHORTEST_PAUSE: Final = 0.000_05
 _LONGEST_PAUSE: Final = 0.01
+# For which no other thread is begun: it would be waiting for the same lock, mostly.
+_SHORT: Final = 0.002
 
 
 class Busy(Unavailable):
@@ -77,10 +79,11 @@ class StripedLocks:
         thread = self._threads[stripe]
         if not thread.acquire(blocking=False):
             left = max(0.0, deadline - time.monotonic())
-            with waiting(left):
-                is_taken = thread.acquire(timeout=left)
-            if not is_taken:
-                raise Busy("a thread of this process holds a lock of the storage")
+            if not thread.acquire(timeout=min(left, _SHORT)):
+                with waiting(left):
+                    is_taken = thread.acquire(timeout=max(0.0, deadline - time.monotonic()))
+                if not is_taken:
+                    raise Busy("a thread of this process holds a lock of the storage")
         try:
             descriptor = self._descriptor(stripe)
             _wait_for(descriptor, deadline)
@@ -151,13 +154,21 @@ def _wait_for(descriptor: int, deadline: float) -> None:
     """Take the lock, asked for again and again, since a wait inside the kernel could not be ended."""
     if try_lock(descriptor):
         return
-    pause = _SHORTEST_PAUSE
-    with waiting(deadline - time.monotonic()):
-        while not try_lock(descriptor):
-            if time.monotonic() >= deadline:
+    if not _tried_until(descriptor, min(deadline, time.monotonic() + _SHORT)):
+        with waiting(deadline - time.monotonic()):
+            if not _tried_until(descriptor, deadline):
                 raise Busy("another holds a lock of the storage")
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _tried_until(descriptor: int, deadline: float) -> bool:
+    """Whether the lock was to be had until then."""
+    pause = _SHORTEST_PAUSE
+    while not try_lock(descriptor):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    return True
 
 
 def try_lock(descriptor: int) -> bool:

@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from cargohold.storage.durable import write_all
@@ -25,7 +25,7 @@ from cargohold.storage.locks import STRIPES, Busy, OpenFile, locked, stripe_of
 from cargohold.storage.protocols import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from cargohold.types.digest import Digest
     from cargohold.types.names import RepositoryName
@@ -100,6 +100,7 @@ class TotalsFile:
     def __init__(self, path: str) -> None:
         self._path = path
         self._thread = threading.Lock()
+        self._own = threading.local()
         self._file: OpenFile | None = None
         self._is_told = False
 
@@ -115,8 +116,22 @@ class TotalsFile:
 
     def add_all(self, noted: Iterable[tuple[int, Sums]]) -> None:
         """As `add` of each shard, at once."""
-        if todo := list(noted):
+        waiting: list[tuple[int, Sums]] | None = getattr(self._own, "waiting", None)
+        if waiting is not None:
+            waiting += noted
+        elif todo := list(noted):
             self._locked(lambda file: _add_all(file, todo))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread adds until the end of the block is noted there, at once."""
+        waiting: list[tuple[int, Sums]] = []
+        self._own.waiting = waiting
+        try:
+            yield
+        finally:
+            self._own.waiting = None
+            self.add_all(waiting)
 
     def read(self) -> Totals | None:
         """The sums of all shards; None where they were never counted."""

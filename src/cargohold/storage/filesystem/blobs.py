@@ -131,7 +131,7 @@ class FileBlobs(FileUsage):
         else:
             await self._mounts.result(target, wanted)
 
-    async def _mount_each(self, target: RepositoryName, wanted: list[_Wanted]) -> Sequence[StoreError | None]:
+    async def _mount_each(self, target: RepositoryName, wanted: list[_Wanted]) -> Sequence[Exception | None]:
         return await each_for_itself(partial(self._mount_all, target), wanted)
 
     async def _mount_all(self, target: RepositoryName, wanted: list[_Wanted]) -> Sequence[StoreError | None]:

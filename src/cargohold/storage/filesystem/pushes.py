@@ -95,9 +95,7 @@ class FilePushes(FileManifests):
             await self._pushes.result(repository, push)
         self._contents.put(digest, manifest.content)
 
-    async def _push_each(
-        self, repository: RepositoryName, pushes: list[_Push]
-    ) -> Sequence[StoreError | None]:
+    async def _push_each(self, repository: RepositoryName, pushes: list[_Push]) -> Sequence[Exception | None]:
         return await each_for_itself(partial(self._push_all, repository), pushes)
 
     async def _push_all(

@@ -17,7 +17,6 @@ from cargohold.storage.totals import Sums, repository_shard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cargohold.storage.disk import Several
     from cargohold.storage.layout import Layout
     from cargohold.storage.totals import TotalsFile
     from cargohold.types.names import RepositoryName, UploadId
@@ -70,17 +69,20 @@ class FileSession:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def sync(self, several: Several | None = None) -> None:
-        """Make its bytes durable; few ones as `sync_all` does, with its `several`. Where that fails, it is spoiled.
+    def sync(self) -> None:
+        """Make its bytes durable."""
+        with self.syncing():
+            disk.sync_file(self.descriptor)
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """While its bytes are made durable. Where that fails, it is spoiled.
 
         The system may then have forgotten some of them, though it still shows them, and would not say so again: the
         session must be ended, so that no other request takes a sync that succeeds for a proof.
         """
         self.is_spoiled = True
-        if several is None:
-            disk.sync_file(self.descriptor)
-        else:
-            disk.sync_all((self.descriptor,), (), several)
+        yield
         self.is_spoiled = False
 
     @property
@@ -125,8 +127,8 @@ class FileSession:
                 is_done = True
             finally:
                 if is_done or not exists(self.data):
-                    disk.rename(self.folder, self.away)
                     self._noted.add(self._shard, Sums(uploads=-1))
+                    disk.rename(self.folder, self.away)
 
     @contextmanager
     def ending(self, size: int) -> Iterator[None]:

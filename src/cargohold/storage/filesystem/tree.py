@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from cargohold.storage.durable import Disk
+from cargohold.storage.filesystem.dates import Dates
 from cargohold.storage.filesystem.leases import Leases, Terms
 from cargohold.storage.layout import Layout
 from cargohold.storage.lists import FolderLists
@@ -58,6 +59,7 @@ class Tree:
         self.disk = Disk(self.layout.root, self.layout.lasts)
         self.terms = terms or Terms()
         self.leases = Leases(self.disk, self.terms)
+        self.dates = Dates(self.disk, self.layout.new)
         self.locks = StripedLocks(self.layout.locks)
         self.lists = FolderLists()
         self.turns = Turns()
@@ -162,6 +164,7 @@ class Tree:
             pool.close()
         self.background.shutdown(cancel_futures=True)
         self._trials.shutdown(wait=False)
+        self.dates.close()
         self.disk.close()
         self.locks.close()
         self.noted.close()

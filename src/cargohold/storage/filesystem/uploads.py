@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from cargohold.storage.change import Change
 from cargohold.storage.durable import write_unsynced
-from cargohold.storage.filesystem.blobs import FileBlobs, Link
+from cargohold.storage.filesystem.endings import Ending, FileEndings
 from cargohold.storage.filesystem.hashing import hash_from, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import FileSession
-from cargohold.storage.filesystem.tree import exists, size_of, told
+from cargohold.storage.filesystem.tree import told
 from cargohold.storage.filesystem.usage import UncountedError
-from cargohold.storage.filesystem.writer import SMALL, FileUploadWriter, Memory
+from cargohold.storage.filesystem.writer import FileUploadWriter, Memory
 from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
@@ -22,7 +20,7 @@ from cargohold.types.digest import Algorithm, Digest, Hasher
 from cargohold.types.names import UploadId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from cargohold.storage.filesystem.leases import Terms
     from cargohold.storage.protocols import UploadWriter
@@ -31,15 +29,7 @@ if TYPE_CHECKING:
 _RETRIES = 8
 
 
-class _Blob(NamedTuple):
-    """What a session shall become."""
-
-    repository: RepositoryName
-    digest: Digest
-    size: int
-
-
-class FileUploads(FileBlobs):
+class FileUploads(FileEndings):
     """The part of the store that is an `UploadStore`, apart from what ends idle sessions (`FileExpiry`)."""
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
@@ -55,10 +45,9 @@ class FileUploads(FileBlobs):
         upload = UploadId.new()
         folder = self.layout.upload(repository, upload)
         self.disk.make_folders(folder)
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
-            for name, content in (("startedat", started.encode()), ("data", b"")):
-                write_unsynced(f"{folder}/{name}", content)
+            self.dates.put(f"{folder}/startedat")
+            write_unsynced(f"{folder}/data", b"")
             if algorithm is not Algorithm.SHA256:
                 save_hasher(self.layout.hashing(repository, upload), Hasher(algorithm))
         except OSError:
@@ -109,8 +98,6 @@ class FileUploads(FileBlobs):
         *,
         after: UploadWriter | None = None,
     ) -> None:
-        """Hash and sync without the lock: the bytes below the end never change, and the end is checked under it."""
-        blob = _Blob(repository, digest, size)
         writer = after if isinstance(after, FileUploadWriter) else None
         has_rest = writer is not None and writer.has_rest
         session = (
@@ -119,12 +106,8 @@ class FileUploads(FileBlobs):
             else FileSession(self.layout, self.noted, repository, upload)
         )
         try:
-            is_placed = await self._check_and_make(session, blob, writer)
-            for _ in range(_RETRIES):
-                if is_placed:
-                    return
-                is_placed = await self._make_blob(session, blob)
-            raise Unavailable("the blob's repository is changing too fast")
+            ending = Ending(session, digest, size, partial(_check, session, digest, size, writer))
+            await self._check_and_make(repository, ending, writer)
         except DigestMismatch:
             await self.patiently(self._end, session, size)
             raise
@@ -139,84 +122,18 @@ class FileUploads(FileBlobs):
                 writer.close()
 
     async def _check_and_make(
-        self, session: FileSession, blob: _Blob, writer: FileUploadWriter | None
-    ) -> bool:
-        """As `_make_blob`; where what the writer has left cannot be put down at once, that is waited for here."""
-        check = partial(_check, session, blob, writer)
+        self, repository: RepositoryName, ending: Ending, writer: FileUploadWriter | None
+    ) -> None:
+        """As `make_blob`; where what the writer has left cannot be put down at once, that is waited for here."""
         try:
-            return await self._make_blob(session, blob, check)
+            await self.make_blob(repository, ending)
         except (Busy, UncountedError):
             if writer is None or not writer.has_rest:
                 raise
-        await writer.finish(is_last=False)
-        return await self._make_blob(session, blob, check)
-
-    async def _make_blob(
-        self, session: FileSession, blob: _Blob, check: Callable[[], None] = lambda: None
-    ) -> bool:
-        """Whether all that was taken for granted was still there in the end; if not, nothing is done.
-
-        All of it in one thread, unless another holds a lock: to hand it on takes longer than most of its steps. What is
-        small takes no longer than a link does.
-        """
-        in_thread = self.in_metadata if blob.size <= SMALL else self.in_bulk
-        change = Change(self.disk, self.layout.new)
-
-        def make() -> Link | bool:
-            check()
-            link = self._stage_blob(change, session, blob)
-            try:
-                return self._place_blob(change, session, link, blob.size)
-            except Busy:
-                return link
-
-        try:
-            made = await in_thread(make)
-            if isinstance(made, Link):
-                made = await self.patiently(self._place_blob, change, session, made, blob.size)
-            return made
-        finally:
-            if not change.is_placed:
-                await self.in_metadata(change.discard)
-
-    def _stage_blob(self, change: Change, session: FileSession, blob: _Blob) -> Link:
-        target, granted = self.layout.data(blob.digest), []
-        if size_of(target) == blob.size:
-            change.rely_on(target)
-            granted.append(target)
-        elif blob.size == 0:
-            # The empty file stays with the session, where a writer may have opened it at this very end.
-            change.file(target, b"")
         else:
-            # How long many bytes take says nothing of how long the next sync will.
-            session.sync(self.disk.each if blob.size <= SMALL else None)
-            change.move(session.data, target)
-        link = self.link_blob(change, blob.repository, blob.digest)
-        link.granted.extend(granted)
-        change.stage()
-        return link
-
-    def _place_blob(self, change: Change, session: FileSession, link: Link, size: int) -> bool:
-        """The locks of the repository and of the content come before that of the session, here and everywhere.
-
-        No room is taken: the bytes were counted as the session's.
-        """
-        with self.taking(link.repository, int), self.locks.hold(link.repository, link.digest):
-            if not all(map(exists, link.granted)):
-                return False
-            with session.leaving(size), self.storing({link.digest: size}):
-                change.place()
-                self.lease(link)
-        change.settle()
-        self._clear(session)
-        return True
-
-    def _clear(self, session: FileSession) -> None:
-        """Behind the answer: some disks take milliseconds to remove what is left of it, and the more the longer."""
-        # What had been stored already was sent in vain, and is still here.
-        in_vain = size_of(f"{session.away}/data") or 0
-        for path in session.left():
-            self.disk.removals.later(path, in_vain if path == session.away else 0)
+            return
+        await writer.finish(is_last=False)
+        await self.make_blob(repository, ending)
 
     def _end(self, session: FileSession, size: int) -> None:
         """Whoever cancels it may need the room: that is there with the answer."""
@@ -247,18 +164,18 @@ def _open(session: FileSession) -> int:
     return size
 
 
-def _check(session: FileSession, blob: _Blob, writer: FileUploadWriter | None) -> None:
+def _check(session: FileSession, digest: Digest, size: int, writer: FileUploadWriter | None) -> None:
     """Raises DigestMismatch; NotFound, and Conflict, where the session is not what it was.
 
     Raises Busy and UncountedError too, where the writer has left something to be put down.
     """
     content = writer.put_rest() if writer is not None else None
     if content is not None:
-        found = Digest.of(content, blob.digest.algorithm)
+        found = Digest.of(content, digest.algorithm)
     else:
-        if _open(session) != blob.size:
-            raise Conflict(f"the session does not hold {blob.size} bytes")
+        if _open(session) != size:
+            raise Conflict(f"the session does not hold {size} bytes")
         kept = (writer.hasher if writer is not None else None) or load_hasher(session.hashing)
-        found = hash_from(session.descriptor, blob.size, blob.digest.algorithm, kept)
-    if not found.equals(blob.digest):
+        found = hash_from(session.descriptor, size, digest.algorithm, kept)
+    if not found.equals(digest):
         raise DigestMismatch(f"the session's bytes are {found}")

@@ -1,0 +1,227 @@
+"""Upload sessions that become blobs: small ones that end together, in one repository, do so by one change.
+
+All is hashed and synced without a lock: the bytes below a session's end never change, and the end is looked at under
+the locks.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from cargohold.storage.batches import Batches
+from cargohold.storage.change import Change
+from cargohold.storage.filesystem.blobs import FileBlobs, Link
+from cargohold.storage.filesystem.tree import exists, size_of, store_error
+from cargohold.storage.filesystem.usage import UncountedError
+from cargohold.storage.filesystem.writer import SMALL
+from cargohold.storage.locks import Busy
+from cargohold.storage.protocols import Conflict, NotFound, StoreError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cargohold.storage.filesystem.leases import Terms
+    from cargohold.storage.filesystem.session import FileSession
+    from cargohold.types.digest import Digest
+    from cargohold.types.names import RepositoryName
+
+_AT_ONCE = 16
+_RETRIES = 8
+
+
+class Ending(NamedTuple):
+    """A session that shall become a blob of `size` bytes.
+
+    `check` is called once before anything is done, in a thread; it puts down and hashes what is still to be. What it
+    raises is raised to who asked: Busy and UncountedError too.
+    """
+
+    session: FileSession
+    digest: Digest
+    size: int
+    check: Callable[[], None]
+
+
+class _Batch:
+    """Sessions that end in a repository, and the change that stores their blobs: of each digest one link, and one file.
+
+    By their numbers, those that are `refused` are left as they are, and those that have `ended` are stored, though
+    something was in the way of others: then it `is_parted`, and the rest are to try it each by himself.
+    """
+
+    def __init__(self, repository: RepositoryName, endings: Sequence[Ending], change: Change) -> None:
+        self.repository = repository
+        self.endings = endings
+        self.refused: dict[int, Exception] = {}
+        self.ended: set[int] = set()
+        self.is_parted = self._is_checked = False
+        self.begin(change)
+
+    def begin(self, change: Change) -> None:
+        """Anew, where something was not there any more that was taken for granted."""
+        self.change = change
+        self.links: dict[Digest, Link] = {}
+
+    def check(self) -> None:
+        """Once for all. Raises Conflict where two of several are one session."""
+        if self._is_checked:
+            return
+        self._is_checked = True
+        for number, ending in enumerate(self.endings):
+            try:
+                ending.check()
+            except (StoreError, UncountedError) as error:
+                self.refused[number] = error
+            except OSError as error:
+                self.refused[number] = store_error(error)
+        if len({ending.session.folder for ending in self.endings}) < len(self.endings):
+            raise Conflict("another request ends the session")
+
+    @property
+    def accepted(self) -> list[Ending]:
+        """Those that are to be stored."""
+        return [ending for number, ending in enumerate(self.endings) if number not in self.refused]
+
+    def refuse(self, error: OSError) -> None:
+        """Refuse all: the system may have forgotten what it could not write."""
+        for number in range(len(self.endings)):
+            self.refused.setdefault(number, store_error(error))
+
+
+class FileEndings(FileBlobs):
+    """The part of the store that makes blobs of upload sessions."""
+
+    def __init__(self, root: str, terms: Terms | None = None) -> None:
+        super().__init__(root, terms)
+        self._endings: Batches[RepositoryName, Ending, None] = Batches(self._end_all, _AT_ONCE)
+
+    async def make_blob(self, repository: RepositoryName, ending: Ending) -> None:
+        """End a session. Where anything is raised it may be there still, and is unless its bytes are in their place."""
+        if ending.size <= SMALL:
+            await self._endings.result(repository, ending)
+            return
+        refusal = (await self._end_all(repository, [ending]))[0]
+        if refusal is not None:
+            raise refusal
+
+    async def _end_all(
+        self, repository: RepositoryName, endings: Sequence[Ending]
+    ) -> Sequence[Exception | None]:
+        """Why each is refused, or None: then it has ended. All in one call in a thread, unless a lock is waited for."""
+        # What is small takes no longer than a link does.
+        run = self.in_metadata if all(ending.size <= SMALL for ending in endings) else self.in_bulk
+        batch = _Batch(repository, endings, Change(self.disk, self.layout.new))
+        for _ in range(_RETRIES):
+            try:
+                is_done = await run(self._make_blobs, batch)
+                if is_done is None:
+                    is_done = await self.counted(partial(self.in_turn, repository, self._place_late, batch))
+                if is_done:
+                    return [await self._result(batch, number) for number in range(len(endings))]
+            finally:
+                if not batch.change.is_placed:
+                    await self.in_metadata(batch.change.discard)
+            batch.begin(Change(self.disk, self.layout.new))
+        raise Unavailable("the blob's repository is changing too fast")
+
+    async def _result(self, batch: _Batch, number: int) -> Exception | None:
+        if number in batch.refused or number in batch.ended or not batch.is_parted:
+            return batch.refused.get(number)
+        try:
+            return (await self._end_all(batch.repository, [batch.endings[number]]))[0]
+        except StoreError as error:
+            return error
+
+    def _make_blobs(self, batch: _Batch) -> bool | None:
+        """As `_place_blobs`; None where nothing is put into place yet, because that must wait for a lock."""
+        try:
+            batch.check()
+            for ending in batch.accepted:
+                if ending.digest not in batch.links:
+                    batch.links[ending.digest] = self._plan_blob(batch, ending)
+            if not batch.links:
+                return True
+            batch.change.stage()
+            return self._place_blobs(batch)
+        except (Busy, UncountedError):
+            return None
+        except (OSError, NotFound, Conflict) as error:
+            self._part(batch, error)
+            return True
+
+    def _plan_blob(self, batch: _Batch, ending: Ending) -> Link:
+        session, change, target, granted = ending.session, batch.change, self.layout.data(ending.digest), []
+        if size_of(target) == ending.size:
+            change.rely_on(target)
+            granted.append(target)
+        elif ending.size == 0:
+            # The empty file stays with the session, where a writer may have opened it at this very end.
+            change.file(target, b"")
+        else:
+            is_small = ending.size <= SMALL
+            if not is_small:  # how long many bytes take says nothing of how long the next sync will
+                session.sync()
+            change.move(session.data, target, session if is_small else None)
+        link = self.link_blob(change, batch.repository, ending.digest)
+        link.granted.extend(granted)
+        return link
+
+    def _place_blobs(self, batch: _Batch) -> bool:
+        """Whether all that was taken for granted was still there; else nothing is done. Raises Busy, before it is.
+
+        The locks of the repository and of the contents come before those of the sessions, here and everywhere. No room
+        is taken: the bytes were counted as the sessions'.
+        """
+        accepted, sizes = batch.accepted, {ending.digest: ending.size for ending in batch.accepted}
+        with self.taking(batch.repository, int), self.locks.hold(batch.repository, *sizes):
+            if not all(exists(path) for link in batch.links.values() for path in link.granted):
+                return False
+            with self.noted.together(), ExitStack() as leaving:
+                for ending in accepted:
+                    leaving.enter_context(ending.session.leaving(ending.size))
+                leaving.enter_context(self.storing(sizes))
+                batch.change.place()
+                for link in batch.links.values():
+                    self.lease(link)
+        try:
+            batch.change.settle()
+        except OSError as error:
+            batch.refuse(error)
+        for ending in accepted:
+            self._clear(ending.session)
+        return True
+
+    def _place_late(self, batch: _Batch) -> bool:
+        """As `_place_blobs`, where that had to wait for a lock."""
+        try:
+            return self._place_blobs(batch)
+        except (OSError, NotFound, Conflict) as error:
+            self._part(batch, error)
+            return True
+
+    def _part(self, batch: _Batch, error: OSError | StoreError) -> None:
+        """Find out of each what has become of it, and make that durable."""
+        batch.is_parted = True
+        refusal = store_error(error) if isinstance(error, OSError) else error
+        gone = [number for number, ending in enumerate(batch.endings) if not exists(ending.session.data)]
+        try:
+            batch.change.settle()
+            batch.ended.update(
+                number for number in gone if self._has_blob(batch.repository, batch.endings[number].digest)
+            )
+        except OSError as unsettled:
+            refusal = store_error(unsettled)
+        for number, ending in enumerate(batch.endings):
+            if number in batch.ended:
+                self._clear(ending.session)
+            elif number in gone or ending.session.is_spoiled or len(batch.endings) == 1:
+                batch.refused.setdefault(number, refusal)
+
+    def _clear(self, session: FileSession) -> None:
+        """Behind the answer: some disks take milliseconds to remove what is left of it, and the more the longer."""
+        # What had been stored already was sent in vain, and is still here.
+        in_vain = size_of(f"{session.away}/data") or 0
+        for path in session.left():
+            self.disk.removals.later(path, in_vain if path == session.away else 0)

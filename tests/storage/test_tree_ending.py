@@ -1,0 +1,246 @@
+"""Upload sessions of a repository that end at the same time: stored together, and each for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cargohold.storage.filesystem import tree
+from cargohold.storage.filesystem.tree import read_file
+from cargohold.storage.locks import Busy, StripedLocks
+from cargohold.storage.protocols import DigestMismatch, Full, NotFound, Unavailable
+from cargohold.types.digest import Algorithm, Digest
+from tests.crash.calls import surrounded
+
+from .contract.base import ONE, append, blob, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    from cargohold.storage.filesystem import FilesystemStore
+    from cargohold.types.names import UploadId
+
+pytestmark = pytest.mark.usefixtures("loop")
+
+CONTENTS = [b"first", b"second", b"third", b"fourth", b"fifth"]
+
+
+async def sessions(store: FilesystemStore, contents: Sequence[bytes] = CONTENTS) -> list[UploadId]:
+    """A session of each content, which has come already."""
+    made = [await store.create_upload(ONE, Algorithm.SHA256) for _ in contents]
+    for upload, content in zip(made, contents, strict=True):
+        await append(store, ONE, upload, content)
+    return made
+
+
+async def end(
+    store: FilesystemStore, uploads: Sequence[UploadId], contents: Sequence[bytes] = CONTENTS
+) -> list[type[BaseException] | None]:
+    """End them all at the same time; what came of each. The first goes alone, and the others together."""
+    ends = [
+        store.commit_upload(ONE, upload, Digest.of(content), len(content))
+        for upload, content in zip(uploads, contents, strict=True)
+    ]
+    async with asyncio.timeout(30):
+        results = await asyncio.gather(*ends, return_exceptions=True)
+    return [None if result is None else type(result) for result in results]
+
+
+async def stored(store: FilesystemStore, contents: Sequence[bytes] = CONTENTS) -> list[bool]:
+    """Which of the contents are blobs of the repository."""
+    return [await blob(store, ONE, Digest.of(content)) == content for content in contents]
+
+
+def nothing_is_left(store: FilesystemStore) -> bool:
+    store.close()
+    return os.listdir(store.layout.new) == []
+
+
+async def test_synced_together(store: FilesystemStore) -> None:
+    """A folder that several links are put into is synced once for them, and all are there."""
+    synced = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_folder":
+            synced.append(os.path.relpath(arguments[0], store.layout.repository(ONE)))
+        return call(*arguments, **named)
+
+    uploads = await sessions(store)
+    with surrounded(around):
+        assert await end(store, uploads) == [None] * 5
+    assert synced.count("_layers/sha256") == 2
+    assert await stored(store) == [True] * 5
+    assert os.listdir(store.layout.uploads(ONE)) == []
+    assert nothing_is_left(store)
+
+
+async def test_the_same_content(store: FilesystemStore) -> None:
+    """Who brings what another brings at the same time has brought it too, and his session has ended."""
+    contents = [b"same"] * 4
+    assert await end(store, await sessions(store, contents), contents) == [None] * 4
+    assert await stored(store, contents) == [True] * 4
+    assert os.listdir(store.layout.uploads(ONE)) == []
+    assert nothing_is_left(store)
+
+
+async def test_empty_ones(store: FilesystemStore) -> None:
+    """Nothing is content too."""
+    contents = [b"", b"", b"some", b""]
+    assert await end(store, await sessions(store, contents), contents) == [None] * 4
+    assert await stored(store, contents) == [True] * 4
+
+
+async def test_the_same_session(store: FilesystemStore) -> None:
+    """Of those who end one session the first does; for the others there is none, and who comes with them is stored."""
+    uploads = await sessions(store)
+    again = [uploads[0], uploads[1], uploads[1], uploads[2], uploads[1]]
+    contents = [CONTENTS[0], CONTENTS[1], CONTENTS[1], CONTENTS[2], CONTENTS[1]]
+    assert await end(store, again, contents) == [None, None, NotFound, None, NotFound]
+    assert await stored(store) == [True, True, True, False, False]
+
+
+async def test_another_digest(store: FilesystemStore) -> None:
+    """What is not what it is said to be is refused, and the others are stored."""
+    uploads = await sessions(store)
+    contents = [CONTENTS[0], CONTENTS[1], b"wrong", CONTENTS[3], CONTENTS[4]]
+    assert await end(store, uploads, contents) == [None, None, DigestMismatch, None, None]
+    assert await stored(store) == [True, True, False, True, True]
+
+
+async def test_ended_by_another(store: FilesystemStore) -> None:
+    """One whose session is ended between its hashing and its turn at the locks; the others are stored."""
+    uploads = await sessions(store)
+    loop = asyncio.get_running_loop()
+    cancelled: list[Future[None]] = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "open_file" and not cancelled and store.layout.new in arguments[0]:
+            cancelled.append(asyncio.run_coroutine_threadsafe(store.cancel_upload(ONE, uploads[2]), loop))
+            cancelled[0].result(20)
+        return call(*arguments, **named)
+
+    assert await end(store, uploads[:1], CONTENTS[:1]) == [None]
+    with surrounded(around):
+        results = await end(store, uploads[2:], CONTENTS[2:])
+    assert results == [NotFound, None, None]
+    assert await stored(store) == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("call", ["write", "rename", "make_folder"])
+async def test_one_that_fails(store: FilesystemStore, call: str) -> None:
+    """What is in the way of one is in the way of no other, at whatever step that is found."""
+    mark = Digest.of(CONTENTS[2]).hex.encode()
+
+    def around(name: str, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        words = [os.fsencode(each) if isinstance(each, str) else each for each in arguments]
+        if name == call and any(mark in bytes(word) for word in words if not isinstance(word, int)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return function(*arguments, **named)
+
+    uploads = await sessions(store)
+    with surrounded(around):
+        assert await end(store, uploads) == [None, None, Full, None, None]
+    assert await stored(store) == [True, True, False, True, True]
+    assert await size(store, ONE, uploads[2]) == len(CONTENTS[2])
+    assert await end(store, uploads[2:3], CONTENTS[2:3]) == [None]
+    assert nothing_is_left(store)
+
+
+async def test_bytes_that_cannot_be_synced(store: FilesystemStore) -> None:
+    """All who go together are told so, and their sessions end: a second sync that succeeds would prove nothing."""
+    failed = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_file" and os.pread(arguments[0], 100, 0) == CONTENTS[2]:
+            failed.append(arguments[0])
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call(*arguments, **named)
+
+    uploads = await sessions(store)
+    with surrounded(around):
+        assert await end(store, uploads) == [None, *[Unavailable] * 4]
+    assert len(failed) == 1
+    assert [await size(store, ONE, upload) for upload in uploads] == [None] * 5
+    assert await stored(store) == [True, False, False, False, False]
+
+
+async def test_a_folder_that_cannot_be_synced(store: FilesystemStore) -> None:
+    """All who go together are told so, and it is not synced again."""
+    failed = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_folder" and Digest.of(CONTENTS[2]).hex in arguments[0]:
+            failed.append(arguments[0])
+            raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+        return call(*arguments, **named)
+
+    uploads = await sessions(store)
+    with surrounded(around):
+        assert await end(store, uploads) == [None, *[Unavailable] * 4]
+    assert len(failed) == len({*failed}) > 0
+
+
+async def test_lock_that_is_not_to_be_had(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another keeps the lock all are told so, nothing is left of them, and their sessions stay."""
+    monkeypatch.setattr(tree, "PATIENCE", 0.5)
+    uploads = await sessions(store)
+    with closing(StripedLocks(store.layout.locks)) as others, others.hold(ONE):
+        assert await end(store, uploads) == [Busy] * 5
+    assert [name for name in os.listdir(store.layout.new) if not name.endswith(".startedat")] == []
+    assert await end(store, uploads) == [None] * 5
+
+
+@pytest.mark.parametrize("fails_at", range(1, 8))
+async def test_counted_where_it_fails_midway(store: FilesystemStore, fails_at: int) -> None:
+    """What has come to its place, and which sessions have ended, is counted: an exact count finds the same."""
+    uploads = await sessions(store)
+    await store.recount(0.0, share=1.0)
+    renames = 0
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        nonlocal renames
+        if name == "rename":
+            renames += 1
+            if renames == fails_at:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), *arguments)
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        await end(store, uploads)
+    noted = store.noted.read()
+    await store.recount(0.0, share=1.0)
+    counted = store.noted.read()
+    assert noted is not None
+    assert counted is not None
+    assert (noted.content, noted.uploads) == (counted.content, counted.uploads)
+
+
+async def test_date_of_sessions(store: FilesystemStore) -> None:
+    """Sessions of one second share its file, which outlives them, and none is left when the store is closed."""
+    uploads = [await store.create_upload(ONE, Algorithm.SHA256) for _ in range(20)]
+    files = [f"{store.layout.upload(ONE, upload)}/startedat" for upload in uploads]
+    assert len({os.stat(file).st_ino for file in files}) < len(files)
+    for upload in uploads[:-1]:
+        await store.cancel_upload(ONE, upload)
+    assert read_file(files[-1]).endswith(b"Z")
+    assert nothing_is_left(store)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EMLINK])
+async def test_date_without_second_names(store: FilesystemStore, number: int) -> None:
+    """Where a file cannot have one, each session has a file of its own."""
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "link":
+            raise OSError(number, os.strerror(number), *arguments)
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        uploads = await sessions(store)
+        assert await end(store, uploads) == [None] * 5

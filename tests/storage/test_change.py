@@ -165,14 +165,20 @@ def test_relied_on_where_a_sync_failed(disk: Recorder, top: Path, monkeypatch: p
 
 
 def test_alike(disk: Recorder, top: Path) -> None:
-    """What is the same as another file is that file, which is synced before, and its own folders are not."""
+    """What is the same as another file is that file, which is synced before; its folders are only if it lasts."""
     change = _change(disk, top, "goes/one")
-    change.alike(str(top / "lost/two"), str(top / "goes/one"), b"bytes")
-    change.alike(str(top / "deep/er/three"), str(top / "goes/one"), b"bytes")
+    change.alike(str(top / "lost/two"), str(top / "goes/one"), b"bytes", is_lasting=False)
+    change.alike(str(top / "deep/er/three"), str(top / "goes/one"), b"bytes", is_lasting=False)
+    change.alike(str(top / "kept/goes/four"), str(top / "goes/one"), b"bytes")
     _apply(change)
     assert len(disk.taken("file")) == 1
-    assert sorted(disk.taken("folder")) == [str(top), str(top / "goes")]
-    for name in ("lost/two", "deep/er/three"):
+    assert sorted(disk.taken("folder")) == [
+        str(top),
+        str(top / "goes"),
+        str(top / "kept"),
+        str(top / "kept/goes"),
+    ]
+    for name in ("lost/two", "deep/er/three", "kept/goes/four"):
         assert (top / name).samefile(top / "goes/one")
     assert os.listdir(top / "new") == []
 
@@ -185,6 +191,17 @@ def test_alike_that_is_there(disk: Recorder, top: Path) -> None:
     change.alike(str(top / "theirs/two"), str(top / "goes/one"), b"bytes")
     _apply(change)
     assert not (top / "theirs/two").samefile(top / "goes/one")
+
+
+def test_alike_behind_a_folder(disk: Recorder, top: Path) -> None:
+    """A folder in its place is no such file: it is told, and stays."""
+    (top / "theirs/two").mkdir(parents=True)
+    with _change(disk, top, "goes/one") as change:
+        change.alike(str(top / "theirs/two"), str(top / "goes/one"), b"bytes")
+        change.stage()
+        with pytest.raises(IsADirectoryError):
+            change.place()
+    assert os.listdir(top / "new") == []
 
 
 def test_alike_what_is_gone(disk: Recorder, top: Path) -> None:

@@ -192,7 +192,7 @@ async def test_lock_that_is_not_to_be_had(store: FilesystemStore, monkeypatch: p
     uploads = await sessions(store)
     with closing(StripedLocks(store.layout.locks)) as others, others.hold(ONE):
         assert await end(store, uploads) == [Busy] * 5
-    assert [name for name in os.listdir(store.layout.new) if not name.endswith(".startedat")] == []
+    assert [name for name in os.listdir(store.layout.new) if not name.endswith(".date")] == []
     assert await end(store, uploads) == [None] * 5
 
 

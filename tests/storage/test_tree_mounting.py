@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,6 @@ from .contract.base import ONE, OTHER, blob, push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("loop")
 
@@ -58,6 +58,20 @@ async def test_synced_together(store: FilesystemStore) -> None:
     assert synced.count("_layers/sha256") == 2
     assert synced.count(".") == 1
     assert [await blob(store, OTHER, digest) for digest in digests] == CONTENTS
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"sha256:" + bytes(64)])
+async def test_link_of_the_source(store: FilesystemStore, damage: bytes | None) -> None:
+    """A mounted blob's link is that of the source, of which each goes by itself; a damaged one is not taken on."""
+    digest = await push(store, ONE, CONTENTS[0])
+    links = [Path(store.layout.layer(repository, digest)) / "link" for repository in (ONE, OTHER)]
+    if damage is not None:
+        links[0].write_bytes(damage)
+    assert await mount(store, [digest]) == [None]
+    assert links[0].samefile(links[1]) is (damage is None)
+    assert links[1].read_bytes() == digest.encode()
+    await store.delete_blob(ONE, digest)
+    assert await blob(store, OTHER, digest) == CONTENTS[0]
 
 
 async def test_missing_one(store: FilesystemStore) -> None:

@@ -29,6 +29,7 @@ class Change:
         self._contents: dict[str, bytes] = {}
         self._renames: list[tuple[str, str]] = []
         self._alike: dict[str, bytes] = {}
+        self._lost: set[str] = set()
         self._unsynced: list[Unsynced] = []
         self._replacing: set[str] = set()
         self._former: list[str] = []
@@ -72,15 +73,17 @@ class Change:
         self._contents[staged] = content
         return staged
 
-    def alike(self, target: str, source: str, content: bytes) -> None:
+    def alike(self, target: str, source: str, content: bytes, *, is_lasting: bool = True) -> None:
         """A file of the same content as the one at `source`, unless there is one at `target`; neither ever changes.
 
         The source is in place by then, its bytes durable. It is one file of two names, where the file system has such.
-        The name is not made durable: after a power cut it is there, and whole, or it is not. `stage` may make the
-        folder.
+        Of one that is not `is_lasting` the name is not made durable: after a power cut it is there, and whole, or it is
+        not; and `stage` may make its folder.
         """
         self._alike[target] = content
-        self._folders_first.append(_folder_of(target))
+        if not is_lasting:
+            self._lost.add(target)
+            self._folders_first.append(_folder_of(target))
         self._renames.append((source, target))
 
     def replace(self, target: str, content: bytes) -> None:
@@ -120,7 +123,7 @@ class Change:
         """Rename everything into place, making the folders above."""
         while self._renames:
             staged, target = self._renames[0]
-            if target not in self._alike:
+            if target not in self._lost:
                 self._changed[_folder_of(target)] = None
             self._put(staged, target)
             del self._renames[0]

@@ -158,12 +158,12 @@ class Disk:
     def link(self, path: str, name: str) -> bool:
         """Give a file a second name, unless there is a file of that name. Raises FileNotFoundError without its folder.
 
-        False where that cannot be done here, or another server has just removed the file.
+        False where that cannot be done here, another server has just removed the file, or what has that name is none.
         """
         try:
             disk.link(path, name)
         except FileExistsError:
-            pass
+            return os.path.isfile(name)
         except FileNotFoundError:
             if os.path.lexists(path):
                 raise

@@ -162,7 +162,7 @@ class FileBlobs(FileUsage):
             holder = self._holder(source, digest) if source else self._find_holder(digest, visible)
             refused.append(NotFound(digest) if holder is None else None)
             if holder is not None and digest not in links:
-                links[digest] = link = self.link_blob(change, target, digest, holder)
+                links[digest] = link = self.link_blob(change, target, digest, holder, source)
                 link.granted.append(self.layout.data(holder))
                 change.rely_on(self.layout.data(holder))
         change.stage()
@@ -217,9 +217,14 @@ class FileBlobs(FileUsage):
         return None
 
     def link_blob(
-        self, change: Change, repository: RepositoryName, digest: Digest, holder: Digest | None = None
+        self,
+        change: Change,
+        repository: RepositoryName,
+        digest: Digest,
+        holder: Digest | None = None,
+        source: RepositoryName | None = None,
     ) -> Link:
-        """Add to a change what makes a blob visible in a repository.
+        """Add to a change what makes a blob visible in a repository; its link may be that of the `source`.
 
         `holder` is the digest that its content lies under, if that is another; Distribution wants it linked too.
         """
@@ -229,6 +234,10 @@ class FileBlobs(FileUsage):
             if is_link(path):
                 change.rely_on(path)
                 link.granted.append(path)
+                continue
+            theirs = f"{self.layout.layer(source, name)}/link" if source else None
+            if theirs is not None and read_link(theirs) == link.holder:
+                change.alike(path, theirs, link.holder.encode())
             else:
                 change.file(path, link.holder.encode())
         return link

@@ -7,7 +7,7 @@ import uuid
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from cargohold.storage.durable import remove, replace_unsynced, write_unsynced
+from cargohold.storage.durable import replace_unsynced, write_unsynced
 
 if TYPE_CHECKING:
     from cargohold.storage.durable import Disk
@@ -39,9 +39,9 @@ class Dates:
 
     def _begin(self, text: str) -> None:
         """The sessions that share the one before keep it."""
-        before, self._path, self._text = self._path, f"{self._aside}/{uuid.uuid4().hex}.startedat", ""
+        before, self._path, self._text = self._path, f"{self._aside}/{uuid.uuid4().hex}.date", ""
         if before:
-            remove(before)
+            self._disk.removals.later(before)
         replace_unsynced(self._path, text.encode())
         self._text = text
 
@@ -49,5 +49,5 @@ class Dates:
         """Leave nothing."""
         with self._lock:
             if self._path:
-                remove(self._path)
+                self._disk.removals.later(self._path)
             self._text = self._path = ""

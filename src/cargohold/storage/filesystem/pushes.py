@@ -322,7 +322,7 @@ class FilePushes(FileManifests):
             elif former not in planned:
                 planned.add(former)
                 # Nobody reads it: what the tag points to is what counts.
-                change.alike(former, revision, link)
+                change.alike(former, revision, link, is_lasting=False)
             change.replace(self.layout.tag_current(repository, tag), link)
 
     def _mark(self, repository: RepositoryName) -> None:

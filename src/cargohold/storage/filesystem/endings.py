@@ -47,14 +47,16 @@ class Ending(NamedTuple):
 class _Batch:
     """Sessions that end in a repository, and the change that stores their blobs: of each digest one link, and one file.
 
-    By their numbers, those that are `refused` are left as they are, and those that have `ended` are stored, though
-    something was in the way of others: then it `is_parted`, and the rest are to try it each by himself.
+    By their numbers, those that are `refused` are left as they are, those that are `leaving` were locked, so that
+    nobody else has ended them, and those that have `ended` are stored, though something was in the way of others: then
+    it `is_parted`, and the rest are to try it each by himself.
     """
 
     def __init__(self, repository: RepositoryName, endings: Sequence[Ending], change: Change) -> None:
         self.repository = repository
         self.endings = endings
         self.refused: dict[int, Exception] = {}
+        self.leaving: set[int] = set()
         self.ended: set[int] = set()
         self.is_parted = self._is_checked = False
         self.begin(change)
@@ -80,9 +82,9 @@ class _Batch:
             raise Conflict("another request ends the session")
 
     @property
-    def accepted(self) -> list[Ending]:
-        """Those that are to be stored."""
-        return [ending for number, ending in enumerate(self.endings) if number not in self.refused]
+    def accepted(self) -> dict[int, Ending]:
+        """Those that are to be stored, by their numbers."""
+        return {number: ending for number, ending in enumerate(self.endings) if number not in self.refused}
 
     def refuse(self, error: OSError) -> None:
         """Refuse all: the system may have forgotten what it could not write."""
@@ -138,7 +140,7 @@ class FileEndings(FileBlobs):
         """As `_place_blobs`; None where nothing is put into place yet, because that must wait for a lock."""
         try:
             batch.check()
-            for ending in batch.accepted:
+            for ending in batch.accepted.values():
                 if ending.digest not in batch.links:
                     batch.links[ending.digest] = self._plan_blob(batch, ending)
             if not batch.links:
@@ -174,13 +176,16 @@ class FileEndings(FileBlobs):
         The locks of the repository and of the contents come before those of the sessions, here and everywhere. No room
         is taken: the bytes were counted as the sessions'.
         """
-        accepted, sizes = batch.accepted, {ending.digest: ending.size for ending in batch.accepted}
+        accepted = batch.accepted
+        sizes = {ending.digest: ending.size for ending in accepted.values()}
         with self.taking(batch.repository, int), self.locks.hold(batch.repository, *sizes):
             if not all(exists(path) for link in batch.links.values() for path in link.granted):
                 return False
+            batch.leaving.clear()
             with self.noted.together(), ExitStack() as leaving:
-                for ending in accepted:
+                for number, ending in accepted.items():
                     leaving.enter_context(ending.session.leaving(ending.size))
+                    batch.leaving.add(number)
                 leaving.enter_context(self.storing(sizes))
                 batch.change.place()
                 for link in batch.links.values():
@@ -189,7 +194,7 @@ class FileEndings(FileBlobs):
             batch.change.settle()
         except OSError as error:
             batch.refuse(error)
-        for ending in accepted:
+        for ending in accepted.values():
             self._clear(ending.session)
         return True
 
@@ -205,7 +210,8 @@ class FileEndings(FileBlobs):
         """Find out of each what has become of it, and make that durable."""
         batch.is_parted = True
         refusal = store_error(error) if isinstance(error, OSError) else error
-        gone = [number for number, ending in enumerate(batch.endings) if not exists(ending.session.data)]
+        # What we had not begun to leave another request has ended, as that one was told.
+        gone = [number for number in batch.leaving if not exists(batch.endings[number].session.data)]
         try:
             batch.change.settle()
             batch.ended.update(

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cargohold.storage.filesystem import tree
+from cargohold.storage.filesystem import FilesystemStore, tree
 from cargohold.storage.filesystem.tree import read_file
 from cargohold.storage.locks import Busy, StripedLocks
 from cargohold.storage.protocols import DigestMismatch, Full, NotFound, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from tests.crash.calls import surrounded
 
-from .contract.base import ONE, append, blob, size
+from .contract.base import ONE, append, blob, push, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from cargohold.storage.filesystem import FilesystemStore
     from cargohold.types.names import UploadId
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -113,23 +113,96 @@ async def test_another_digest(store: FilesystemStore) -> None:
     assert await stored(store) == [True, True, False, True, True]
 
 
-async def test_ended_by_another(store: FilesystemStore) -> None:
-    """One whose session is ended between its hashing and its turn at the locks; the others are stored."""
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_ended_by_another(store: FilesystemStore, is_known: bool) -> None:
+    """One whose session is cancelled between its hashing and its turn at the locks has none, whatever is stored."""
+    if is_known:
+        await push(store, ONE, CONTENTS[2])
     uploads = await sessions(store)
-    loop = asyncio.get_running_loop()
-    cancelled: list[Future[None]] = []
+    with closing(StripedLocks(store.layout.locks)) as others, others.hold(ONE):
+        ending = asyncio.ensure_future(end(store, uploads[2:], CONTENTS[2:]))
+        await asyncio.sleep(0.1)
+        await store.cancel_upload(ONE, uploads[2])
+    assert await ending == [NotFound, None, None]
+    assert await stored(store) == [False, False, is_known, True, True]
+
+
+async def test_sync_that_fails_while_another_ends_it(store: FilesystemStore) -> None:
+    """Who could not sync the bytes promises nothing, though another, who could, has stored them meanwhile."""
+    uploads, loop = await sessions(store, [b"bytes"]), asyncio.get_running_loop()
+    others: list[Future[None]] = []
 
     def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        if name == "open_file" and not cancelled and store.layout.new in arguments[0]:
-            cancelled.append(asyncio.run_coroutine_threadsafe(store.cancel_upload(ONE, uploads[2]), loop))
-            cancelled[0].result(20)
+        if name == "sync_file" and not others:
+            ending = other.commit_upload(ONE, uploads[0], Digest.of(b"bytes"), 5)
+            others.append(asyncio.run_coroutine_threadsafe(ending, loop))
+            others[0].result(20)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return call(*arguments, **named)
 
-    assert await end(store, uploads[:1], CONTENTS[:1]) == [None]
-    with surrounded(around):
-        results = await end(store, uploads[2:], CONTENTS[2:])
-    assert results == [NotFound, None, None]
-    assert await stored(store) == [True, False, False, True, True]
+    with closing(FilesystemStore(store.layout.root)) as other, surrounded(around):
+        assert await end(store, uploads, [b"bytes"]) == [Unavailable]
+    assert await blob(store, ONE, Digest.of(b"bytes")) == b"bytes"
+
+
+async def test_session_that_is_written_to(store: FilesystemStore) -> None:
+    """Whose session is locked waits for that by himself: who came with him is answered before."""
+    uploads = await sessions(store)
+    with open_locked(f"{store.layout.upload(ONE, uploads[2])}/data"):
+        ends = [
+            asyncio.ensure_future(store.commit_upload(ONE, upload, Digest.of(content), len(content)))
+            for upload, content in zip(uploads, CONTENTS, strict=True)
+        ]
+        async with asyncio.timeout(9):
+            await asyncio.gather(*ends[:2], *ends[3:])
+        assert not ends[2].done()
+    await asyncio.gather(*ends)
+    assert await stored(store) == [True] * 5
+
+
+async def test_cancelled_while_its_bytes_cannot_be_synced(store: FilesystemStore) -> None:
+    """Its session ends all the same, so that no other sync is believed."""
+    uploads = await sessions(store, [b"bytes"])
+    ending = asyncio.ensure_future(end(store, uploads, [b"bytes"]))
+    loop = asyncio.get_running_loop()
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_file":
+            loop.call_soon_threadsafe(ending.cancel)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call(*arguments, **named)
+
+    with surrounded(around), pytest.raises(asyncio.CancelledError):
+        await ending
+    assert await size(store, ONE, uploads[0]) is None
+
+
+async def test_cancelled_where_it_cannot_be_removed(store: FilesystemStore) -> None:
+    """A session that cannot be ended counts as one that is there."""
+    uploads = await sessions(store)
+    await store.recount(0.0, share=1.0)
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "rename" and arguments[0].endswith(uploads[0]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), *arguments)
+        return call(*arguments, **named)
+
+    with surrounded(around), pytest.raises(Unavailable):
+        await store.cancel_upload(ONE, uploads[0])
+    noted = store.noted.read()
+    assert noted is not None
+    assert noted.uploads == 5
+
+
+@contextmanager
+def open_locked(path: str) -> Iterator[None]:
+    """As another process that is writing to a session."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("call", ["write", "rename", "make_folder"])

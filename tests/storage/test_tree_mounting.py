@@ -16,12 +16,14 @@ from cargohold.storage.locks import Busy, StripedLocks
 from cargohold.storage.protocols import Full, NotFound, Unavailable
 from cargohold.types.digest import Digest
 from cargohold.types.names import RepositoryName
+from tests.collection.images import CONFIG, image
 from tests.crash.calls import surrounded
 
 from .contract.base import ONE, OTHER, blob, push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
 pytestmark = pytest.mark.usefixtures("loop")
 
@@ -72,6 +74,30 @@ async def test_link_of_the_source(store: FilesystemStore, damage: bytes | None) 
     assert links[1].read_bytes() == digest.encode()
     await store.delete_blob(ONE, digest)
     assert await blob(store, OTHER, digest) == CONTENTS[0]
+
+
+async def test_named_before_it_is_synced(store: FilesystemStore) -> None:
+    """A manifest that names what has just been mounted makes that durable, however old the link of the source is."""
+    digest, of = await push(store, ONE, CONTENTS[0]), image(CONTENTS[0])
+    await push(store, OTHER, CONFIG)
+    os.utime(f"{store.layout.layer(ONE, digest)}/link", (0, 0))
+    mounted, loop = store.layout.layer(OTHER, digest), asyncio.get_running_loop()
+    pushes: list[Future[None]] = []
+    synced: list[str] = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_folder" and arguments[0] == mounted and not pushes:
+            pushing = other.commit_manifest(OTHER, of.digest, of.manifest, [], complete=True)
+            pushes.append(asyncio.run_coroutine_threadsafe(pushing, loop))
+            pushes[0].result(20)
+            assert mounted in synced
+        elif name == "sync_folder":
+            synced.append(arguments[0])
+        return call(*arguments, **named)
+
+    with closing(FilesystemStore(store.layout.root)) as other, surrounded(around):
+        assert await mount(store, [digest]) == [None]
+    assert len(pushes) == 1
 
 
 async def test_missing_one(store: FilesystemStore) -> None:

@@ -143,7 +143,8 @@ class Change:
 
     def _put_once(self, staged: str, target: str) -> None:
         if target in self._alike:
-            if not self._disk.link(staged, target):
+            is_copied = self._renames[0][0] in self._contents
+            if is_copied or not self._disk.link(staged, target):
                 self._copy(target)
         elif staged not in self._replacing:
             self._disk.rename(staged, target)

@@ -6,7 +6,7 @@ the locks.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,12 +44,15 @@ class Ending(NamedTuple):
     check: Callable[[], None]
 
 
+class _ApartError(Exception):
+    """Something is in the way of one of several: who is told this is to try it by himself."""
+
+
 class _Batch:
     """Sessions that end in a repository, and the change that stores their blobs: of each digest one link, and one file.
 
     By their numbers, those that are `refused` are left as they are, those that are `leaving` were locked, so that
-    nobody else has ended them, and those that have `ended` are stored, though something was in the way of others: then
-    it `is_parted`, and the rest are to try it each by himself.
+    nobody else has ended them, and those that have `ended` are stored, though something was in the way of others.
     """
 
     def __init__(self, repository: RepositoryName, endings: Sequence[Ending], change: Change) -> None:
@@ -58,7 +61,7 @@ class _Batch:
         self.refused: dict[int, Exception] = {}
         self.leaving: set[int] = set()
         self.ended: set[int] = set()
-        self.is_parted = self._is_checked = False
+        self._is_checked = False
         self.begin(change)
 
     def begin(self, change: Change) -> None:
@@ -67,24 +70,40 @@ class _Batch:
         self.links: dict[Digest, Link] = {}
 
     def check(self) -> None:
-        """Once for all. Raises Conflict where two of several are one session."""
+        """Once for all. Of those that end one session the first goes on, and the others are to see for themselves."""
         if self._is_checked:
             return
         self._is_checked = True
+        seen: set[str] = set()
         for number, ending in enumerate(self.endings):
+            if ending.session.folder in seen:
+                self.refused[number] = _ApartError()
+                continue
+            seen.add(ending.session.folder)
             try:
                 ending.check()
             except (StoreError, UncountedError) as error:
                 self.refused[number] = error
             except OSError as error:
                 self.refused[number] = store_error(error)
-        if len({ending.session.folder for ending in self.endings}) < len(self.endings):
-            raise Conflict("another request ends the session")
 
     @property
     def accepted(self) -> dict[int, Ending]:
         """Those that are to be stored, by their numbers."""
         return {number: ending for number, ending in enumerate(self.endings) if number not in self.refused}
+
+    def leave(self, number: int, ending: Ending, leaving: ExitStack) -> None:
+        """Begin to end a session. Raises what `FileSession.leaving` does; Busy for one alone.
+
+        Nobody waits with others for a session of somebody else's that is being written to: that is Conflict.
+        """
+        try:
+            leaving.enter_context(ending.session.leaving(ending.size))
+        except Busy:
+            if len(self.endings) == 1:
+                raise
+            raise Conflict("a session is being written to") from None
+        self.leaving.add(number)
 
     def refuse(self, error: OSError) -> None:
         """Refuse all: the system may have forgotten what it could not write."""
@@ -102,8 +121,9 @@ class FileEndings(FileBlobs):
     async def make_blob(self, repository: RepositoryName, ending: Ending) -> None:
         """End a session. Where anything is raised it may be there still, and is unless its bytes are in their place."""
         if ending.size <= SMALL:
-            await self._endings.result(repository, ending)
-            return
+            with suppress(_ApartError):
+                await self._endings.result(repository, ending)
+                return
         refusal = (await self._end_all(repository, [ending]))[0]
         if refusal is not None:
             raise refusal
@@ -119,22 +139,14 @@ class FileEndings(FileBlobs):
             try:
                 is_done = await run(self._make_blobs, batch)
                 if is_done is None:
-                    is_done = await self.counted(partial(self.in_turn, repository, self._place_late, batch))
+                    is_done = await self.counted(partial(self.patiently, self._place_late, batch))
                 if is_done:
-                    return [await self._result(batch, number) for number in range(len(endings))]
+                    return [batch.refused.get(number) for number in range(len(endings))]
             finally:
                 if not batch.change.is_placed:
                     await self.in_metadata(batch.change.discard)
             batch.begin(Change(self.disk, self.layout.new))
         raise Unavailable("the blob's repository is changing too fast")
-
-    async def _result(self, batch: _Batch, number: int) -> Exception | None:
-        if number in batch.refused or number in batch.ended or not batch.is_parted:
-            return batch.refused.get(number)
-        try:
-            return (await self._end_all(batch.repository, [batch.endings[number]]))[0]
-        except StoreError as error:
-            return error
 
     def _make_blobs(self, batch: _Batch) -> bool | None:
         """As `_place_blobs`; None where nothing is put into place yet, because that must wait for a lock."""
@@ -184,8 +196,7 @@ class FileEndings(FileBlobs):
             batch.leaving.clear()
             with self.noted.together(), ExitStack() as leaving:
                 for number, ending in accepted.items():
-                    leaving.enter_context(ending.session.leaving(ending.size))
-                    batch.leaving.add(number)
+                    batch.leave(number, ending, leaving)
                 leaving.enter_context(self.storing(sizes))
                 batch.change.place()
                 for link in batch.links.values():
@@ -207,8 +218,7 @@ class FileEndings(FileBlobs):
             return True
 
     def _part(self, batch: _Batch, error: OSError | StoreError) -> None:
-        """Find out of each what has become of it, and make that durable."""
-        batch.is_parted = True
+        """Find out of each what has become of it, and make that durable; the rest are to try it each by himself."""
         refusal = store_error(error) if isinstance(error, OSError) else error
         # What we had not begun to leave another request has ended, as that one was told.
         gone = [number for number in batch.leaving if not exists(batch.endings[number].session.data)]
@@ -224,6 +234,8 @@ class FileEndings(FileBlobs):
                 self._clear(ending.session)
             elif number in gone or ending.session.is_spoiled or len(batch.endings) == 1:
                 batch.refused.setdefault(number, refusal)
+            else:
+                batch.refused.setdefault(number, _ApartError())
 
     def _clear(self, session: FileSession) -> None:
         """Behind the answer: some disks take milliseconds to remove what is left of it, and the more the longer."""

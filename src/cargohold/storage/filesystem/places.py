@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """A file that is there: the proof of its folder, and when it was written, in seconds."""
+    """A file that is there: the proof of its folder, and when it was written or given a name, in seconds."""
 
     proof: Proof
     written: float
@@ -56,7 +56,9 @@ class Place:
 
     def _look_inside(self) -> Seen:
         started, proof = stamp(), Proof.of(self.folder)
-        found = Seen(proof, os.stat(self.path).st_mtime)
+        status = os.stat(self.path)
+        # One that is a second name is as old as the file; what was last done to its names is not.
+        found = Seen(proof, max(status.st_mtime, status.st_ctime))
         self._seen = found if proof.holds(started) else None
         return found
 

@@ -127,8 +127,17 @@ class FileSession:
                 is_done = True
             finally:
                 if is_done or not exists(self.data):
-                    self._noted.add(self._shard, Sums(uploads=-1))
-                    disk.rename(self.folder, self.away)
+                    self._end()
+
+    def _end(self) -> None:
+        is_away = False
+        try:
+            disk.rename(self.folder, self.away)
+            is_away = True
+        finally:
+            # What has no data any more is no session, even where its folder cannot be renamed.
+            if is_away or not exists(self.data):
+                self._noted.add(self._shard, Sums(uploads=-1))
 
     @contextmanager
     def ending(self, size: int) -> Iterator[None]:

@@ -14,7 +14,7 @@ from cargohold.storage.filesystem.tree import told
 from cargohold.storage.filesystem.usage import UncountedError
 from cargohold.storage.filesystem.writer import FileUploadWriter, Memory
 from cargohold.storage.locks import Busy
-from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
+from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Digest, Hasher
 from cargohold.types.names import UploadId
@@ -111,7 +111,7 @@ class FileUploads(FileEndings):
         except DigestMismatch:
             await self.patiently(self._end, session, size)
             raise
-        except StoreError:
+        except BaseException:  # who is cancelled has a session that may be spoiled, too
             if session.is_spoiled:
                 with suppress(NotFound):
                     await self.cancel_upload(repository, upload)

@@ -90,7 +90,8 @@ def _measure(name: str, bench: Bench) -> tuple[Outcome, bool]:
             raise KeyboardInterrupt from error
         traceback.print_exc()
         took = time.monotonic() - began
-        return Outcome(name, f"**Failed** after {took:.0f} s: {type(error).__name__}: {error}"), False
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        return Outcome(name, f"**Failed** after {took:.0f} s: {type(error).__name__}: {error}{notes}"), False
     took = time.monotonic() - began
     return replace(outcome, about=f"{outcome.about} The whole took {took:.0f} s."), True
 

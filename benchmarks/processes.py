@@ -135,6 +135,9 @@ def running(contestant: Contestant, parent: str) -> Iterator[Server]:
         server = Server(contestant, folder)
         try:
             yield server
+        except Exception as error:
+            error.add_note(f"{contestant.name} was running")
+            raise
         finally:
             server.stop()
     finally:

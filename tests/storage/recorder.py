@@ -1,17 +1,20 @@
-"""A disk whose calls are noted, for the tests of what is made durable and when."""
+"""A disk, or a store, whose calls are noted, for the tests of what is made durable and when."""
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from cargohold.storage.durable import Disk
+from tests.crash.calls import surrounded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from cargohold.storage.durable import Unsynced
+    from cargohold.storage.filesystem import FilesystemStore
 
 
 class Recorder(Disk):
@@ -51,3 +54,23 @@ class Recorder(Disk):
         found = [path for each, path in self.events if each == kind]
         self.events = [event for event in self.events if event[0] != kind]
         return found
+
+
+@contextmanager
+def synced_folders(below: str) -> Iterator[list[str]]:
+    """The folders that are synced meanwhile, each as often as it is, by their paths from there."""
+    synced: list[str] = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_folder":
+            synced.append(os.path.relpath(arguments[0], below))
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        yield synced
+
+
+def nothing_is_left(store: FilesystemStore) -> bool:
+    """Whether a store that is closed leaves nothing beside its tree."""
+    store.close()
+    return os.listdir(store.layout.new) == []

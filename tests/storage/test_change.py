@@ -193,17 +193,6 @@ def test_alike_that_is_there(disk: Recorder, top: Path) -> None:
     assert not (top / "theirs/two").samefile(top / "goes/one")
 
 
-def test_alike_behind_a_folder(disk: Recorder, top: Path) -> None:
-    """A folder in its place is no such file: it is told, and stays."""
-    (top / "theirs/two").mkdir(parents=True)
-    with _change(disk, top, "goes/one") as change:
-        change.alike(str(top / "theirs/two"), str(top / "goes/one"), b"bytes")
-        change.stage()
-        with pytest.raises(IsADirectoryError):
-            change.place()
-    assert os.listdir(top / "new") == []
-
-
 def test_alike_what_is_gone(disk: Recorder, top: Path) -> None:
     """Another server, which takes no lock, has removed it: it is there all the same."""
     change = Change(disk, str(top / "new"))
@@ -227,9 +216,13 @@ def test_alike_without_second_names(
     assert os.listdir(top / "new") == []
 
 
-def test_alike_that_fails(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was written in place of a second name is removed where it cannot be put into its place."""
-    monkeypatch.setattr(calls, "link", partial(refused, errno.EPERM))
+@pytest.mark.parametrize("has_second_names", [False, True])
+def test_alike_behind_a_folder(
+    disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch, has_second_names: bool
+) -> None:
+    """A folder in its place is no such file: it is told and stays, and what was written instead of it is removed."""
+    if not has_second_names:
+        monkeypatch.setattr(calls, "link", partial(refused, errno.EPERM))
     (top / "folder/in/the/way").mkdir(parents=True)
     with _change(disk, top, "goes/one") as change:
         change.alike(str(top / "folder/in/the"), str(top / "goes/one"), b"the same")
@@ -237,10 +230,32 @@ def test_alike_that_fails(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(IsADirectoryError):
             change.place()
     assert os.listdir(top / "new") == []
+
+
+def test_alike_where_a_disk_fails(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that says nothing of second names is raised."""
     monkeypatch.setattr(calls, "link", partial(refused, errno.EIO))
+    change = Change(disk, str(top / "new"))
     change.alike(str(top / "two"), str(top / "goes/one"), b"the same")
     with pytest.raises(OSError, match="Input/output error"):
         change.place()
+
+
+def test_alike_where_a_link_fails_once(disk: Recorder, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written instead of it is what is put into place, though its folder is yet to be made."""
+    link, refusals = calls.link, [errno.EMLINK]
+
+    def refused_once(path: str, name: str) -> None:
+        if refusals:
+            refused(refusals.pop(), path, name)
+        link(path, name)
+
+    monkeypatch.setattr(calls, "link", refused_once)
+    change = _change(disk, top, "goes/one")
+    change.alike(str(top / "deep/er/two"), str(top / "goes/one"), b"the same")
+    _apply(change)
+    assert (top / "deep/er/two").read_bytes() == b"the same"
+    assert os.listdir(top / "new") == []
 
 
 def refused(number: int, path: str, name: str) -> None:

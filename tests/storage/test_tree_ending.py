@@ -19,6 +19,7 @@ from cargohold.types.digest import Algorithm, Digest
 from tests.crash.calls import surrounded
 
 from .contract.base import ONE, append, blob, push, size
+from .recorder import nothing_is_left, synced_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,22 +58,10 @@ async def stored(store: FilesystemStore, contents: Sequence[bytes] = CONTENTS) -
     return [await blob(store, ONE, Digest.of(content)) == content for content in contents]
 
 
-def nothing_is_left(store: FilesystemStore) -> bool:
-    store.close()
-    return os.listdir(store.layout.new) == []
-
-
 async def test_synced_together(store: FilesystemStore) -> None:
     """A folder that several links are put into is synced once for them, and all are there."""
-    synced = []
-
-    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        if name == "sync_folder":
-            synced.append(os.path.relpath(arguments[0], store.layout.repository(ONE)))
-        return call(*arguments, **named)
-
     uploads = await sessions(store)
-    with surrounded(around):
+    with synced_folders(store.layout.repository(ONE)) as synced:
         assert await end(store, uploads) == [None] * 5
     assert synced.count("_layers/sha256") == 2
     assert await stored(store) == [True] * 5
@@ -142,6 +131,28 @@ async def test_sync_that_fails_while_another_ends_it(store: FilesystemStore) -> 
 
     with closing(FilesystemStore(store.layout.root)) as other, surrounded(around):
         assert await end(store, uploads, [b"bytes"]) == [Unavailable]
+    assert await blob(store, ONE, Digest.of(b"bytes")) == b"bytes"
+
+
+async def test_linked_by_another(store: FilesystemStore) -> None:
+    """Whose link could not be put into place promises nothing, though another has put it there since."""
+    (upload,), loop = await sessions(store, [b"bytes"]), asyncio.get_running_loop()
+    link = f"{store.layout.layer(ONE, Digest.of(b'bytes'))}/link"
+    steps: list[object] = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "rename" and arguments[1] == link and not steps:
+            steps.append(name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), *arguments)
+        if name == "sync_folder" and steps == ["rename"]:
+            pushing = asyncio.run_coroutine_threadsafe(push(other, ONE, b"bytes"), loop)
+            steps.append(pushing)
+            pushing.result(20)
+        return call(*arguments, **named)
+
+    with closing(FilesystemStore(store.layout.root)) as other, surrounded(around):
+        assert await end(store, [upload], [b"bytes"]) == [Unavailable]
+    assert len(steps) == 2
     assert await blob(store, ONE, Digest.of(b"bytes")) == b"bytes"
 
 

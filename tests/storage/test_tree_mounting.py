@@ -20,6 +20,7 @@ from tests.collection.images import CONFIG, image
 from tests.crash.calls import surrounded
 
 from .contract.base import ONE, OTHER, blob, push
+from .recorder import synced_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,14 +49,7 @@ async def mount(store: FilesystemStore, digests: list[Digest]) -> list[BaseExcep
 async def test_synced_together(store: FilesystemStore) -> None:
     """A folder that several links are put into is synced once for them; each link is there. The first goes alone."""
     digests = [await push(store, ONE, content) for content in CONTENTS]
-    synced = []
-
-    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        if name == "sync_folder":
-            synced.append(os.path.relpath(arguments[0], store.layout.repository(OTHER)))
-        return call(*arguments, **named)
-
-    with surrounded(around):
+    with synced_folders(store.layout.repository(OTHER)) as synced:
         assert await mount(store, [*digests, digests[0]]) == [None] * 5
     assert synced.count("_layers/sha256") == 2
     assert synced.count(".") == 1

@@ -22,6 +22,7 @@ from tests.collection.images import CONFIG, image, index
 from tests.crash.calls import surrounded
 
 from .contract.base import LATEST, ONE, OTHER, Sample, document, push, sample, tags_of, target
+from .recorder import nothing_is_left, synced_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,21 +73,9 @@ async def stored(store: FilesystemStore) -> list[bool]:
     ]
 
 
-def nothing_is_left(store: FilesystemStore) -> bool:
-    store.close()
-    return os.listdir(store.layout.new) == []
-
-
 async def test_synced_together(store: FilesystemStore) -> None:
     """A folder that several manifests are put into is synced once for them; all are there, and listed."""
-    synced = []
-
-    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        if name == "sync_folder":
-            synced.append(os.path.relpath(arguments[0], store.layout.repository(ONE)))
-        return call(*arguments, **named)
-
-    with surrounded(around):
+    with synced_folders(store.layout.repository(ONE)) as synced:
         assert await commit(store, [*zip(SAMPLES, TAGS, strict=True)]) == [None] * 5
     assert synced.count("_manifests/revisions/sha256") == 2
     assert synced.count("_manifests/tags") == 2

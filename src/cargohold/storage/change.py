@@ -49,6 +49,10 @@ class Change:
         """Whether nothing is left to be put into place."""
         return not self._renames
 
+    def has_placed(self, target: str) -> bool:
+        """Whether what was to be put there, if anything was, is in its place."""
+        return all(target != waiting for _, waiting in self._renames)
+
     def discard(self) -> None:
         """Remove whatever was made and not put into place."""
         for staged, _target in self._renames:
@@ -143,18 +147,18 @@ class Change:
 
     def _put_once(self, staged: str, target: str) -> None:
         if target in self._alike:
-            is_copied = self._renames[0][0] in self._contents
-            if is_copied or not self._disk.link(staged, target):
-                self._copy(target)
+            self._put_alike(target)
         elif staged not in self._replacing:
             self._disk.rename(staged, target)
         elif self._disk.replace(staged, target):
             self._former.append(staged)
 
-    def _copy(self, target: str) -> None:
-        """The first that is to be put into place, which cannot be a link."""
+    def _put_alike(self, target: str) -> None:
+        """The first that is to be put into place: a link, or where there can be none a file of its own."""
         staged = self._renames[0][0]
         if staged not in self._contents:
+            if self._disk.link(staged, target):
+                return
             staged = self._aside_of(self._alike[target])
             self._renames[0] = staged, target  # so that it is removed where that fails
             self._disk.write_files({staged: self._contents[staged]})

@@ -152,8 +152,6 @@ def locked(descriptor: int, deadline: float) -> Iterator[None]:
 
 def _wait_for(descriptor: int, deadline: float) -> None:
     """Take the lock, asked for again and again, since a wait inside the kernel could not be ended."""
-    if try_lock(descriptor):
-        return
     if not _tried_until(descriptor, min(deadline, time.monotonic() + _SHORT)):
         with waiting(deadline - time.monotonic()):
             if not _tried_until(descriptor, deadline):

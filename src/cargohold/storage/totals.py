@@ -124,7 +124,7 @@ class TotalsFile:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What this thread adds until the end of the block is noted there, at once."""
+        """What this thread adds until the end of the block is noted there, at once; not within another such block."""
         waiting: list[tuple[int, Sums]] = []
         self._own.waiting = waiting
         try:

@@ -225,7 +225,7 @@ class FileEndings(FileBlobs):
         try:
             batch.change.settle()
             batch.ended.update(
-                number for number in gone if self._has_blob(batch.repository, batch.endings[number].digest)
+                number for number in gone if self._is_linked(batch, batch.endings[number].digest)
             )
         except OSError as unsettled:
             refusal = store_error(unsettled)
@@ -236,6 +236,14 @@ class FileEndings(FileBlobs):
                 batch.refused.setdefault(number, refusal)
             else:
                 batch.refused.setdefault(number, _ApartError())
+
+    def _is_linked(self, batch: _Batch, digest: Digest) -> bool:
+        """Whether this change has put the blob's link into its place, which has a lease by that.
+
+        One that was there before may be there without, and one that another puts there is another's to make durable.
+        """
+        link = f"{self.layout.layer(batch.repository, digest)}/link"
+        return link not in batch.links[digest].granted and batch.change.has_placed(link)
 
     def _clear(self, session: FileSession) -> None:
         """Behind the answer: some disks take milliseconds to remove what is left of it, and the more the longer."""

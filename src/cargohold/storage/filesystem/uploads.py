@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from cargohold.storage.filesystem.tree import told
 from cargohold.storage.filesystem.usage import UncountedError
 from cargohold.storage.filesystem.writer import FileUploadWriter, Memory
 from cargohold.storage.locks import Busy
-from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, Unavailable
+from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, StoreError, Unavailable
 from cargohold.storage.totals import Sums, repository_shard
 from cargohold.types.digest import Algorithm, Digest, Hasher
 from cargohold.types.names import UploadId
@@ -111,15 +112,23 @@ class FileUploads(FileEndings):
         except DigestMismatch:
             await self.patiently(self._end, session, size)
             raise
-        except BaseException:  # who is cancelled has a session that may be spoiled, too
-            if session.is_spoiled:
-                with suppress(NotFound):
-                    await self.cancel_upload(repository, upload)
+        except StoreError:
+            await self._end_spoiled(session, repository, upload)
+            raise
+        except asyncio.CancelledError:
+            with suppress(StoreError):  # nobody is left who could be told of it
+                await self._end_spoiled(session, repository, upload)
             raise
         finally:
             session.close()
             if writer is not None:
                 writer.close()
+
+    async def _end_spoiled(self, session: FileSession, repository: RepositoryName, upload: UploadId) -> None:
+        """So that no sync of it that succeeds is believed, after one that failed."""
+        if session.is_spoiled:
+            with suppress(NotFound):
+                await self.cancel_upload(repository, upload)
 
     async def _check_and_make(
         self, repository: RepositoryName, ending: Ending, writer: FileUploadWriter | None

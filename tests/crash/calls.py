@@ -17,6 +17,8 @@ from cargohold.storage import disk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from cargohold.storage.together import Several
+
 
 class Around(Protocol):
     """Makes a call of `cargohold.storage.disk`, or not; it is given the call's name and the call itself."""
@@ -43,7 +45,13 @@ def surrounded(around: Around) -> Iterator[None]:
             setattr(disk, name, call)
 
 
-def _sync_one_by_one(files: Sequence[int], folders: Iterable[str], several: disk.Several) -> None:  # noqa: ARG001 - as is the real one
+def _sync_one_by_one(
+    files: Sequence[int],
+    folders: Iterable[str],
+    several: Several,  # noqa: ARG001 - as is the real one
+    *,
+    are_small: bool = True,  # noqa: ARG001
+) -> None:
     errors: list[OSError] = []
     for descriptor in files:
         try:

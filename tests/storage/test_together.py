@@ -138,7 +138,7 @@ def test_without_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(together.Syncs, "_is_one_by_one", lambda _self, _count: False)
     synced: list[int] = []
 
-    def several(function: disk.Sync, descriptors: list[int]) -> None:
+    def several(function: together.Sync, descriptors: list[int]) -> None:
         synced.extend(descriptors)
         for descriptor in descriptors:
             function(descriptor)
@@ -200,6 +200,18 @@ def test_few_and_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         assert timed.shares(syncs, 100, at_once=3) > 0.95
         assert timed.shares(syncs, 100, at_once=30) < 0.05
+
+
+def test_large_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long large ones take, one by one, says nothing of how to sync small ones."""
+    timed, syncs = Timed(monkeypatch, wake_up=0.001), together.Syncs()
+    timed.each = 0.00004
+    assert timed.shares(syncs, 100) > 0.95
+    timed.each = 0.01
+    for _ in range(100):
+        syncs.sync([*range(5)], lambda _function, _descriptors: None, are_small=False)
+    timed.each = 0.00004
+    assert timed.shares(syncs, 1) > 0.85
 
 
 def test_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,13 +58,15 @@ async def stored(store: FilesystemStore, contents: Sequence[bytes] = CONTENTS) -
     return [await blob(store, ONE, Digest.of(content)) == content for content in contents]
 
 
-async def test_synced_together(store: FilesystemStore) -> None:
+@pytest.mark.parametrize("length", [5, 300_000])
+async def test_synced_together(store: FilesystemStore, length: int) -> None:
     """A folder that several links are put into is synced once for them, and all are there."""
-    uploads = await sessions(store)
+    contents = [os.urandom(length) for _ in range(5)]
+    uploads = await sessions(store, contents)
     with synced_folders(store.layout.repository(ONE)) as synced:
-        assert await end(store, uploads) == [None] * 5
+        assert await end(store, uploads, contents) == [None] * 5
     assert synced.count("_layers/sha256") == 2
-    assert await stored(store) == [True] * 5
+    assert await stored(store, contents) == [True] * 5
     assert os.listdir(store.layout.uploads(ONE)) == []
     assert nothing_is_left(store)
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import threading
-from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from cargohold.storage import disk
-from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.hashing import RunningHash, load_hasher
-from cargohold.storage.filesystem.leases import Terms
-from cargohold.storage.protocols import Conflict, DigestMismatch, Full, NotFound, OverQuota
+from cargohold.storage.protocols import Full
 from cargohold.types.digest import Algorithm, Digest, Hasher
-from cargohold.types.quotas import Quota, Quotas
 from tests.crash.calls import surrounded
 
 from .contract.base import ONE, append, blob
@@ -28,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from cargohold.storage.protocols import UploadWriter
+    from cargohold.storage.filesystem import FilesystemStore
     from cargohold.types.names import UploadId
 
 pytestmark = pytest.mark.usefixtures("loop")
@@ -187,7 +182,7 @@ async def test_writing_begins_early(
 
 async def test_last_writer_keeps_nothing(store: FilesystemStore) -> None:
     """A commit believes the writer before it: nothing is written down for another process, and nothing read again."""
-    content = os.urandom(300_000)
+    content = os.urandom(1_300_000)
     upload = await store.create_upload(ONE, Algorithm.SHA256)
     async with store.append_upload(ONE, upload, 0, last=True) as writer:
         await writer.write(content)
@@ -218,105 +213,6 @@ async def test_last_writer_that_breaks_off(store: FilesystemStore) -> None:
     kept = load_hasher(store.layout.hashing(ONE, upload))
     assert kept is not None
     assert (kept.length, kept.digest()) == (len(content), Digest.of(content))
-
-
-async def _left(
-    store: FilesystemStore, content: bytes, *, offset: int | None = 0
-) -> tuple[UploadId, UploadWriter]:
-    """A session with a writer whose small last body has not been put down."""
-    upload = await store.create_upload(ONE, Algorithm.SHA256)
-    async with store.append_upload(ONE, upload, offset, last=True) as writer:
-        await writer.write(content)
-    assert await store.upload_size(ONE, upload) == 0
-    return upload, writer
-
-
-async def test_small_last_body(store: FilesystemStore) -> None:
-    """What is small is put down by the commit that it is the last of, also behind what an earlier request brought."""
-    upload, writer = await _left(store, b"small")
-    await store.commit_upload(ONE, upload, Digest.of(b"small"), 5, after=writer)
-    assert await blob(store, ONE, Digest.of(b"small")) == b"small"
-    upload = await store.create_upload(ONE, Algorithm.SHA256)
-    await append(store, ONE, upload, bytes(1_000_000))
-    async with store.append_upload(ONE, upload, 1_000_000, last=True) as writer:
-        await writer.write(b"small")
-    digest = Digest.of(bytes(1_000_000) + b"small")
-    await store.commit_upload(ONE, upload, digest, 1_000_005, after=writer)
-    assert await blob(store, ONE, digest) == bytes(1_000_000) + b"small"
-
-
-async def test_small_one_waits_for_no_large_one(store: FilesystemStore) -> None:
-    """What is small is stored while large ones have all of their threads."""
-    done = threading.Event()
-    large = [asyncio.ensure_future(store.in_bulk(done.wait, PATIENCE)) for _ in range(32)]
-    upload, writer = await _left(store, b"small")
-    try:
-        await store.commit_upload(ONE, upload, Digest.of(b"small"), 5, after=writer)
-        assert not any(each.done() for each in large)
-    finally:
-        done.set()
-        await asyncio.gather(*large)
-    assert await blob(store, ONE, Digest.of(b"small")) == b"small"
-
-
-async def test_small_last_body_of_another_digest(store: FilesystemStore) -> None:
-    """It is hashed like any other: what is not of the digest is refused, and ends the session."""
-    upload, writer = await _left(store, b"small")
-    with pytest.raises(DigestMismatch):
-        await store.commit_upload(ONE, upload, Digest.of(b"other"), 5, after=writer)
-    with pytest.raises(NotFound):
-        await store.upload_size(ONE, upload)
-
-
-async def test_small_last_body_of_a_session_that_has_changed(store: FilesystemStore) -> None:
-    """Where another has written to the session meanwhile, or ended it, nothing is stored."""
-    with closing(FilesystemStore(store.layout.root)) as other:
-        upload, writer = await _left(store, b"small")
-        await append(other, ONE, upload, b"grown")
-        with pytest.raises(Conflict):
-            await store.commit_upload(ONE, upload, Digest.of(b"small"), 5, after=writer)
-        await other.commit_upload(ONE, upload, Digest.of(b"grown"), 5)
-        upload, writer = await _left(store, b"small")
-        await other.cancel_upload(ONE, upload)
-        with pytest.raises(NotFound):
-            await store.commit_upload(ONE, upload, Digest.of(b"small"), 5, after=writer)
-        assert await blob(store, ONE, Digest.of(b"grown")) == b"grown"
-        with pytest.raises(NotFound):
-            await store.find_blob(ONE, Digest.of(b"small"))
-
-
-async def test_small_last_body_while_the_session_is_locked(store: FilesystemStore) -> None:
-    """Where another holds the end of the session for a while, that is waited for."""
-    upload, writer = await _left(store, b"small")
-    held = os.open(f"{store.layout.upload(ONE, upload)}/data", os.O_RDWR)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        commit = store.commit_upload(ONE, upload, Digest.of(b"small"), 5, after=writer)
-        committing = asyncio.ensure_future(commit)
-        done, _ = await asyncio.wait({committing}, timeout=0.1)
-        assert not done
-    finally:
-        os.close(held)
-    await committing
-    assert await blob(store, ONE, Digest.of(b"small")) == b"small"
-
-
-async def test_small_last_body_under_a_quota(tmp_path: Path) -> None:
-    """A quota holds for it too, whether what is used is known or not."""
-    terms = Terms(quotas=Quotas((Quota("library/*", 1_000_000, each=True),)))
-    with closing(FilesystemStore(str(tmp_path / "root"), terms)) as store:
-        store.prepare()
-        for length, fits in ((60_000, True),) * 16 + ((60_000, False), (40_000, True)):
-            content = os.urandom(length)
-            upload, writer = await _left(store, content)
-            commit = store.commit_upload(ONE, upload, Digest.of(content), length, after=writer)
-            if fits:
-                await commit
-                assert await blob(store, ONE, Digest.of(content)) == content
-            else:
-                with pytest.raises(OverQuota):
-                    await commit
-                assert await store.upload_size(ONE, upload) == 0
 
 
 @pytest.mark.parametrize("step", range(5))

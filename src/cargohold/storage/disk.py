@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Final
 from cargohold.storage.together import Syncs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    Sync = Callable[[int], None]
-    Several = Callable[[Sync, list[int]], None]
+    from cargohold.storage.together import Several
 
 CALLS: Final = (
     "open_file",
@@ -70,6 +69,8 @@ _SYNC_FILE_RANGE_WRITE = 2
 def start_writing(descriptor: int, start: int, stop: int) -> None:
     """Have the system begin to put a part of an open file onto the disk, where it can: a sync then has less to do.
 
+    All from `start` on, where `stop` is the same.
+
     Nothing is durable by it, and it says nothing of what fails: `sync_file` does.
     """
     if _sync_file_range is not None:
@@ -97,18 +98,25 @@ def sync_folder(path: str) -> None:
 _syncs = Syncs()
 
 
-def sync_all(files: Sequence[int], folders: Iterable[str], several: Several) -> None:
+def sync_all(
+    files: Sequence[int], folders: Iterable[str], several: Several, *, are_small: bool = True
+) -> None:
     """As `sync_file` of each of the open files, and `sync_folder` of each folder, the quickest way.
 
     Raises an error when none is under way any more. A folder that is not there has nothing left to be synced. Where the
-    kernel does not take several at once, `several` calls a function for each of them.
+    kernel does not take several at once, `several` calls a function for each of them. How long it takes is only
+    remembered for the next time where the files `are_small`.
     """
     opened: list[int] = []
     try:
         for path in folders:
             with suppress(FileNotFoundError):
                 opened.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        _syncs.sync([*files, *opened], several)
+        if len(files) > 1:
+            # Where the bytes of all are on their way, a block of the disk that several are told in is written once.
+            for descriptor in files:
+                start_writing(descriptor, 0, 0)
+        _syncs.sync([*files, *opened], several, are_small=are_small)
     finally:
         for descriptor in opened:
             os.close(descriptor)

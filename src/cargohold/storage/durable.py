@@ -47,6 +47,11 @@ class Unsynced(Protocol):
         """The open file."""
         ...
 
+    @property
+    def is_small(self) -> bool:
+        """Whether to sync it takes about as long as to sync other files."""
+        ...
+
     def syncing(self) -> AbstractContextManager[None]:
         """To be around the sync; left by its error."""
         ...
@@ -83,7 +88,8 @@ class Disk:
             with ExitStack() as syncing:
                 for each in unsynced:
                     syncing.enter_context(each.syncing())
-                disk.sync_all([*(each.descriptor for each in unsynced), *opened], (), self.each)
+                files = [*(each.descriptor for each in unsynced), *opened]
+                disk.sync_all(files, (), self.each, are_small=all(each.is_small for each in unsynced))
         finally:
             for descriptor in opened:
                 os.close(descriptor)

@@ -23,6 +23,9 @@ from cargohold.storage.threads import waiting
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    Sync = Callable[[int], None]
+    Several = Callable[[Sync, list[int]], None]
+
 _AT_ONCE: Final = 64
 _IOCB: Final = struct.Struct("=QIIHhIQQqQII")
 _EVENT: Final = struct.Struct("=QQqq")
@@ -138,42 +141,47 @@ class Syncs:
         # Side by side eight take little longer than two: so it is known of each power of two.
         self._all_take = [0.0] * sys.maxsize.bit_length()
 
-    def sync(
-        self, descriptors: Sequence[int], several: Callable[[Callable[[int], None], list[int]], None]
-    ) -> None:
+    def sync(self, descriptors: Sequence[int], several: Several, *, are_small: bool = True) -> None:
         """Sync open files and folders; raises an OSError of one of them, when none is under way any more.
 
-        Where the kernel takes none side by side, `several` calls a function for each, several at a time.
+        Where the kernel takes none side by side, `several` calls a function for each, several at a time. What files
+        that are not small take says nothing of the next.
         """
         if descriptors:
             with waiting(self._will_take(len(descriptors))):
-                self._sync(descriptors, several)
+                begun = time.perf_counter()
+                is_side_by_side = len(descriptors) > 1 and not self._is_one_by_one(len(descriptors))
+                _sync(descriptors, several, is_side_by_side=is_side_by_side)
+                if are_small:
+                    self._note(len(descriptors), time.perf_counter() - begun, is_side_by_side=is_side_by_side)
 
     def _will_take(self, count: int) -> float:
         """Seconds, as far as is known; 0 before the first."""
         one_by_one, side_by_side = self._each_takes * count, self._all_take[count.bit_length()]
         return min(one_by_one, side_by_side) if side_by_side else one_by_one
 
-    def _sync(
-        self, descriptors: Sequence[int], several: Callable[[Callable[[int], None], list[int]], None]
-    ) -> None:
-        count, begun = len(descriptors), time.perf_counter()
-        if count == 1 or self._is_one_by_one(count):
-            for descriptor in descriptors:
-                os.fsync(descriptor)
-            self._each_takes = _weighed(self._each_takes, (time.perf_counter() - begun) / count)
-            return
-        errors = sync_together(descriptors)
-        if number := next(filter(None, errors), 0):
-            raise OSError(number, os.strerror(number))
-        several(os.fsync, list(descriptors[len(errors) :]))
-        size = count.bit_length()
-        self._all_take[size] = _weighed(self._all_take[size], time.perf_counter() - begun)
+    def _note(self, count: int, took: float, *, is_side_by_side: bool) -> None:
+        if is_side_by_side:
+            size = count.bit_length()
+            self._all_take[size] = _weighed(self._all_take[size], took)
+        else:
+            self._each_takes = _weighed(self._each_takes, took / count)
 
     def _is_one_by_one(self, count: int) -> bool:
         self._count += 1
         is_quicker = self._each_takes * count <= self._all_take[count.bit_length()]
         return is_quicker != (self._count % _TRIED_EVERY == 0)
+
+
+def _sync(descriptors: Sequence[int], several: Several, *, is_side_by_side: bool) -> None:
+    if not is_side_by_side:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+        return
+    errors = sync_together(descriptors)
+    if number := next(filter(None, errors), 0):
+        raise OSError(number, os.strerror(number))
+    several(os.fsync, list(descriptors[len(errors) :]))
 
 
 def _weighed(before: float, now: float) -> float:

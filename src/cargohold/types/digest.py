@@ -56,7 +56,7 @@ class Digest(str):
         return self[7:]
 
     @classmethod
-    def of(cls, content: bytes, algorithm: Algorithm = Algorithm.SHA256) -> Digest:
+    def of(cls, content: bytes | memoryview, algorithm: Algorithm = Algorithm.SHA256) -> Digest:
         """The digest of content that is in memory."""
         if algorithm is Algorithm.SHA256:
             return str.__new__(cls, f"sha256:{hashlib.sha256(content).hexdigest()}")

@@ -1,4 +1,4 @@
-"""Upload sessions that become blobs: small ones that end together, in one repository, do so by one change.
+"""Upload sessions that become blobs: those of up to a mebibyte that end together, in one repository, by one change.
 
 All is hashed and synced without a lock: the bytes below a session's end never change, and the end is looked at under
 the locks.
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from cargohold.storage.batches import Batches
 from cargohold.storage.change import Change
 from cargohold.storage.filesystem.blobs import FileBlobs, Link
+from cargohold.storage.filesystem.session import SMALL
 from cargohold.storage.filesystem.tree import exists, size_of, store_error
 from cargohold.storage.filesystem.usage import UncountedError
-from cargohold.storage.filesystem.writer import SMALL
+from cargohold.storage.filesystem.writer import WHOLE
 from cargohold.storage.locks import Busy
 from cargohold.storage.protocols import Conflict, NotFound, StoreError, Unavailable
 
@@ -42,6 +43,13 @@ class Ending(NamedTuple):
     digest: Digest
     size: int
     check: Callable[[], None]
+
+
+class _Kind(NamedTuple):
+    """Those that end together: what is small waits for nothing else."""
+
+    repository: RepositoryName
+    are_small: bool
 
 
 class _ApartError(Exception):
@@ -116,25 +124,24 @@ class FileEndings(FileBlobs):
 
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
-        self._endings: Batches[RepositoryName, Ending, None] = Batches(self._end_all, _AT_ONCE)
+        self._endings: Batches[_Kind, Ending, None] = Batches(self._end_all, _AT_ONCE)
 
     async def make_blob(self, repository: RepositoryName, ending: Ending) -> None:
         """End a session. Where anything is raised it may be there still, and is unless its bytes are in their place."""
-        if ending.size <= SMALL:
+        kind = _Kind(repository, ending.size <= SMALL)
+        if ending.size <= WHOLE:
             with suppress(_ApartError):
-                await self._endings.result(repository, ending)
+                await self._endings.result(kind, ending)
                 return
-        refusal = (await self._end_all(repository, [ending]))[0]
+        refusal = (await self._end_all(kind, [ending]))[0]
         if refusal is not None:
             raise refusal
 
-    async def _end_all(
-        self, repository: RepositoryName, endings: Sequence[Ending]
-    ) -> Sequence[Exception | None]:
+    async def _end_all(self, kind: _Kind, endings: Sequence[Ending]) -> Sequence[Exception | None]:
         """Why each is refused, or None: then it has ended. All in one call in a thread, unless a lock is waited for."""
         # What is small takes no longer than a link does.
-        run = self.in_metadata if all(ending.size <= SMALL for ending in endings) else self.in_bulk
-        batch = _Batch(repository, endings, Change(self.disk, self.layout.new))
+        run = self.in_metadata if kind.are_small else self.in_bulk
+        batch = _Batch(kind.repository, endings, Change(self.disk, self.layout.new))
         for _ in range(_RETRIES):
             try:
                 is_done = await run(self._make_blobs, batch)
@@ -174,10 +181,10 @@ class FileEndings(FileBlobs):
             # The empty file stays with the session, where a writer may have opened it at this very end.
             change.file(target, b"")
         else:
-            is_small = ending.size <= SMALL
-            if not is_small:  # how long many bytes take says nothing of how long the next sync will
+            is_long = ending.size > WHOLE
+            if is_long:  # nobody's sync is to be waited for by others as long as that
                 session.sync()
-            change.move(session.data, target, session if is_small else None)
+            change.move(session.data, target, None if is_long else session)
         link = self.link_blob(change, batch.repository, ending.digest)
         link.granted.extend(granted)
         return link

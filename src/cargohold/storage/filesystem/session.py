@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cargohold.storage import disk
 from cargohold.storage.durable import remove
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cargohold.storage.layout import Layout
     from cargohold.storage.totals import TotalsFile
     from cargohold.types.names import RepositoryName, UploadId
+
+SMALL: Final = 64 << 10
+"""Bytes that are written and hashed sooner than they are handed to another thread, and synced as soon as any."""
 
 
 class FileSession:
@@ -90,6 +93,11 @@ class FileSession:
         """The open file."""
         assert self._descriptor is not None
         return self._descriptor
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it holds at most SMALL bytes."""
+        return os.fstat(self.descriptor).st_size <= SMALL
 
     @contextmanager
     def at_end(self, size: int) -> Iterator[None]:

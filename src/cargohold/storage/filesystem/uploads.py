@@ -21,7 +21,7 @@ from cargohold.types.digest import Algorithm, Digest, Hasher
 from cargohold.types.names import UploadId
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from cargohold.storage.filesystem.leases import Terms
     from cargohold.storage.protocols import UploadWriter
@@ -178,9 +178,9 @@ def _check(session: FileSession, digest: Digest, size: int, writer: FileUploadWr
 
     Raises Busy and UncountedError too, where the writer has left something to be put down.
     """
-    content = writer.put_rest() if writer is not None else None
-    if content is not None:
-        found = Digest.of(content, digest.algorithm)
+    pieces = writer.put_rest() if writer is not None else []
+    if pieces:
+        found = _digest_of(pieces, digest.algorithm)
     else:
         if _open(session) != size:
             raise Conflict(f"the session does not hold {size} bytes")
@@ -188,3 +188,12 @@ def _check(session: FileSession, digest: Digest, size: int, writer: FileUploadWr
         found = hash_from(session.descriptor, size, digest.algorithm, kept)
     if not found.equals(digest):
         raise DigestMismatch(f"the session's bytes are {found}")
+
+
+def _digest_of(pieces: Sequence[bytes | memoryview], algorithm: Algorithm) -> Digest:
+    if len(pieces) == 1:
+        return Digest.of(pieces[0], algorithm)
+    hasher = Hasher(algorithm)
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.digest()

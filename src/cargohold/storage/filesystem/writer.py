@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cargohold.storage import disk
 from cargohold.storage.durable import write_all
 from cargohold.storage.filesystem.hashing import LINGER_SECONDS, RunningHash, load_hasher, save_hasher
+from cargohold.storage.filesystem.session import SMALL
 from cargohold.storage.locks import PATIENCE, Busy
 from cargohold.storage.protocols import Conflict, NotFound, Unavailable
 from cargohold.storage.threads import to_the_end
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 _ALL_HELD: Final = 24 << 20
 _MOST_HELD, _LEAST_HELD = 3 << 20, 128 << 10
 _BATCH: Final = 768 << 10
-SMALL: Final = 64 << 10
-"""Bytes that are written and hashed sooner than they are handed to another thread."""
+WHOLE: Final = 1 << 20
+"""Bytes of a body that are held until it is there, where all writers may hold so many: one thread does all with it."""
 _FEW_WRITERS: Final = 2
 _ROUND: Final = 4 << 20
 _STRETCH: Final = 8 << 20
@@ -73,7 +74,7 @@ class FileUploadWriter:
     To be opened before anything else, and to be finished and closed whatever becomes of it.
 
     Attributes: `session`, which is held; `hasher`, once it is finished, with all that is hashed then; `has_rest`
-    (something small, that was all, is still to be put down, by `put_rest` or by another `finish`).
+    (all that has come is still to be put down, by `put_rest` or by another `finish`).
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class FileUploadWriter:
         self._queue: queue.SimpleQueue[list[bytes | memoryview]] = queue.SimpleQueue()
         self._batch: list[bytes | memoryview] = []
         self._flight: asyncio.Task[None] | None = None
-        self._is_ending = False
+        self._is_long = self._is_ending = False
         self._failed = False
         self.has_rest = False
 
@@ -109,7 +110,8 @@ class FileUploadWriter:
 
     def expect(self, length: int) -> None:
         """Where so many bytes are worth it, have the threads ready that will be needed when they come."""
-        if length > _BATCH and self._memory.are_few:
+        self._is_long = length > WHOLE
+        if self._is_long and self._memory.are_few:
             self._begin_flight()
 
     @property
@@ -130,13 +132,20 @@ class FileUploadWriter:
         self._pieces.append(piece)
         self._collected += len(piece)
         self._taken += len(piece)
-        if self._collected >= self._memory.batch or len(self._pieces) >= _MANY_PIECES:
+        if self._collected >= self._held_until or len(self._pieces) >= _MANY_PIECES:
             if self._memory.are_few:
                 await self._hand_on()
             else:
                 await self._land()
                 await self._put_through()
         await self._make_room()
+
+    @property
+    def _held_until(self) -> int:
+        """How much is collected before any of it is put down; one byte more than WHOLE where that may be all."""
+        if self._is_long or self._flight is not None or self._memory.share <= WHOLE or self._taken > WHOLE:
+            return self._memory.batch
+        return WHOLE + 1
 
     async def _make_room(self) -> None:
         """Wait until no more is held than may be."""
@@ -197,26 +206,28 @@ class FileUploadWriter:
         The hash is kept for whoever goes on with the session; of the `is_last` body it is there as `hasher` alone,
         and where that is small, all of it is left as a rest.
         """
-        self.has_rest = is_last and 0 < self._collected == self._taken <= SMALL
+        self.has_rest = is_last and 0 < self._collected == self._taken <= WHOLE
         if self._is_open and (self._taken or self._flight is not None) and not self.has_rest:
             await to_the_end(asyncio.ensure_future(self._finish(keeps_hash=not is_last)))
 
-    def put_rest(self) -> bytes | None:
-        """Put down, in a thread, what `finish` has left; that, where the session holds nothing else.
+    def put_rest(self) -> list[bytes | memoryview]:
+        """Put down, in a thread, what `finish` has left; the pieces of that, where the session holds nothing else.
 
         Raises NotFound and Conflict where the session has changed; Busy and UncountedError, after which the rest is
         there as before.
         """
         if not self.has_rest:
-            return None
-        content, is_all = b"".join(self._pieces), not self._began
-        self._put([content])
+            return []
+        start, pieces = self._written, self._pieces
+        if len(pieces) > 1 and (self._collected <= SMALL or len(pieces) > _FEW_PIECES):
+            pieces = [b"".join(pieces)]
+        self._put(pieces)
         self._pieces, self._collected, self.has_rest = [], 0, False
-        if is_all:
-            return content
-        self._hash.take(self._written - len(content), [content])
+        if not self._began:
+            return pieces
+        self._hash.take(start, pieces)
         self.hasher = self._hash.hasher
-        return None
+        return []
 
     def close(self) -> None:
         """Let go of the session, once nothing is left to be put down."""
@@ -228,7 +239,9 @@ class FileUploadWriter:
     async def _finish(self, *, keeps_hash: bool) -> None:
         try:
             self._is_ending = True
-            if self._pieces:
+            if self._pieces and self._flight is None:
+                await self._put_through()
+            elif self._pieces:
                 await self._hand_on()
             await self._land()
         finally:
@@ -301,3 +314,5 @@ class FileUploadWriter:
         first, last = begin // _STRETCH, self._written // _STRETCH
         if first != last:
             disk.start_writing(descriptor, first * _STRETCH, last * _STRETCH)
+        elif SMALL < size <= self._written <= WHOLE:  # which may be all
+            disk.start_writing(descriptor, begin, self._written)

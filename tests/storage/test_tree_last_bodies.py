@@ -38,7 +38,8 @@ async def _left(store: FilesystemStore, *pieces: bytes, begun: bytes = b"") -> t
     upload = await store.create_upload(ONE, Algorithm.SHA256)
     if begun:
         await append(store, ONE, upload, begun)
-    async with store.append_upload(ONE, upload, len(begun), last=True) as writer:
+    last = Digest.of(b"".join([begun, *pieces]))
+    async with store.append_upload(ONE, upload, len(begun), last=last) as writer:
         for piece in pieces:
             await writer.write(piece)
     assert await store.upload_size(ONE, upload) == len(begun)
@@ -66,11 +67,10 @@ async def test_last_body(
 async def test_long_last_body(store: FilesystemStore, lengths: list[int]) -> None:
     """What is longer, or comes in very many pieces, is put down as it comes, and nothing is left to the commit."""
     pieces = [os.urandom(length) for length in lengths]
-    upload = await store.create_upload(ONE, Algorithm.SHA256)
-    async with store.append_upload(ONE, upload, 0, last=True) as writer:
+    upload, content = await store.create_upload(ONE, Algorithm.SHA256), b"".join(pieces)
+    async with store.append_upload(ONE, upload, 0, last=Digest.of(content)) as writer:
         for piece in pieces:
             await writer.write(piece)
-    content = b"".join(pieces)
     assert await store.upload_size(ONE, upload) == len(content)
     await store.commit_upload(ONE, upload, Digest.of(content), len(content), after=writer)
     assert await blob(store, ONE, Digest.of(content)) == content
@@ -79,9 +79,10 @@ async def test_long_last_body(store: FilesystemStore, lengths: list[int]) -> Non
 async def test_last_body_of_many(store: FilesystemStore) -> None:
     """Where so many come that not each may hold a mebibyte, it is put down by smaller batches."""
     uploads = [await store.create_upload(ONE, Algorithm.SHA256) for _ in range(50)]
+    last = Digest.of(bytes(600_000))
     async with AsyncExitStack() as stack:
         for upload in uploads:
-            writer = await stack.enter_async_context(store.append_upload(ONE, upload, 0, last=True))
+            writer = await stack.enter_async_context(store.append_upload(ONE, upload, 0, last=last))
         await writer.write(bytes(600_000))
         assert await store.upload_size(ONE, uploads[-1]) == 600_000
 

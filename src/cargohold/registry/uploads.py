@@ -69,9 +69,9 @@ class Uploads:
         """Add a last body, which may be empty, and make the session a blob.
 
         Raises what `append` raises, and DigestInvalid where the bytes are not those of the digest: that ends the
-        session.
+        session. Of a body that breaks off, what the registry has stored already need not be kept.
         """
-        writer = await self._append(repository, upload, body, chunk, length, last=True)
+        writer = await self._append(repository, upload, body, chunk, length, last=digest)
         with _misses(upload), within_quotas():
             try:
                 await self._store.commit_upload(repository, upload, digest, writer.offset, after=writer)
@@ -92,7 +92,7 @@ class Uploads:
         chunk: ChunkRange | None,
         length: int,
         *,
-        last: bool = False,
+        last: Digest | None = None,
     ) -> UploadWriter:
         with _misses(upload), within_quotas():
             try:

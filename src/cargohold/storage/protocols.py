@@ -221,14 +221,15 @@ class UploadStore(Protocol):
         offset: int | None,
         length: int = 0,
         *,
-        last: bool = False,
+        last: Digest | None = None,
     ) -> AbstractAsyncContextManager[UploadWriter]:
         """A writer at the session's end. Entering raises NotFound, or Conflict where `offset` is not the end.
 
         Raises OverQuota where there is no room now for as many bytes as are going to be written (`length`; 0 where
         that is not known). Leaving it, by whatever way, first puts down what it has taken; that can raise what
-        `write` does. After the `last` one `commit_upload` must follow, which is given it and may be what puts down a
-        small rest: nothing needs to be kept that would only save another time.
+        `write` does. After the one that completes what has the digest `last`, `commit_upload` must follow, which is
+        given it and may be what puts down a small rest: nothing needs to be kept that would only save another time, nor
+        what the store has already.
         """
         ...
 

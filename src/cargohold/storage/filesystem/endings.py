@@ -33,7 +33,7 @@ _RETRIES = 8
 
 
 class Ending(NamedTuple):
-    """A session that shall become a blob of `size` bytes.
+    """A session that shall become a blob of `size` bytes, and holds `held`: fewer, where the store had them already.
 
     `check` is called once before anything is done, in a thread; it puts down and hashes what is still to be. What it
     raises is raised to who asked: Busy and UncountedError too.
@@ -42,6 +42,7 @@ class Ending(NamedTuple):
     session: FileSession
     digest: Digest
     size: int
+    held: int
     check: Callable[[], None]
 
 
@@ -106,7 +107,7 @@ class _Batch:
         Nobody waits with others for a session of somebody else's that is being written to: that is Conflict.
         """
         try:
-            leaving.enter_context(ending.session.leaving(ending.size))
+            leaving.enter_context(ending.session.leaving(ending.held))
         except Busy:
             if len(self.endings) == 1:
                 raise
@@ -177,6 +178,10 @@ class FileEndings(FileBlobs):
         if size_of(target) == ending.size:
             change.rely_on(target)
             granted.append(target)
+        elif ending.held < ending.size:
+            raise Unavailable(
+                "the registry had this blob, and it was removed while it came once more: send it again"
+            )
         elif ending.size == 0:
             # The empty file stays with the session, where a writer may have opened it at this very end.
             change.file(target, b"")

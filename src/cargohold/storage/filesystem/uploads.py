@@ -68,7 +68,7 @@ class FileUploads(FileEndings):
         offset: int | None,
         length: int = 0,
         *,
-        last: bool = False,
+        last: Digest | None = None,
     ) -> AsyncIterator[FileUploadWriter]:
         session = FileSession(self.layout, self.noted, repository, upload)
         writer = FileUploadWriter(self, repository, session, self._memory)
@@ -78,13 +78,15 @@ class FileUploads(FileEndings):
                 writer.open(offset)
             if length:
                 await self.require_room(repository, length)
-                writer.expect(length)
+                # With a quota, what a session holds is counted as it comes.
+                is_free = not self.terms.quotas.of(repository)
+                writer.expect(length, last if is_free else None)
             yield writer
             is_whole = True
         finally:
             is_left = False
             try:
-                await writer.finish(is_last=last and is_whole)
+                await writer.finish(is_last=last is not None and is_whole)
                 is_left = writer.has_rest
             finally:
                 if not is_left:
@@ -106,11 +108,12 @@ class FileUploads(FileEndings):
             if writer is not None and has_rest
             else FileSession(self.layout, self.noted, repository, upload)
         )
+        held = size if writer is None else size - writer.left_out
         try:
-            ending = Ending(session, digest, size, partial(_check, session, digest, size, writer))
+            ending = Ending(session, digest, size, held, partial(_check, session, digest, size, writer))
             await self._check_and_make(repository, ending, writer)
         except DigestMismatch:
-            await self.patiently(self._end, session, size)
+            await self.patiently(self._end, session, held)
             raise
         except StoreError:
             await self._end_spoiled(session, repository, upload)
@@ -182,8 +185,9 @@ def _check(session: FileSession, digest: Digest, size: int, writer: FileUploadWr
     if pieces:
         found = _digest_of(pieces, digest.algorithm)
     else:
-        if _open(session) != size:
-            raise Conflict(f"the session does not hold {size} bytes")
+        held = size if writer is None else size - writer.left_out
+        if _open(session) != held:
+            raise Conflict(f"the session does not hold {held} bytes")
         kept = (writer.hasher if writer is not None else None) or load_hasher(session.hashing)
         found = hash_from(session.descriptor, size, digest.algorithm, kept)
     if not found.equals(digest):

@@ -15,10 +15,11 @@ from cargohold.storage import disk
 from cargohold.storage.durable import write_all
 from cargohold.storage.filesystem.hashing import LINGER_SECONDS, RunningHash, load_hasher, save_hasher
 from cargohold.storage.filesystem.session import SMALL
+from cargohold.storage.filesystem.stored import Stored
 from cargohold.storage.locks import PATIENCE, Busy
 from cargohold.storage.protocols import Conflict, NotFound, Unavailable
 from cargohold.storage.threads import to_the_end
-from cargohold.types.digest import Algorithm, Hasher
+from cargohold.types.digest import Algorithm, Digest, Hasher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,8 @@ class FileUploadWriter:
     To be opened before anything else, and to be finished and closed whatever becomes of it.
 
     Attributes: `session`, which is held; `hasher`, once it is finished, with all that is hashed then; `has_rest`
-    (all that has come is still to be put down, by `put_rest` or by another `finish`).
+    (all that has come is still to be put down, by `put_rest` or by another `finish`); `left_out` (bytes that have come
+    and were hashed, and are not in the session, since the store has them already).
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class FileUploadWriter:
         self._flight: asyncio.Task[None] | None = None
         self._is_long = self._is_ending = False
         self._failed = False
+        self._stored: Stored | None = None
+        self.left_out = 0
         self.has_rest = False
 
     def open(self, offset: int | None) -> None:
@@ -108,9 +112,16 @@ class FileUploadWriter:
         self._began = self._written = size
         self._is_open = True
 
-    def expect(self, length: int) -> None:
-        """Where so many bytes are worth it, have the threads ready that will be needed when they come."""
+    def expect(self, length: int, last: Digest | None = None) -> None:
+        """Where so many bytes are worth it, have the threads ready that will be needed when they come.
+
+        With what the session holds they are, or are said to be, of the digest `last`.
+        """
         self._is_long = length > WHOLE
+        if self._is_long and last is not None and not self._began:
+            hasher = self._hash.hasher
+            if hasher is not None and hasher.algorithm is last.algorithm:
+                self._stored = Stored(self._tree, self.session, last, length)
         if self._is_long and self._memory.are_few:
             self._begin_flight()
 
@@ -247,7 +258,8 @@ class FileUploadWriter:
         finally:
             self._flight = None
             self.hasher = await self._hash.end()
-            if keeps_hash and self.hasher is not None and self._written > self._began:
+            # What was left out is to be sent again, by whoever goes on with the session.
+            if keeps_hash and self.hasher is not None and self._written > self._began and not self.left_out:
                 await self._tree.in_bulk(self._keep_hash, self.hasher)
 
     def _keep_hash(self, hasher: Hasher) -> None:
@@ -299,6 +311,10 @@ class FileUploadWriter:
     def _put(self, batch: list[bytes | memoryview]) -> None:
         """One batch: only at the end of the very file that the session still has, so that no other writer is hurt."""
         descriptor, size = self.session.descriptor, sum(map(len, batch))
+        if self._stored is not None and self._stored.look():
+            self._written += size
+            self.left_out += size
+            return
         with self._tree.taking(self._repository, lambda: size), self.session.at_end(self._written):
             try:
                 if self._position != self._written:

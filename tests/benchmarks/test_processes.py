@@ -72,3 +72,45 @@ def test_a_program_that_is_not_there_leaves_signals_as_they_were() -> None:
 
 def children() -> set[int]:
     return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+
+
+FAILING = """
+import sys
+from benchmarks import __main__ as benchmarks
+
+
+def fail(bench):
+    with bench.all_running(bench.registries[:1]):
+        raise RuntimeError("no answer")
+
+
+benchmarks.WORKLOADS["idle"] = fail
+sys.exit(benchmarks.main())
+"""
+
+
+def test_a_workload_that_fails_says_which_servers_were_running(tmp_path: Path) -> None:
+    """Its report has the error, and whose it may be; the program ends with 1."""
+    results = tmp_path / "results"
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            FAILING,
+            "--quick",
+            "--folder",
+            str(tmp_path),
+            "--results",
+            str(results),
+            "idle",
+        ],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=WAIT_SECONDS,
+    )
+    assert ran.returncode == 1, ran.stdout
+    (page,) = results.glob("*/README.md")
+    assert "RuntimeError: no answer; cargohold was running" in page.read_text()

@@ -15,7 +15,7 @@ from cargohold.storage.change import Change
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.hashing import load_hasher
 from cargohold.storage.filesystem.leases import Terms
-from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, Unavailable
+from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, OverQuota, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.quotas import Quota, Quotas
 
@@ -230,16 +230,34 @@ async def test_behind_something(store: FilesystemStore) -> None:
 
 
 async def test_under_a_quota(tmp_path: Path) -> None:
-    """Where a quota counts what comes, it is written."""
+    """It takes the room that it would take if it were written; who has the same to come finds that there is none."""
+    contents = [CONTENT, os.urandom(3_000_000)]
     terms = Terms(quotas=Quotas((Quota(str(OTHER), 4_000_000, each=True),)))
     with closing(FilesystemStore(str(tmp_path / "root"), terms)) as store:
         store.prepare()
-        await push(store, ONE, CONTENT)
-        upload = await store.create_upload(OTHER, Algorithm.SHA256)
-        writer = await send(store, upload)
-        assert writer.left_out == 0
-        await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
-        assert [each.used for each in await store.quota_use()] == [len(CONTENT)]
+        digests = [await push(store, ONE, content) for content in contents]
+        uploads = [await store.create_upload(OTHER, Algorithm.SHA256) for _ in contents]
+        writers = [await send(store, *each) for each in zip(uploads, contents, digests, strict=True)]
+        assert [writer.left_out for writer in writers] == [3_000_000] * 2
+        assert [each.used for each in await store.quota_use()] == [0]
+        await store.commit_upload(OTHER, uploads[0], digests[0], 3_000_000, after=writers[0])
+        with pytest.raises(OverQuota):
+            await store.commit_upload(OTHER, uploads[1], digests[1], 3_000_000, after=writers[1])
+        with pytest.raises(NotFound):
+            await store.find_blob(OTHER, digests[1])
+        assert await held(store, uploads[1]) == 0
+
+
+async def test_once_more_under_a_quota(tmp_path: Path) -> None:
+    """What the repository has itself takes no more of its room."""
+    terms = Terms(quotas=Quotas((Quota(str(OTHER), 7_000_000, each=True),)))
+    with closing(FilesystemStore(str(tmp_path / "root"), terms)) as store:
+        store.prepare()
+        for _ in range(3):
+            upload = await store.create_upload(OTHER, Algorithm.SHA256)
+            writer = await send(store, upload)
+            await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
+            assert [each.used for each in await store.quota_use()] == [3_000_000]
 
 
 @pytest.mark.parametrize("is_locked", [False, True])

@@ -197,12 +197,15 @@ class FileEndings(FileBlobs):
     def _place_blobs(self, batch: _Batch) -> bool:
         """Whether all that was taken for granted was still there; else nothing is done. Raises Busy, before it is.
 
-        The locks of the repository and of the contents come before those of the sessions, here and everywhere. No room
-        is taken: the bytes were counted as the sessions'.
+        The locks of the repository and of the contents come before those of the sessions, here and everywhere. Room is
+        taken for what was left out alone: all else was counted as the sessions'.
         """
         accepted = batch.accepted
         sizes = {ending.digest: ending.size for ending in accepted.values()}
-        with self.taking(batch.repository, int), self.locks.hold(batch.repository, *sizes):
+        with (
+            self.taking(batch.repository, partial(self._left_out, batch)),
+            self.locks.hold(batch.repository, *sizes),
+        ):
             if not all(exists(path) for link in batch.links.values() for path in link.granted):
                 return False
             batch.leaving.clear()
@@ -220,6 +223,14 @@ class FileEndings(FileBlobs):
         for ending in accepted.values():
             self._clear(ending.session)
         return True
+
+    def _left_out(self, batch: _Batch) -> int:
+        """How many bytes the repository is going to hold more than the sessions do."""
+        return sum(
+            max(0, self._added_by(batch.links[ending.digest]) - ending.held)
+            for ending in batch.accepted.values()
+            if ending.held < ending.size
+        )
 
     def _place_late(self, batch: _Batch) -> bool:
         """As `_place_blobs`, where that had to wait for a lock."""

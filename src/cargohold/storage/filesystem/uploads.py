@@ -78,9 +78,7 @@ class FileUploads(FileEndings):
                 writer.open(offset)
             if length:
                 await self.require_room(repository, length)
-                # With a quota, what a session holds is counted as it comes.
-                is_free = not self.terms.quotas.of(repository)
-                writer.expect(length, last if is_free else None)
+                writer.expect(length, last)
             yield writer
             is_whole = True
         finally:

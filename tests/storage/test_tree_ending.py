@@ -23,7 +23,6 @@ from .recorder import nothing_is_left, synced_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from cargohold.types.names import UploadId
 
@@ -121,13 +120,13 @@ async def test_ended_by_another(store: FilesystemStore, is_known: bool) -> None:
 async def test_sync_that_fails_while_another_ends_it(store: FilesystemStore) -> None:
     """Who could not sync the bytes promises nothing, though another, who could, has stored them meanwhile."""
     uploads, loop = await sessions(store, [b"bytes"]), asyncio.get_running_loop()
-    others: list[Future[None]] = []
+    steps: list[str] = []
 
     def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
-        if name == "sync_file" and not others:
+        if name == "sync_file" and not steps:
+            steps.append(name)  # before the other begins: it syncs in a thread of its own
             ending = other.commit_upload(ONE, uploads[0], Digest.of(b"bytes"), 5)
-            others.append(asyncio.run_coroutine_threadsafe(ending, loop))
-            others[0].result(20)
+            asyncio.run_coroutine_threadsafe(ending, loop).result(20)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return call(*arguments, **named)
 
@@ -140,16 +139,15 @@ async def test_linked_by_another(store: FilesystemStore) -> None:
     """Whose link could not be put into place promises nothing, though another has put it there since."""
     (upload,), loop = await sessions(store, [b"bytes"]), asyncio.get_running_loop()
     link = f"{store.layout.layer(ONE, Digest.of(b'bytes'))}/link"
-    steps: list[object] = []
+    steps: list[str] = []
 
     def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
         if name == "rename" and arguments[1] == link and not steps:
             steps.append(name)
             raise OSError(errno.EIO, os.strerror(errno.EIO), *arguments)
         if name == "sync_folder" and steps == ["rename"]:
-            pushing = asyncio.run_coroutine_threadsafe(push(other, ONE, b"bytes"), loop)
-            steps.append(pushing)
-            pushing.result(20)
+            steps.append(name)  # before the other begins: it syncs in a thread of its own
+            asyncio.run_coroutine_threadsafe(push(other, ONE, b"bytes"), loop).result(20)
         return call(*arguments, **named)
 
     with closing(FilesystemStore(store.layout.root)) as other, surrounded(around):

@@ -7,14 +7,14 @@ import os
 import shutil
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cargohold.storage.change import Change
 from cargohold.storage.filesystem import FilesystemStore
 from cargohold.storage.filesystem.hashing import load_hasher
-from cargohold.storage.filesystem.leases import Terms
+from cargohold.storage.filesystem.leases import Leases, Terms
 from cargohold.storage.protocols import Conflict, DigestMismatch, NotFound, OverQuota, Unavailable
 from cargohold.types.digest import Algorithm, Digest
 from cargohold.types.quotas import Quota, Quotas
@@ -49,7 +49,7 @@ async def send(
     begun: int = 0,
 ) -> FileUploadWriter:
     """Send a last body of an announced length to a session of OTHER; its writer, for the commit."""
-    async with store.append_upload(OTHER, upload, begun, len(content), last=digest) as writer:
+    async with store.append_upload(OTHER, upload, begun, len(content), last=True, known=digest) as writer:
         for piece in pieces(content):
             await writer.write(piece)
     return writer
@@ -88,7 +88,7 @@ async def test_stored_by_another_meanwhile(store: FilesystemStore) -> None:
     """What another process stores while it comes is not written from then on; what was is dropped."""
     upload = await store.create_upload(OTHER, Algorithm.SHA256)
     with closing(FilesystemStore(store.layout.root)) as other:
-        async with store.append_upload(OTHER, upload, 0, len(CONTENT), last=DIGEST) as writer:
+        async with store.append_upload(OTHER, upload, 0, len(CONTENT), last=True, known=DIGEST) as writer:
             for number, piece in enumerate(pieces(CONTENT)):
                 await writer.write(piece)
                 if number == 8:
@@ -115,7 +115,7 @@ async def test_other_bytes(store: FilesystemStore) -> None:
 
 
 async def _break_off(store: FilesystemStore, upload: UploadId, length: int) -> None:
-    async with store.append_upload(OTHER, upload, 0, len(CONTENT), last=DIGEST) as writer:
+    async with store.append_upload(OTHER, upload, 0, len(CONTENT), last=True, known=DIGEST) as writer:
         for piece in pieces(CONTENT[:length]):
             await writer.write(piece)
         raise ConnectionResetError
@@ -183,6 +183,59 @@ async def test_removed_before_the_end(
     assert await blob(store, OTHER, DIGEST) == CONTENT
 
 
+async def test_collected_when_it_is_found(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a collector takes away before its lease could be renewed is written, since nothing was left out yet."""
+    await push(store, ONE, CONTENT)
+    content = store.layout.blob(DIGEST)
+    os.utime(content, (1, 1))
+    is_due = Leases.is_due
+
+    def swept(leases: Leases, folder: str) -> bool:
+        found = is_due(leases, folder)
+        if folder == content and found:
+            shutil.rmtree(content)
+        return found
+
+    monkeypatch.setattr(Leases, "is_due", swept)
+    upload = await store.create_upload(OTHER, Algorithm.SHA256)
+    writer = await send(store, upload)
+    assert writer.left_out == 0
+    await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
+    assert await blob(store, OTHER, DIGEST) == CONTENT
+
+
+async def test_session_ended_by_another(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds at the end that another request has ended the session is told that, whenever it happened."""
+    await push(store, ONE, CONTENT)
+    upload = await store.create_upload(OTHER, Algorithm.SHA256)
+    session = store.layout.upload(OTHER, upload)
+    is_due = Leases.is_due
+
+    def ended(leases: Leases, folder: str) -> bool:
+        found = is_due(leases, folder)
+        if folder == session:
+            shutil.rmtree(session, ignore_errors=True)
+            return True
+        return found
+
+    monkeypatch.setattr(Leases, "is_due", ended)
+    writer = await send(store, upload)
+    with pytest.raises(NotFound):
+        await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
+
+
+async def test_less_than_was_announced(store: FilesystemStore) -> None:
+    """What is shorter than was announced is not what was named, and ends the session as any other does."""
+    await push(store, ONE, CONTENT)
+    upload = await store.create_upload(OTHER, Algorithm.SHA256)
+    async with store.append_upload(OTHER, upload, 0, len(CONTENT), last=True, known=DIGEST) as writer:
+        await writer.write(CONTENT[:600_000])
+    with pytest.raises(DigestMismatch):
+        await store.commit_upload(OTHER, upload, DIGEST, 600_000, after=writer)
+    with pytest.raises(NotFound):
+        await held(store, upload)
+
+
 async def test_unhashed(store: FilesystemStore) -> None:
     """Without its hash nothing vouches for what was left out: that is no blob."""
     await push(store, ONE, CONTENT)
@@ -232,7 +285,7 @@ async def test_behind_something(store: FilesystemStore) -> None:
 async def test_under_a_quota(tmp_path: Path) -> None:
     """It takes the room that it would take if it were written; who has the same to come finds that there is none."""
     contents = [CONTENT, os.urandom(3_000_000)]
-    terms = Terms(quotas=Quotas((Quota(str(OTHER), 4_000_000, each=True),)))
+    terms = Terms(quotas=Quotas((Quota(str(OTHER), 4_000_000),)))
     with closing(FilesystemStore(str(tmp_path / "root"), terms)) as store:
         store.prepare()
         digests = [await push(store, ONE, content) for content in contents]
@@ -248,9 +301,30 @@ async def test_under_a_quota(tmp_path: Path) -> None:
         assert await held(store, uploads[1]) == 0
 
 
+async def test_room_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is gone by the end, no room is taken for it."""
+    terms = Terms(quotas=Quotas((Quota(str(OTHER), 7_000_000),)))
+    left_out = FilesystemStore._left_out
+    with closing(FilesystemStore(str(tmp_path / "root"), terms)) as store:
+        store.prepare()
+        await push(store, ONE, CONTENT)
+        upload = await store.create_upload(OTHER, Algorithm.SHA256)
+        writer = await send(store, upload)
+
+        def swept(self: FilesystemStore, batch: Any) -> int:
+            found = left_out(self, batch)
+            shutil.rmtree(store.layout.blob(DIGEST))
+            return found
+
+        monkeypatch.setattr(FilesystemStore, "_left_out", swept)
+        with pytest.raises(Unavailable, match="send it again"):
+            await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
+        assert [each.used for each in await store.quota_use()] == [0]
+
+
 async def test_once_more_under_a_quota(tmp_path: Path) -> None:
     """What the repository has itself takes no more of its room."""
-    terms = Terms(quotas=Quotas((Quota(str(OTHER), 7_000_000, each=True),)))
+    terms = Terms(quotas=Quotas((Quota(str(OTHER), 7_000_000),)))
     with closing(FilesystemStore(str(tmp_path / "root"), terms)) as store:
         store.prepare()
         for _ in range(3):

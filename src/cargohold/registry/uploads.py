@@ -65,13 +65,17 @@ class Uploads:
         chunk: ChunkRange | None,
         *,
         length: int = 0,
+        sees_all: bool = False,
     ) -> None:
         """Add a last body, which may be empty, and make the session a blob.
 
         Raises what `append` raises, and DigestInvalid where the bytes are not those of the digest: that ends the
-        session. Of a body that breaks off, what the registry has stored already need not be kept.
+        session. Of a body that breaks off nothing is kept where its blob is stored already, and the client `sees_all`:
+        nobody else may learn whether it is.
         """
-        writer = await self._append(repository, upload, body, chunk, length, last=digest)
+        writer = await self._append(
+            repository, upload, body, chunk, length, last=True, known=digest if sees_all else None
+        )
         with _misses(upload), within_quotas():
             try:
                 await self._store.commit_upload(repository, upload, digest, writer.offset, after=writer)
@@ -92,12 +96,13 @@ class Uploads:
         chunk: ChunkRange | None,
         length: int,
         *,
-        last: Digest | None = None,
+        last: bool = False,
+        known: Digest | None = None,
     ) -> UploadWriter:
         with _misses(upload), within_quotas():
             try:
                 async with self._store.append_upload(
-                    repository, upload, chunk.start if chunk else None, length, last=last
+                    repository, upload, chunk.start if chunk else None, length, last=last, known=known
                 ) as writer:
                     async for piece in body:
                         if chunk is not None and writer.offset + len(piece) > chunk.stop:
@@ -119,11 +124,12 @@ class Uploads:
         body: AsyncIterable[bytes | memoryview],
         *,
         length: int = 0,
+        sees_all: bool = False,
     ) -> None:
         """A blob in one go. Raises DigestInvalid; nothing is left of a body that breaks off."""
         upload = await self.start(repository, digest.algorithm)
         try:
-            await self.finish(repository, upload, digest, body, None, length=length)
+            await self.finish(repository, upload, digest, body, None, length=length, sees_all=sees_all)
         except BaseException:
             with suppress(BlobUploadUnknown):
                 await self.cancel(repository, upload)

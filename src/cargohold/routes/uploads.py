@@ -38,7 +38,11 @@ class UploadRoutes:
         """202 with the session's address; with a digest the body is the blob, and 201."""
         if asked.digest is not None:
             await self._uploads.receive(
-                asked.repository, asked.digest, request.body, length=request.length or 0
+                asked.repository,
+                asked.digest,
+                request.body,
+                length=request.length or 0,
+                sees_all=request.identity.view() is None,
             )
             return self._stored(asked.repository, asked.digest)
         return await self._started(asked.repository, asked.algorithm)
@@ -71,6 +75,7 @@ class UploadRoutes:
             request.body,
             _chunk(request),
             length=request.length or 0,
+            sees_all=request.identity.view() is None,
         )
         return self._stored(asked.repository, asked.digest)
 

@@ -16,6 +16,7 @@ import ctypes
 import errno
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cargohold.storage.together import Syncs
@@ -112,14 +113,17 @@ def sync_all(
         for path in folders:
             with suppress(FileNotFoundError):
                 opened.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        if len(files) > 1:
-            # Where the bytes of all are on their way, a block of the disk that several are told in is written once.
-            for descriptor in files:
-                start_writing(descriptor, 0, 0)
-        _syncs.sync([*files, *opened], several, are_small=are_small)
+        _syncs.sync([*files, *opened], several, begin=partial(_begin_writing, files), are_small=are_small)
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def _begin_writing(files: Sequence[int]) -> None:
+    """Where the bytes of all are on their way, a block of the disk that several are told in is written once."""
+    if len(files) > 1:
+        for descriptor in files:
+            start_writing(descriptor, 0, 0)
 
 
 def rename(old: str, new: str) -> None:

@@ -214,22 +214,23 @@ class UploadStore(Protocol):
         """How many bytes the session holds. Raises NotFound."""
         ...
 
-    def append_upload(
+    def append_upload(  # noqa: PLR0913 - what is known of a body before it comes
         self,
         repository: RepositoryName,
         upload: UploadId,
         offset: int | None,
         length: int = 0,
         *,
-        last: Digest | None = None,
+        last: bool = False,
+        known: Digest | None = None,
     ) -> AbstractAsyncContextManager[UploadWriter]:
         """A writer at the session's end. Entering raises NotFound, or Conflict where `offset` is not the end.
 
         Raises OverQuota where there is no room now for as many bytes as are going to be written (`length`; 0 where
         that is not known). Leaving it, by whatever way, first puts down what it has taken; that can raise what
-        `write` does. After the one that completes what has the digest `last`, `commit_upload` must follow, which is
-        given it and may be what puts down a small rest: nothing needs to be kept that would only save another time, nor
-        what the store has already.
+        `write` does. After the `last` one `commit_upload` must follow, which is given it and may be what puts down a
+        rest: nothing needs to be kept that would only save another time. Where it is said to complete the digest
+        `known`, and the store has that, it needs not be kept at all: for who may know whether anybody has it.
         """
         ...
 

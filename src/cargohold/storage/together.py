@@ -141,8 +141,15 @@ class Syncs:
         # Side by side eight take little longer than two: so it is known of each power of two.
         self._all_take = [0.0] * sys.maxsize.bit_length()
 
-    def sync(self, descriptors: Sequence[int], several: Several, *, are_small: bool = True) -> None:
-        """Sync open files and folders; raises an OSError of one of them, when none is under way any more.
+    def sync(
+        self,
+        descriptors: Sequence[int],
+        several: Several,
+        *,
+        begin: Callable[[], None] = lambda: None,
+        are_small: bool = True,
+    ) -> None:
+        """`begin`, then sync open files and folders; raises an OSError of one of them, when none is under way any more.
 
         Where the kernel takes none side by side, `several` calls a function for each, several at a time. What files
         that are not small take says nothing of the next.
@@ -150,6 +157,7 @@ class Syncs:
         if descriptors:
             with waiting(self._will_take(len(descriptors))):
                 begun = time.perf_counter()
+                begin()
                 is_side_by_side = len(descriptors) > 1 and not self._is_one_by_one(len(descriptors))
                 _sync(descriptors, several, is_side_by_side=is_side_by_side)
                 if are_small:

@@ -57,6 +57,10 @@ class _ApartError(Exception):
     """Something is in the way of one of several: who is told this is to try it by himself."""
 
 
+class _GoneError(NotFound):
+    """What was taken for granted is there no more. Nothing was done, and no room is taken: all is to be done anew."""
+
+
 class _Batch:
     """Sessions that end in a repository, and the change that stores their blobs: of each digest one link, and one file.
 
@@ -169,6 +173,8 @@ class FileEndings(FileBlobs):
             return self._place_blobs(batch)
         except (Busy, UncountedError):
             return None
+        except _GoneError:
+            return False
         except (OSError, NotFound, Conflict) as error:
             self._part(batch, error)
             return True
@@ -207,7 +213,7 @@ class FileEndings(FileBlobs):
             self.locks.hold(batch.repository, *sizes),
         ):
             if not all(exists(path) for link in batch.links.values() for path in link.granted):
-                return False
+                raise _GoneError
             batch.leaving.clear()
             with self.noted.together(), ExitStack() as leaving:
                 for number, ending in accepted.items():
@@ -236,6 +242,8 @@ class FileEndings(FileBlobs):
         """As `_place_blobs`, where that had to wait for a lock."""
         try:
             return self._place_blobs(batch)
+        except _GoneError:
+            return False
         except (OSError, NotFound, Conflict) as error:
             self._part(batch, error)
             return True

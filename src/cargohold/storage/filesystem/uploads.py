@@ -61,14 +61,15 @@ class FileUploads(FileEndings):
         return await self.in_metadata(FileSession(self.layout, self.noted, repository, upload).size)
 
     @asynccontextmanager
-    async def append_upload(
+    async def append_upload(  # noqa: PLR0913 - what is known of a body before it comes
         self,
         repository: RepositoryName,
         upload: UploadId,
         offset: int | None,
         length: int = 0,
         *,
-        last: Digest | None = None,
+        last: bool = False,
+        known: Digest | None = None,
     ) -> AsyncIterator[FileUploadWriter]:
         session = FileSession(self.layout, self.noted, repository, upload)
         writer = FileUploadWriter(self, repository, session, self._memory)
@@ -78,13 +79,13 @@ class FileUploads(FileEndings):
                 writer.open(offset)
             if length:
                 await self.require_room(repository, length)
-                writer.expect(length, last)
+                writer.expect(length, known if last else None)
             yield writer
             is_whole = True
         finally:
             is_left = False
             try:
-                await writer.finish(is_last=last is not None and is_whole)
+                await writer.finish(is_last=last and is_whole)
                 is_left = writer.has_rest
             finally:
                 if not is_left:

@@ -76,7 +76,7 @@ class FileUploadWriter:
 
     Attributes: `session`, which is held; `hasher`, once it is finished, with all that is hashed then; `has_rest`
     (all that has come is still to be put down, by `put_rest` or by another `finish`); `left_out` (bytes that have come
-    and were hashed, and are not in the session, since the store has them already).
+    and are hashed, and are not put into the session, since the store has them already).
     """
 
     def __init__(
@@ -112,16 +112,16 @@ class FileUploadWriter:
         self._began = self._written = size
         self._is_open = True
 
-    def expect(self, length: int, last: Digest | None = None) -> None:
+    def expect(self, length: int, known: Digest | None = None) -> None:
         """Where so many bytes are worth it, have the threads ready that will be needed when they come.
 
-        With what the session holds they are, or are said to be, of the digest `last`.
+        With what the session holds they are said to be of the digest `known`, which may be stored already.
         """
         self._is_long = length > WHOLE
-        if self._is_long and last is not None and not self._began:
+        if self._is_long and known is not None and not self._began:
             hasher = self._hash.hasher
-            if hasher is not None and hasher.algorithm is last.algorithm:
-                self._stored = Stored(self._tree, self.session, last, length)
+            if hasher is not None and hasher.algorithm is known.algorithm:
+                self._stored = Stored(self._tree, self.session, known, length)
         if self._is_long and self._memory.are_few:
             self._begin_flight()
 
@@ -153,8 +153,11 @@ class FileUploadWriter:
 
     @property
     def _held_until(self) -> int:
-        """How much is collected before any of it is put down; one byte more than WHOLE where that may be all."""
-        if self._is_long or self._flight is not None or self._memory.share <= WHOLE or self._taken > WHOLE:
+        """How much is collected before any of it is put down; one byte more than WHOLE where that may be all.
+
+        Those who hold as much go on holding it when more come: so it is only a half of what they might have now.
+        """
+        if self._is_long or self._flight is not None or self._memory.share < 2 * WHOLE or self._taken > WHOLE:
             return self._memory.batch
         return WHOLE + 1
 
@@ -215,9 +218,9 @@ class FileUploadWriter:
         """Put down what is left, also when the caller is cancelled while it waits for that.
 
         The hash is kept for whoever goes on with the session; of the `is_last` body it is there as `hasher` alone,
-        and where that is small, all of it is left as a rest.
+        and where that is at most WHOLE, all of it is left as a rest.
         """
-        self.has_rest = is_last and 0 < self._collected == self._taken <= WHOLE
+        self.has_rest = is_last and not self._is_long and 0 < self._collected == self._taken <= WHOLE
         if self._is_open and (self._taken or self._flight is not None) and not self.has_rest:
             await to_the_end(asyncio.ensure_future(self._finish(keeps_hash=not is_last)))
 

@@ -177,10 +177,15 @@ async def test_removed_before_the_end(
     with pytest.raises(NotFound):
         await store.find_blob(OTHER, DIGEST)
     assert await held(store, upload) == 0
+    assert await _written(store, upload)
+
+
+async def _written(store: FilesystemStore, upload: UploadId) -> bool:
+    """Send the content, and make a blob of it; whether all of it was written."""
     writer = await send(store, upload)
-    assert writer.left_out == 0
     await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
     assert await blob(store, OTHER, DIGEST) == CONTENT
+    return writer.left_out == 0
 
 
 async def test_collected_when_it_is_found(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +203,7 @@ async def test_collected_when_it_is_found(store: FilesystemStore, monkeypatch: p
 
     monkeypatch.setattr(Leases, "is_due", swept)
     upload = await store.create_upload(OTHER, Algorithm.SHA256)
-    writer = await send(store, upload)
-    assert writer.left_out == 0
-    await store.commit_upload(OTHER, upload, DIGEST, len(CONTENT), after=writer)
-    assert await blob(store, OTHER, DIGEST) == CONTENT
+    assert await _written(store, upload)
 
 
 async def test_session_ended_by_another(store: FilesystemStore, monkeypatch: pytest.MonkeyPatch) -> None:

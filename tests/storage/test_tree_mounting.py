@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cargohold.storage.filesystem import FilesystemStore, tree
+from cargohold.storage.filesystem.leases import Terms
 from cargohold.storage.locks import Busy, StripedLocks
 from cargohold.storage.protocols import Full, NotFound, Unavailable
 from cargohold.types.digest import Digest
 from cargohold.types.names import RepositoryName
+from cargohold.types.quotas import Quota, Quotas
 from tests.collection.images import CONFIG, image
 from tests.crash.calls import surrounded
 
@@ -161,3 +164,26 @@ async def test_another_repository_meanwhile(store: FilesystemStore) -> None:
                     await store.mount_blob(digest, ONE, free)
             assert not any(task.done() for task in waiting)
         assert await asyncio.gather(*waiting) == [[None]] * 8
+
+
+async def test_room_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the content is gone before it could be mounted, no room is taken for it."""
+    added_by = FilesystemStore._added_by
+    with closing(
+        FilesystemStore(str(tmp_path / "root"), Terms(quotas=Quotas((Quota(str(OTHER), 1_000),))))
+    ) as store:
+        store.prepare()
+        digest = await push(store, ONE, b"content")
+        assert [each.used for each in await store.quota_use()] == [
+            0
+        ]  # it is counted, and not to be counted anew
+
+        def swept(self: FilesystemStore, link: Any) -> int:
+            found = added_by(self, link)
+            shutil.rmtree(store.layout.blob(digest), ignore_errors=True)
+            return found
+
+        monkeypatch.setattr(FilesystemStore, "_added_by", swept)
+        with pytest.raises(NotFound):
+            await store.mount_blob(digest, ONE, OTHER)
+        assert [each.used for each in await store.quota_use()] == [0]

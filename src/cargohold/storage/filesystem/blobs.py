@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,6 +41,10 @@ class Link(NamedTuple):
     digest: Digest
     holder: Digest
     granted: list[str]
+
+
+class GoneError(NotFound):
+    """What was taken for granted is there no more. Nothing was done, and no room is taken: all is to be done anew."""
 
 
 class _Wanted(NamedTuple):
@@ -144,7 +149,8 @@ class FileBlobs(FileUsage):
                 links, refused, is_placed = await run(self._mount, change, target, wanted)
                 if is_placed is None:
                     place = partial(self.in_turn, target, self._place_mounts, change, target, links, refused)
-                    is_placed = await self.counted(place)
+                    with suppress(GoneError):
+                        is_placed = await self.counted(place)
                 if is_placed:
                     return refused
             finally:
@@ -155,7 +161,7 @@ class FileBlobs(FileUsage):
     def _mount(
         self, change: Change, target: RepositoryName, wanted: list[_Wanted]
     ) -> tuple[list[Link], list[StoreError | None], bool | None]:
-        """The links, why each is refused, and as `_place_mounts`, in one thread; None where others are waited for."""
+        """The links, why each is refused, and whether they are placed, in one thread; None where a lock keeps us."""
         links: dict[Digest, Link] = {}
         refused: list[StoreError | None] = []
         for digest, source, visible in wanted:
@@ -169,19 +175,21 @@ class FileBlobs(FileUsage):
         made = list(links.values())
         try:
             return made, refused, not made or self._place_mounts(change, target, made, refused)
+        except GoneError:
+            return made, refused, False
         except (Busy, UncountedError):
             return made, refused, None
 
     def _place_mounts(
         self, change: Change, target: RepositoryName, links: list[Link], refused: list[StoreError | None]
     ) -> bool:
-        """Whether all that was taken for granted is still there, content and links; else nothing is done."""
+        """True. Raises GoneError where what was taken for granted, content and links, is not there, and Busy."""
         with (
             self.taking(target, lambda: sum(map(self._added_by, links))),
             self.locks.hold(target, *(link.holder for link in links)),
         ):
             if not all(exists(path) for link in links for path in link.granted):
-                return False
+                raise GoneError
             change.place()
             for link in links:
                 self.lease(link)

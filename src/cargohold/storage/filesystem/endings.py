@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.batches import Batches
 from cargohold.storage.change import Change
-from cargohold.storage.filesystem.blobs import FileBlobs, Link
+from cargohold.storage.filesystem.blobs import FileBlobs, GoneError, Link
 from cargohold.storage.filesystem.session import SMALL
 from cargohold.storage.filesystem.tree import exists, size_of, store_error
 from cargohold.storage.filesystem.usage import UncountedError
@@ -55,10 +55,6 @@ class _Kind(NamedTuple):
 
 class _ApartError(Exception):
     """Something is in the way of one of several: who is told this is to try it by himself."""
-
-
-class _GoneError(NotFound):
-    """What was taken for granted is there no more. Nothing was done, and no room is taken: all is to be done anew."""
 
 
 class _Batch:
@@ -161,7 +157,7 @@ class FileEndings(FileBlobs):
         raise Unavailable("the blob's repository is changing too fast")
 
     def _make_blobs(self, batch: _Batch) -> bool | None:
-        """As `_place_blobs`; None where nothing is put into place yet, because that must wait for a lock."""
+        """Whether all is done, False: to be done anew; None where nothing is yet, because that must wait for a lock."""
         try:
             batch.check()
             for ending in batch.accepted.values():
@@ -173,7 +169,7 @@ class FileEndings(FileBlobs):
             return self._place_blobs(batch)
         except (Busy, UncountedError):
             return None
-        except _GoneError:
+        except GoneError:
             return False
         except (OSError, NotFound, Conflict) as error:
             self._part(batch, error)
@@ -201,7 +197,7 @@ class FileEndings(FileBlobs):
         return link
 
     def _place_blobs(self, batch: _Batch) -> bool:
-        """Whether all that was taken for granted was still there; else nothing is done. Raises Busy, before it is.
+        """True. Raises GoneError where what was taken for granted is not there any more, and Busy, before it is done.
 
         The locks of the repository and of the contents come before those of the sessions, here and everywhere. Room is
         taken for what was left out alone: all else was counted as the sessions'.
@@ -213,7 +209,7 @@ class FileEndings(FileBlobs):
             self.locks.hold(batch.repository, *sizes),
         ):
             if not all(exists(path) for link in batch.links.values() for path in link.granted):
-                raise _GoneError
+                raise GoneError
             batch.leaving.clear()
             with self.noted.together(), ExitStack() as leaving:
                 for number, ending in accepted.items():
@@ -239,10 +235,10 @@ class FileEndings(FileBlobs):
         )
 
     def _place_late(self, batch: _Batch) -> bool:
-        """As `_place_blobs`, where that had to wait for a lock."""
+        """Whether all is done, where that had to wait for a lock; False: to be done anew."""
         try:
             return self._place_blobs(batch)
-        except _GoneError:
+        except GoneError:
             return False
         except (OSError, NotFound, Conflict) as error:
             self._part(batch, error)

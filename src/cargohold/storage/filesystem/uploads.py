@@ -109,7 +109,7 @@ class FileUploads(FileEndings):
         )
         held = size if writer is None else size - writer.left_out
         try:
-            ending = Ending(session, digest, size, held, partial(_check, session, digest, size, writer))
+            ending = Ending(session, digest, size, held, partial(_check, session, digest, size, held, writer))
             await self._check_and_make(repository, ending, writer)
         except DigestMismatch:
             await self.patiently(self._end, session, held)
@@ -175,7 +175,9 @@ def _open(session: FileSession) -> int:
     return size
 
 
-def _check(session: FileSession, digest: Digest, size: int, writer: FileUploadWriter | None) -> None:
+def _check(
+    session: FileSession, digest: Digest, size: int, held: int, writer: FileUploadWriter | None
+) -> None:
     """Raises DigestMismatch; NotFound, and Conflict, where the session is not what it was.
 
     Raises Busy and UncountedError too, where the writer has left something to be put down.
@@ -184,7 +186,6 @@ def _check(session: FileSession, digest: Digest, size: int, writer: FileUploadWr
     if pieces:
         found = _digest_of(pieces, digest.algorithm)
     else:
-        held = size if writer is None else size - writer.left_out
         if _open(session) != held:
             raise Conflict(f"the session does not hold {held} bytes")
         kept = (writer.hasher if writer is not None else None) or load_hasher(session.hashing)

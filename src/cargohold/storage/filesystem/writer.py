@@ -32,7 +32,7 @@ _ALL_HELD: Final = 24 << 20
 _MOST_HELD, _LEAST_HELD = 3 << 20, 128 << 10
 _BATCH: Final = 768 << 10
 WHOLE: Final = 1 << 20
-"""Bytes of a body that are held until it is there, where all writers may hold so many: one thread does all with it."""
+"""Bytes of a body that are held until it is there, while writers are few: one thread does all with it."""
 _FEW_WRITERS: Final = 2
 _ROUND: Final = 4 << 20
 _STRETCH: Final = 8 << 20

@@ -44,7 +44,8 @@ _PAUSE = 0.01
 class Memory:
     """How much the open writers of a process may hold: 24 MiB together, so long as that is 128 KiB for each of them.
 
-    None holds more than 3 MiB; each may go beyond its share by one piece.
+    None holds more than 3 MiB; each may go beyond its share by one piece. Whose client has stopped keeps what he holds
+    when more come: two hundred that came one after the other and stopped were seen to hold 43 MiB.
     """
 
     def __init__(self) -> None:

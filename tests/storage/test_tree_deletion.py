@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -238,9 +238,17 @@ async def test_given_up_while_another_holds_the_lock(store: Rival) -> None:
     assert Digest.of(await store.read_manifest(ONE, SECOND.digest)) == SECOND.digest
 
 
-async def test_given_up_by_the_first(store: Rival) -> None:
-    """Nor is it written down as done."""
+@pytest.mark.parametrize("seconds", [0.0, 0.1], ids=["when it waits", "when it is being written down"])
+async def test_given_up_by_the_first(store: Rival, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it written down as done, whenever it was given up."""
     await commit(store, ONE, FIRST, LATEST)
+    real = store.announce
+
+    def announce(*asked: Any) -> Any:
+        time.sleep(seconds)
+        return real(*asked)
+
+    monkeypatch.setattr(store, "announce", announce)
     with closing(StripedLocks(store.layout.locks)) as others, others.hold(ONE):
         deletion = asyncio.create_task(store.delete_manifest(ONE, FIRST.digest))
         await asyncio.sleep(0.05)

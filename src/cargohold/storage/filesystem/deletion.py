@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cargohold.storage.batches import Batches
@@ -80,33 +81,43 @@ class FileDeletion(FileManifests, FileTrash):
         self, repository: RepositoryName, asked: list[Asked]
     ) -> list[list[Tag] | StoreError]:
         """Of each the tags that went with it."""
-        found, done = await self.in_metadata(
-            self._delete, repository, asked, at_once=self.has_turn(repository)
-        )
-        if done is not None:
-            return done
+        announced: list[Record | StoreError] = []
         begun: list[bool] = []
+        remove = partial(self._remove, repository, announced, lambda: begun.append(True))
+        is_at_once = self.has_turn(repository)
         try:
-            return await self.in_turn(repository, self._remove, repository, found, lambda: begun.append(True))
+            done = await self.in_metadata(
+                self._delete, repository, asked, announced, remove, at_once=is_at_once
+            )
+            return await self.in_turn(repository, remove) if done is None else done
         except (Busy, asyncio.CancelledError):
             if not begun:
-                names = [each.name for each in found if isinstance(each, Record)]
+                names = [each.name for each in announced if isinstance(each, Record)]
                 await self.drop_records(repository, names)
             raise
 
     def _delete(
-        self, repository: RepositoryName, asked: list[Asked], *, at_once: bool
-    ) -> tuple[list[Record | StoreError], list[list[Tag] | StoreError] | None]:
-        """Announce it, and remove it in the same call where that can be done `at_once`: the tags, None where not."""
+        self,
+        repository: RepositoryName,
+        asked: list[Asked],
+        announced: list[Record | StoreError],
+        remove: Callable[..., list[list[Tag] | StoreError]],
+        *,
+        at_once: bool,
+    ) -> list[list[Tag] | StoreError] | None:
+        """Add what has been written of each to `announced`, and remove them in the same call where that can be done.
+
+        The tags; None where they are to be removed still.
+        """
         refused = [self._refusal(repository, each.digest) for each in asked]
         if None not in refused:
-            return [], [each for each in refused if each is not None]
+            return [each for each in refused if each is not None]
         state = self._noted_state(repository) if at_once else None
-        found = self.announce(repository, asked)
+        announced += self.announce(repository, asked)
         if at_once:
             with suppress(Busy):
-                return found, self._remove(repository, found, state=state)
-        return found, None
+                return remove(state=state)
+        return None
 
     def _noted_state(self, repository: RepositoryName) -> _State | None:
         """What it is while nothing is half stored; None where that cannot be known."""

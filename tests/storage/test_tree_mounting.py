@@ -174,9 +174,8 @@ async def test_room_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ) as store:
         store.prepare()
         digest = await push(store, ONE, b"content")
-        assert [each.used for each in await store.quota_use()] == [
-            0
-        ]  # it is counted, and not to be counted anew
+        # It is counted now, and not when the room is taken.
+        assert [each.used for each in await store.quota_use()] == [0]
 
         def swept(self: FilesystemStore, link: Any) -> int:
             found = added_by(self, link)

@@ -79,18 +79,20 @@ def frugal() -> Iterator[Threads]:
 
 
 async def test_frugal(frugal: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While calls do not wait for the disk, or for a moment alone, one thread makes all of them, in their order."""
+    """While calls do not wait for the disk, or for a moment alone, one is made after another, in their order."""
     # On a busy machine a thread may have to wait for its turn as long as one that is stuck.
     monkeypatch.setattr(threads_module, "_STUCK", PATIENCE)
-    made = list[tuple[int, int]]()
+    made, at_once = list[int](), list[int]()
 
     def call(number: int) -> None:
+        at_once.append(number)
         with waiting(0.0009):
-            made.append((number, threading.get_ident()))
+            threading.Event().wait(0.0009)
+            assert at_once == [number]
+        made.append(at_once.pop())
 
     await asyncio.gather(*(frugal.run(partial(call, number)) for number in range(300)))
-    assert [number for number, _ in made] == list(range(300))
-    assert len({thread for _, thread in made}) == 1
+    assert made == list(range(300))
 
 
 async def test_frugal_that_wait(frugal: Threads, monkeypatch: pytest.MonkeyPatch) -> None:

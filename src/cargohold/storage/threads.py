@@ -45,8 +45,8 @@ def waiting(seconds: float) -> Iterator[None]:
 class Threads:
     """At most so many threads, which begin with the first call. For any number of event loops.
 
-    Of `frugal` ones a further one is at work only while the others are `waiting`, or seem to be, since no call has been
-    begun for 5 ms. Whatever a thread asks of the system, it may lose the interpreter's lock to another: several that
+    Of `frugal` ones a further one is at work only while the others are `waiting`, or seem to be, since the same call
+    has been the next one for 5 ms. Whatever a thread asks of the system, it may lose the interpreter's lock to another: several that
     have no need to wait take up to twice as long as one that does the work of all.
     """
 
@@ -56,7 +56,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(most, name)
         self._lock = threading.Lock()
         self._calls: deque[_Call[Any]] = deque()
-        self._at_work = self._waiting = self._begun = 0
+        self._at_work = self._waiting = 0
         self._last = 0
         self._watcher: asyncio.AbstractEventLoop | None = None
 
@@ -67,13 +67,9 @@ class Threads:
         left unwatched. Raises RuntimeError once they are closed.
         """
         call: _Call[T] = _Call(function)
-        self._calls.append(call)
-        try:
-            with self._lock:
-                is_enough = self._at_work - self._waiting >= self._wanted or not self._start_thread()
-        except RuntimeError:
-            self._calls.remove(call)
-            raise
+        with self._lock:
+            is_enough = self._at_work - self._waiting >= self._wanted or not self._start_thread()
+            self._calls.append(call)
         # A loop that was watching may have been closed.
         if is_enough and self._watcher is not call.loop:
             self._watcher = call.loop
@@ -90,17 +86,19 @@ class Threads:
 
     def _look_again(self) -> None:
         assert self._watcher is not None
-        self._watcher.call_later(_STUCK, self._look, self._watcher, self._begun)
+        with self._lock:
+            next_call = self._calls[0] if self._calls else None
+        self._watcher.call_later(_STUCK, self._look, self._watcher, next_call)
 
-    def _look(self, watcher: asyncio.AbstractEventLoop, begun: int) -> None:
+    def _look(self, watcher: asyncio.AbstractEventLoop, was_next: _Call[Any] | None) -> None:
         """While calls wait, see that some are begun all the time."""
         if self._watcher is not watcher:
             return
         if not self._calls:
             self._watcher = None
             return
-        if self._begun == begun:
-            with self._lock, suppress(RuntimeError):  # which says that they are closed
+        with self._lock, suppress(RuntimeError):  # which says that they are closed
+            if self._calls and self._calls[0] is was_next:
                 self._start_thread()
         self._look_again()
 
@@ -117,7 +115,6 @@ class Threads:
             if not self._calls or (self._at_work - self._waiting > self._wanted and self._last != me):
                 self._at_work -= 1
                 return None
-            self._begun += 1
             return self._calls.popleft()
 
     def begin_to_wait(self) -> None:

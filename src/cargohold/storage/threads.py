@@ -46,8 +46,8 @@ class Threads:
     """At most so many threads, which begin with the first call. For any number of event loops.
 
     Of `frugal` ones a further one is at work only while the others are `waiting`, or seem to be, since the same call
-    has been the next one for 5 ms. Whatever a thread asks of the system, it may lose the interpreter's lock to another: several that
-    have no need to wait take up to twice as long as one that does the work of all.
+    has been the next one for 5 ms. Whatever a thread asks of the system, it may lose the interpreter's lock to another:
+    several that have no need to wait take up to twice as long as one that does the work of all.
     """
 
     def __init__(self, most: int, name: str, *, frugal: bool = False) -> None:

@@ -66,6 +66,11 @@ async def _until_listed(store: FilesystemStore, expected: list[RepositoryName]) 
         await asyncio.sleep(0.01)
 
 
+async def _walked(store: FilesystemStore) -> None:
+    """Wait for a walk, which is not waited for where all may be seen."""
+    await store.list_repositories("", 100, lambda _: True)
+
+
 async def test_marks(store: FilesystemStore) -> None:
     """A repository is marked from its first manifest to its last, by its name with colons."""
     await commit(store, ONE, FIRST)
@@ -107,6 +112,48 @@ async def test_many_repositories(store: FilesystemStore, second: FilesystemStore
     await commit(store, OTHER, FIRST)
     for each in (store, second):
         assert await each.list_repositories("", 100) == [*REPOSITORIES, ONE, OTHER]
+
+
+async def test_first_list(store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is had from the tree itself while the first walk goes on; who may not see all waits for that."""
+    may, walking = threading.Event(), threading.Event()
+    real = FilesystemStore._mark_unmarked
+
+    def walk(store: FilesystemStore) -> None:
+        walking.set()
+        assert may.wait(20)
+        real(store)
+
+    monkeypatch.setattr(FilesystemStore, "_mark_unmarked", walk)
+    for name in reversed(REPOSITORIES):
+        foreign.push(name, FIRST)
+    for after in ("", *REPOSITORIES, "a/", "a/b-", "zzz"):
+        expected = [name for name in REPOSITORIES if name > after]
+        for limit in (-1, 0, 1, 2, 100):
+            assert await store.list_repositories(after, limit) == expected[: max(limit, 0)]
+    assert walking.wait(20)
+    assert os.listdir(store.layout.catalog) == []
+    foreign.delete(ONE_OF_THEM, FIRST)
+    there = [name for name in REPOSITORIES if name != ONE_OF_THEM]
+    assert await store.list_repositories("", 100) == there
+    some = asyncio.ensure_future(store.list_repositories("", 100, lambda name: name != "b"))
+    await asyncio.sleep(0.05)
+    assert not some.done()
+    may.set()
+    assert await some == there[:-1]
+    assert await store.list_repositories("", 100) == there
+
+
+async def test_first_list_that_would_take_long(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where too many folders hold no manifest the first walk is waited for."""
+    for number in range(20):
+        os.makedirs(f"{store.layout.repositories}/a{number}/_layers")
+    foreign.push(ONE, FIRST)
+    monkeypatch.setattr(listing, "_MOST_LOOKS", 20)
+    assert await store.list_repositories("", 1) == [ONE]
+    assert os.listdir(store.layout.catalog) == ["library:one"]
 
 
 @pytest.mark.usefixtures("large")
@@ -202,6 +249,8 @@ async def test_lost_marks(store: FilesystemStore, foreign: Foreign) -> None:
     fresh = FilesystemStore(store.layout.root)
     try:
         assert await fresh.list_repositories("", 100) == [ONE, OTHER]
+        await _walked(fresh)
+        assert await fresh.list_repositories("", 100) == [ONE, OTHER]
     finally:
         fresh.close()
     assert os.path.basename(store.layout.catalog_mark(OTHER)) in os.listdir(store.layout.catalog)
@@ -241,6 +290,7 @@ async def test_error_of_a_walk_is_told(
         raise OSError(5, "Input/output error")
 
     foreign.push(ONE, FIRST)
+    await _walked(store)
     assert await store.list_repositories("", 10) == [ONE]
     with monkeypatch.context() as broken:
         broken.setattr(listing, "repositories", fail)
@@ -256,6 +306,7 @@ async def test_close_ends_a_walk(
 ) -> None:
     """A walk of a tree without end does not keep the store from closing."""
     foreign.push(ONE, FIRST)
+    await _walked(store)
     assert await store.list_repositories("", 10) == [ONE]
     walking, steps = threading.Event(), 0
 

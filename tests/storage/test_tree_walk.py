@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cargohold.storage.filesystem import walk
-from cargohold.storage.filesystem.walk import KnownFolders, repositories, repositories_and_aliases
+from cargohold.storage.filesystem.walk import (
+    Below,
+    KnownFolders,
+    read_folder,
+    repositories,
+    repositories_and_aliases,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cargohold.types.names import RepositoryName
 
 
 def _make(root: Path, *paths: str) -> None:
@@ -24,7 +32,41 @@ def _make(root: Path, *paths: str) -> None:
 def test_finds(tmp_path: Path) -> None:
     """A repository is whatever has layers, manifests or uploads, at any depth, below others too; each once."""
     _make(tmp_path, "a/_layers", "a/b/_manifests", "a/b/c/d/_uploads", "a-b/_layers", "a-b/_uploads")
-    assert sorted(repositories(str(tmp_path))) == ["a", "a-b", "a/b", "a/b/c/d"]
+    assert list(repositories(str(tmp_path))) == ["a", "a-b", "a/b", "a/b/c/d"]
+
+
+def test_in_order(tmp_path: Path) -> None:
+    """They come in the order of their names' bytes, and after any name without a look at all that is before it."""
+    names = sorted(
+        [
+            *(
+                "a",
+                "a-b",
+                "a-b/c",
+                "a.b",
+                "a/b",
+                "a/b-c/d",
+                "a/b/c",
+                "a/b0/c/d/e",
+                "a0",
+                "a_b",
+                "ab/c",
+                "b/c/d",
+            ),
+            *(f"{first}{number:02}/{second}" for first in "cz" for number in range(50) for second in "xy"),
+        ]
+    )
+    _make(tmp_path, *(f"{name}/_layers" for name in names))
+    for after in ("", "-", "a-", "a/", "a/b/", "a0/", "b", "b/c", "c49/y", "z", "z49/y", "zz", *names):
+        assert list(repositories(str(tmp_path), after=after)) == [name for name in names if name > after]
+    looked = list[str]()
+
+    def look(folder: str, name: RepositoryName | None) -> Below:
+        looked.append(name or "")
+        return read_folder(folder, name)
+
+    assert next(repositories(str(tmp_path), look, "c48/x")) == "c48/y"
+    assert looked == ["", "c48", "c48/x", "c48/y"]
 
 
 def test_passes_over(tmp_path: Path) -> None:
@@ -35,7 +77,7 @@ def test_passes_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     long = "/".join(["x" * 200, "y" * 54, "z"])
     _make(tmp_path, f"{long}/_layers", f"{'x' * 200}/{'y' * 54}/_layers")
-    assert sorted(repositories(str(tmp_path))) == ["ok", f"{'x' * 200}/{'y' * 54}"]
+    assert list(repositories(str(tmp_path))) == ["ok", f"{'x' * 200}/{'y' * 54}"]
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import time
 from bisect import bisect_right
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from cargohold.storage import disk
 from cargohold.storage.filesystem.manifests import FileManifests
 from cargohold.storage.filesystem.presence import PIECE, Rounds, present
 from cargohold.storage.filesystem.tree import UNWRITABLE
-from cargohold.storage.filesystem.walk import KnownFolders, read_folder, repositories
+from cargohold.storage.filesystem.walk import Below, KnownFolders, read_folder, repositories
 from cargohold.storage.lists import LongReading
 from cargohold.storage.lists import after as names_after
 from cargohold.storage.protocols import NotFound
@@ -36,6 +37,7 @@ T = TypeVar("T")
 _FEW_REPOSITORIES = 1_000
 _WALK_SHARE = 20
 _MOST_VIEWS = 64
+_MOST_LOOKS = 2_000
 _ALWAYS = 0.0
 _WALK = "walk"
 _PATIENCE = 60.0
@@ -48,7 +50,7 @@ class FileLists(FileManifests):
     def __init__(self, root: str, terms: Terms | None = None) -> None:
         super().__init__(root, terms)
         self._tag_rounds = Rounds()
-        self._walk_beside: asyncio.Future[None] | None = None
+        self._walking: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
         self._is_small = False
         self._walked = self._mark_made = -math.inf
@@ -106,9 +108,31 @@ class FileLists(FileManifests):
     async def list_repositories(
         self, after: str, limit: int, visible: View | None = None
     ) -> list[RepositoryName]:
+        if self._next_walk == _ALWAYS and visible is None:
+            with suppress(LongReading):
+                return await self._first_repositories(after, limit)
         if not self._is_small:
             await self._look_around()
         return await self._listed(self._marks, partial(self._list_repositories, after, limit, visible))
+
+    async def _first_repositories(self, after: str, limit: int) -> list[RepositoryName]:
+        """As many from the tree itself, while the first walk goes on. Raises LongReading where that would take long."""
+        found = await self.in_metadata(self._list_in_tree, after, limit)
+        self._go_on_walking()
+        return found
+
+    def _list_in_tree(self, after: str, limit: int) -> list[RepositoryName]:
+        looks = 0
+
+        def look(folder: str, name: RepositoryName | None) -> Below:
+            nonlocal looks
+            looks += 1
+            if looks > _MOST_LOOKS:
+                raise LongReading
+            return read_folder(folder, name)
+
+        names = repositories(self.layout.repositories, look, after)
+        return list(islice(filter(self.has_manifest, names), max(limit, 0)))
 
     def _list_repositories(
         self, after: str, limit: int, visible: View | None, read: _Read, asked: float
@@ -145,19 +169,24 @@ class FileLists(FileManifests):
     async def _look_around(self) -> None:
         """See that the marks agree with the tree, which another server may have changed.
 
-        The tree is walked before the first list, and before every list where there are few repositories, for all who
-        asked before the walk began. Where there are many, a walk goes on beside the lists for at most a twentieth of
-        the time, so that what another server adds while we serve is listed later; what we add is marked by ourselves.
-        An error of a walk is told to the one who asks next.
+        The tree is walked before the first list, unless that can be had from the tree itself, and before every list
+        where there are few repositories, for all who asked before the walk began. Where there are many, a walk goes on
+        beside the lists for at most a twentieth of the time, so that what another server adds while we serve is listed
+        later; what we add is marked by ourselves.
         """
         if self._next_walk == _ALWAYS:
             await self.turns.result(_WALK, self._walk, _PATIENCE)
-        elif self._walk_beside is not None:
-            if self._walk_beside.done():
-                walk, self._walk_beside = self._walk_beside, None
-                walk.result()
-        elif time.monotonic() >= self._next_walk:
-            self._walk_beside = asyncio.ensure_future(self._walk())
+        else:
+            self._go_on_walking()
+
+    def _go_on_walking(self) -> None:
+        """Beside the lists, one walk at a time; an error of the last one is told to the one who asks next."""
+        if self._walking is None:
+            if time.monotonic() >= self._next_walk:
+                self._walking = asyncio.ensure_future(self.turns.result(_WALK, self._walk, math.inf))
+        elif self._walking.done():
+            walk, self._walking = self._walking, None
+            walk.result()
 
     async def _walk(self) -> None:
         await self.in_background(self._mark_unmarked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.filesystem.tree import is_absence
@@ -29,6 +30,9 @@ class Below(NamedTuple):
     is_repository: bool
 
 
+_NOTHING = Below([], is_repository=False)
+
+
 def read_folder(folder: str, name: RepositoryName | None) -> Below:
     """What is in the folder of that name (None: in the first one). Raises OSError."""
     inner, is_repository = _look(f"{folder}/{name}" if name else folder)
@@ -39,27 +43,38 @@ def read_folder(folder: str, name: RepositoryName | None) -> Below:
     return Below(names, is_repository)
 
 
-def repositories(folder: str, look: Look = read_folder) -> Iterator[RepositoryName]:
-    """Every repository below a folder, in no order: whatever has layers, manifests or uploads, even if all are empty.
+def repositories(folder: str, look: Look = read_folder, after: str = "") -> Iterator[RepositoryName]:
+    """Every repository below a folder: whatever has layers, manifests or uploads, even if all are empty.
 
+    In the order of their names' bytes; those that sort `after` a name alone, so that who wants a few looks at a few.
     Names that are no repository's are passed over with all below them; so are folders that may not be read, since
     nothing could be served from them. Links are not followed. Who walks over one tree again and again may `look` by
     what is known of it.
     """
-    waiting: list[RepositoryName | None] = [None]
+    # What is in a folder sorts after it, though not at once: `a`, `a-b`, `a/b`.
+    waiting = list(_seen(look, folder, None).names)
+    heapify(waiting)
     while waiting:
-        name = waiting.pop()
-        try:
-            below = look(folder, name)
-        except (FileNotFoundError, NotADirectoryError):
+        name = heappop(waiting)
+        if f"{name}0" <= after:  # and so are all names below it
             continue
-        except PermissionError:
-            if name is None:
-                raise
-            continue
-        if name and below.is_repository:
+        below = _seen(look, folder, name)
+        if name > after and below.is_repository:
             yield name
-        waiting += below.names
+        for child in below.names:
+            heappush(waiting, child)
+
+
+def _seen(look: Look, folder: str, name: RepositoryName | None) -> Below:
+    """Nothing where there is no such folder any more, or where it may not be read, unless it is the first one."""
+    try:
+        return look(folder, name)
+    except (FileNotFoundError, NotADirectoryError):
+        return _NOTHING
+    except PermissionError:
+        if name is None:
+            raise
+        return _NOTHING
 
 
 class KnownFolders:

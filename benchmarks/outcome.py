@@ -20,10 +20,10 @@ class Scale:
 
     `rounds` of every measurement, each of `seconds` where time bounds it, else of `blobs` blobs of `blob_bytes`.
     `entries` is how many manifests, tags and repositories there are where there are many, `referrers` how many of
-    one manifest; `tree_blobs` the blobs of a tree to collect garbage from. An image to pull and push has about
-    `image_bytes`, and goes to and from so many clients at once as `pullers` says. `many_blob_bytes` are the sizes of
-    blobs of which many are uploaded at once, the first that the disk holds. `limit` is the seconds
-    that a workload may plan to take; at twice that it is given up, since a busy machine makes it longer.
+    one manifest; `tree_blobs` the layers of a tree to collect garbage from, the first number that memory holds. An
+    image to pull and push has about `image_bytes`, and goes to and from so many clients at once as `pullers` says.
+    `many_blob_bytes` are the sizes of blobs of which many are uploaded at once, the first that the disk holds. `limit`
+    is the seconds that a workload may plan to take; at twice that it is given up, since a busy machine makes it longer.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Scale:
     largest_blob_bytes: int
     entries: int
     referrers: int
-    tree_blobs: int
+    tree_blobs: tuple[int, ...]
     image_bytes: int
     pullers: int
     limit: float
@@ -51,7 +51,7 @@ QUICK = Scale(
     largest_blob_bytes=128 * MIB,
     entries=2_000,
     referrers=100,
-    tree_blobs=2_000,
+    tree_blobs=(2_000,),
     image_bytes=10 * MIB,
     pullers=4,
     limit=60.0,
@@ -66,7 +66,7 @@ FULL = Scale(
     largest_blob_bytes=GIB,
     entries=100_000,
     referrers=10_000,
-    tree_blobs=100_000,
+    tree_blobs=(1_000_000, 100_000),
     image_bytes=100 * MIB,
     pullers=50,
     limit=300.0,

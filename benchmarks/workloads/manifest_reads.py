@@ -87,15 +87,12 @@ def _ask(bench: Bench, server: Server, case: _Case) -> dict[str, float]:
 def _cases(content: bytes, entries: int) -> Iterator[_Case]:
     """One manifest, in each way and by each number of clients; then many."""
     place = f"/v2/{_ONE}/manifests"
-    for clients in (_FEW, _USUAL, _MANY):
-        yield _Case("GET by tag", "GET", [f"{place}/{_TAG}"], clients)
-        yield _Case("GET by digest", "GET", [f"{place}/{digest(content)}"], clients)
-        yield _Case("HEAD by tag", "HEAD", [f"{place}/{_TAG}"], clients)
-    by_tag, by_digest = _many_paths(content, entries)
-    for clients in (_FEW, _USUAL, _MANY):
-        yield _Case("GET many by tag", "GET", by_tag, clients)
-    yield _Case("GET many by digest", "GET", by_digest, _USUAL)
-    yield _Case("HEAD many by tag", "HEAD", by_tag, _USUAL)
+    one = [f"{place}/{_TAG}"], [f"{place}/{digest(content)}"]
+    for what, (by_tag, by_digest) in (("", one), (" many", _many_paths(content, entries))):
+        for clients in (_FEW, _USUAL, _MANY):
+            for method in ("GET", "HEAD"):
+                yield _Case(f"{method}{what} by tag", method, by_tag, clients)
+                yield _Case(f"{method}{what} by digest", method, by_digest, clients)
 
 
 def _many_paths(content: bytes, entries: int) -> tuple[list[str], list[str]]:

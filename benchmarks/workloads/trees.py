@@ -44,28 +44,30 @@ class Repository(NamedTuple):
 
 
 @contextmanager
-def in_memory(bench: Bench) -> Iterator[Bench]:
-    """The bench with its folder in memory, where there is room for all entries: nothing large is written.
+def in_memory(bench: Bench, size: int | None = None) -> Iterator[Bench]:
+    """The bench with its folder in memory, where that has room for so many bytes (default: for all entries).
 
-    Reads come from memory either way. Some disks take a millisecond to give back each folder that is removed, and
-    there are a million.
+    Nothing large is written. Reads come from memory either way. Some disks take a millisecond to give back each folder
+    that is removed, and there are a million.
     """
-    if not _has_room(bench.scale.entries * _ENTRY_BYTES):
+    if not has_room(bench.scale.entries * _ENTRY_BYTES if size is None else size):
         yield bench
         return
     with tempfile.TemporaryDirectory(prefix="cargohold-bench-", dir=_MEMORY) as folder:
         yield replace(bench, folder=folder)
 
 
-def _has_room(size: int) -> bool:
-    """Whether as many bytes can be taken from memory and still as many be free."""
+def has_room(size: int, files: int = 0) -> bool:
+    """Whether as many bytes can be taken from memory and still as many be free, and as many files be made there."""
     try:
         place = os.statvfs(_MEMORY)
     except FileNotFoundError:
         return False
     with open("/proc/meminfo", encoding="ascii") as file:
         free = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:"))
-    return size <= place.f_bavail * place.f_frsize and 2 * size <= free
+    # Of files 0 where their number has no limit.
+    holds_files = not place.f_files or files <= place.f_favail
+    return size <= place.f_bavail * place.f_frsize and 2 * size <= free and holds_files
 
 
 def fill(servers: Sequence[Server], make: Callable[[], Iterable[Repository]]) -> None:

@@ -1,3 +1,4 @@
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from benchmarks.load.connection import Connection
 from benchmarks.load.requests import PEAK
 from benchmarks.outcome import MIB
 from benchmarks.workloads.large_tree import LAYERS, Tree, measured, run_measured
+from benchmarks.workloads.trees import has_room
 
 
 def test_the_garbage_of_a_tree_is_collected_and_put_back(tmp_path: Path) -> None:
@@ -35,6 +37,13 @@ def test_the_memory_of_a_program_is_its_own_and_the_highest(tmp_path: Path) -> N
     program = f"import time; x = b'1' * {100 * MIB}; del x; time.sleep(0.2)"
     figures = run_measured([sys.executable, "-c", program], str(tmp_path / "log"))
     assert 100 < figures[PEAK] < 200 < len(ours) / MIB
+
+
+def test_room() -> None:
+    """What is taken from memory must be had twice; files are counted where their number has a limit."""
+    assert has_room(1 << 20, 10)
+    assert not has_room(1 << 60)
+    assert has_room(0, 1 << 60) == (os.statvfs("/dev/shm").f_files == 0)
 
 
 def test_a_collection_of_less_than_all_of_the_tree_is_not_told(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ class FileLists(FileManifests):
             looks += 1
             if looks > _MOST_LOOKS:
                 raise LongReading
-            return read_folder(folder, name)
+            return self._known_folders.look(folder, name)
 
         names = repositories(self.layout.repositories, look, after)
         return list(islice(filter(self.has_manifest, names), max(limit, 0)))
@@ -208,6 +208,8 @@ class FileLists(FileManifests):
         self._unmarked, self._walked = unmarked, began
         ended = time.monotonic()
         self._is_small = seen <= _FEW_REPOSITORIES
+        if not self._is_small:  # and may be far too large to be kept
+            self._known_folders = KnownFolders()
         self._next_walk = ended + (ended - began) * _WALK_SHARE
 
     def _has_made_mark(self, name: RepositoryName) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from bisect import bisect_left
 from contextlib import suppress
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from cargohold.storage.filesystem.tree import is_absence
@@ -19,14 +21,15 @@ if TYPE_CHECKING:
 
 _Identity = tuple[int, int]
 
+_SEPARATOR = re.compile("[-./]")
 _PARTS = ("_layers", "_manifests", "_uploads")
 _MOST_KNOWN = 4_096
 
 
 class Below(NamedTuple):
-    """What is in a folder: those that may be repositories, and whether it is one itself."""
+    """What is in a folder: those that may be repositories, sorted, and whether it is one itself."""
 
-    names: list[RepositoryName]
+    names: list[str]
     is_repository: bool
 
 
@@ -36,11 +39,7 @@ _NOTHING = Below([], is_repository=False)
 def read_folder(folder: str, name: RepositoryName | None) -> Below:
     """What is in the folder of that name (None: in the first one). Raises OSError."""
     inner, is_repository = _look(f"{folder}/{name}" if name else folder)
-    names: list[RepositoryName] = []
-    for child in inner:
-        with suppress(NameInvalid):
-            names.append(RepositoryName(f"{name}/{child}" if name else child))
-    return Below(names, is_repository)
+    return Below(sorted(inner), is_repository)
 
 
 def repositories(folder: str, look: Look = read_folder, after: str = "") -> Iterator[RepositoryName]:
@@ -51,18 +50,36 @@ def repositories(folder: str, look: Look = read_folder, after: str = "") -> Iter
     nothing could be served from them. Links are not followed. Who walks over one tree again and again may `look` by
     what is known of it.
     """
-    # What is in a folder sorts after it, though not at once: `a`, `a-b`, `a/b`.
-    waiting = list(_seen(look, folder, None).names)
-    heapify(waiting)
-    while waiting:
-        name = heappop(waiting)
-        if f"{name}0" <= after:  # and so are all names below it
+    # Of each folder that is entered its next name, and the further ones. What is in a folder sorts after it, though
+    # not at once: `a`, `a-b`, `a/b`.
+    entered: list[tuple[str, Iterator[str]]] = []
+    _enter(entered, _whole(_seen(look, folder, None).names, "", after))
+    while entered:
+        name, further = heappop(entered)
+        _enter(entered, further)
+        try:
+            repository = RepositoryName(name)
+        except NameInvalid:
             continue
-        below = _seen(look, folder, name)
+        below = _seen(look, folder, repository)
         if name > after and below.is_repository:
-            yield name
-        for child in below.names:
-            heappush(waiting, child)
+            yield repository
+        _enter(entered, _whole(below.names, f"{name}/", after))
+
+
+def _enter(entered: list[tuple[str, Iterator[str]]], names: Iterator[str]) -> None:
+    name = next(names, None)
+    if name is not None:
+        heappush(entered, (name, names))
+
+
+def _whole(names: list[str], prefix: str, after: str) -> Iterator[str]:
+    """Names that sort after one, or that are of folders in which such may be."""
+    rest = after.removeprefix(prefix) if after.startswith(prefix) else ""
+    # Of those that sort before it, only what it begins with is of such a folder, as `a` is where it is `a-b`.
+    for index in range(bisect_left(names, _SEPARATOR.split(rest, 1)[0]), len(names)):
+        if f"{names[index]}0" > rest:  # than which all that is in the folder sorts before
+            yield prefix + names[index]
 
 
 def _seen(look: Look, folder: str, name: RepositoryName | None) -> Below:
@@ -80,7 +97,7 @@ def _seen(look: Look, folder: str, name: RepositoryName | None) -> Below:
 class KnownFolders:
     """Looks at the folders of one tree for walks; one that is proved to be as it was is not read again.
 
-    For any thread. Some hundred bytes are kept of each of 4,096 folders at the most.
+    For any thread. What is in 4,096 folders at the most is kept, in some hundred bytes of each, and of each name.
     """
 
     def __init__(self) -> None:

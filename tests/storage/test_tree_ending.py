@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,46 @@ async def test_cancelled_while_its_bytes_cannot_be_synced(store: FilesystemStore
     with surrounded(around), pytest.raises(asyncio.CancelledError):
         await ending
     assert await size(store, ONE, uploads[0]) is None
+
+
+@pytest.mark.parametrize("length", [5, 300_000])
+async def test_come_again_while_its_bytes_cannot_be_synced(store: FilesystemStore, length: int) -> None:
+    """Who comes while that fails has no session, although a sync of his own would succeed."""
+    content = b"b" * length
+    (upload,), loop = await sessions(store, [content]), asyncio.get_running_loop()
+    again: list[asyncio.Future[list[type[BaseException] | None]]] = []
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "sync_file" and not again:
+            loop.call_soon_threadsafe(
+                lambda: again.append(asyncio.ensure_future(end(store, [upload], [content])))
+            )
+            time.sleep(0.1)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        assert await end(store, [upload], [content]) == [Unavailable]
+        assert await again[0] == [NotFound]
+    assert await blob(store, ONE, Digest.of(content)) is None
+
+
+async def test_left_as_it_was(store: FilesystemStore) -> None:
+    """A session whose data cannot be moved stays, with its date, and can be ended later."""
+    (upload,) = await sessions(store, [b"bytes"])
+    names = sorted(os.listdir(store.layout.upload(ONE, upload)))
+    assert "startedat" in names
+
+    def around(name: str, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        if name == "rename" and arguments[0].endswith("/data"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *arguments)
+        return call(*arguments, **named)
+
+    with surrounded(around):
+        (refused,) = await end(store, [upload], [b"bytes"])
+    assert refused is not None
+    assert sorted(os.listdir(store.layout.upload(ONE, upload))) == names
+    assert await end(store, [upload], [b"bytes"]) == [None]
 
 
 async def test_cancelled_where_it_cannot_be_removed(store: FilesystemStore) -> None:

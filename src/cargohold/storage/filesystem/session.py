@@ -11,7 +11,7 @@ from cargohold.storage import disk
 from cargohold.storage.durable import remove
 from cargohold.storage.filesystem.tree import exists, size_of
 from cargohold.storage.locks import MOMENT, locked
-from cargohold.storage.protocols import Conflict, NotFound
+from cargohold.storage.protocols import Conflict, NotFound, StoreError
 from cargohold.storage.totals import Sums, repository_shard
 
 if TYPE_CHECKING:
@@ -79,13 +79,19 @@ class FileSession:
 
     @contextmanager
     def syncing(self) -> Iterator[None]:
-        """While its bytes are made durable. Where that fails, it is spoiled.
+        """While its bytes are made durable. Where that fails, it is spoiled, and ended unless its end is locked.
 
-        The system may then have forgotten some of them, though it still shows them, and would not say so again: the
-        session must be ended, so that no other request takes a sync that succeeds for a proof.
+        The system may then have forgotten some of them, though it still shows them, and would not say so again to who
+        opens the file later: the session must be ended, before anybody is told, so that no other request takes a sync
+        that succeeds for a proof.
         """
         self.is_spoiled = True
-        yield
+        try:
+            yield
+        except OSError:
+            with suppress(OSError, StoreError), self.ending(os.fstat(self.descriptor).st_size):
+                pass
+            raise
         self.is_spoiled = False
 
     @property
@@ -126,16 +132,21 @@ class FileSession:
         through all that was removed of late to make the next file.
         """
         with self.at_end(size):
+            is_done = is_dateless = False
             with suppress(FileNotFoundError):
                 # Without it, a session that has no data any more is not taken for one that has none yet.
                 disk.rename(f"{self.folder}/startedat", self._started)
-            is_done = False
+                is_dateless = True
             try:
                 yield
                 is_done = True
             finally:
                 if is_done or not exists(self.data):
                     self._end()
+                elif is_dateless:
+                    # We could go on without it; Distribution could not.
+                    with suppress(OSError):
+                        disk.rename(self._started, f"{self.folder}/startedat")
 
     def _end(self) -> None:
         is_away = False

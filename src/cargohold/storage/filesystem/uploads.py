@@ -127,7 +127,7 @@ class FileUploads(FileEndings):
                 writer.close()
 
     async def _end_spoiled(self, session: FileSession, repository: RepositoryName, upload: UploadId) -> None:
-        """So that no sync of it that succeeds is believed, after one that failed."""
+        """So that no sync of it that succeeds is believed, after one that failed, where its end was locked then."""
         if session.is_spoiled:
             with suppress(NotFound):
                 await self.cancel_upload(repository, upload)

@@ -156,6 +156,43 @@ async def test_first_list_that_would_take_long(
     assert os.listdir(store.layout.catalog) == ["library:one"]
 
 
+async def test_first_list_of_what_a_walk_does_not_find(store: FilesystemStore, tmp_path: Path) -> None:
+    """What was pushed through a symbolic link is in a process's first list as in all others, by its mark."""
+    linked = RepositoryName("a/linked")
+    for name in (RepositoryName("a/b"), linked, ONE):
+        await commit(store, name, FIRST)
+    elsewhere = tmp_path / "elsewhere"
+    os.rename(store.layout.repository(linked), elsewhere)
+    os.symlink(elsewhere, store.layout.repository(linked))
+    for after, expected in (("", ["a/b", linked, ONE]), ("a/b", [linked, ONE]), ("a/linked", [ONE])):
+        fresh = FilesystemStore(store.layout.root)
+        try:
+            for _ in range(2):
+                assert await fresh.list_repositories(after, 100) == expected
+        finally:
+            fresh.close()
+
+
+async def test_first_lists_at_once(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder is read once for all of the first lists, and once for the walk."""
+    for name in REPOSITORIES:
+        foreign.push(name, FIRST)
+    await asyncio.sleep(0.15)  # after which its times prove that it has not changed
+    read: list[str] = []
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = await asyncio.gather(*(store.list_repositories(after, 2) for after in REPOSITORIES * 3))
+    assert found == [REPOSITORIES[first : first + 2] for first in range(1, len(REPOSITORIES) + 1)] * 3
+    assert 1 <= read.count(store.layout.repositories) <= 2
+
+
 @pytest.mark.usefixtures("large")
 async def test_many_repositories_removed(store: FilesystemStore, foreign: Foreign) -> None:
     """Where a walk is long, what another server removes is gone at once all the same."""

@@ -20,7 +20,7 @@ from cargohold.storage.filesystem.tree import UNWRITABLE
 from cargohold.storage.filesystem.walk import Below, KnownFolders, read_folder, repositories
 from cargohold.storage.lists import LongReading
 from cargohold.storage.lists import after as names_after
-from cargohold.storage.protocols import NotFound
+from cargohold.storage.protocols import NotFound, Unavailable
 from cargohold.types.errors import NameInvalid, TagInvalid
 from cargohold.types.names import RepositoryName, Tag
 
@@ -44,6 +44,10 @@ _PATIENCE = 60.0
 _LINK = "current/link"
 
 
+class _WalkNeeded(Exception):
+    """A page cannot be had from the tree: too many folders hold nothing, or marks alone tell what a folder hides."""
+
+
 class FileLists(FileManifests):
     """The part of the store that lists."""
 
@@ -52,6 +56,7 @@ class FileLists(FileManifests):
         self._tag_rounds = Rounds()
         self._walking: asyncio.Future[None] | None = None
         self._next_walk = _ALWAYS
+        self._first_pages = asyncio.Lock()
         self._is_small = False
         self._walked = self._mark_made = -math.inf
         self._known_folders = KnownFolders()
@@ -109,15 +114,24 @@ class FileLists(FileManifests):
         self, after: str, limit: int, visible: View | None = None
     ) -> list[RepositoryName]:
         if self._next_walk == _ALWAYS and visible is None:
-            with suppress(LongReading):
+            with suppress(_WalkNeeded):
                 return await self._first_repositories(after, limit)
         if not self._is_small:
             await self._look_around()
         return await self._listed(self._marks, partial(self._list_repositories, after, limit, visible))
 
     async def _first_repositories(self, after: str, limit: int) -> list[RepositoryName]:
-        """As many from the tree itself, while the first walk goes on. Raises LongReading where that would take long."""
-        found = await self.in_metadata(self._list_in_tree, after, limit)
+        """As many from the tree itself, while the first walk goes on. Raises _WalkNeeded.
+
+        One page at a time: what is read for the first is known to the others.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE), self._first_pages:
+                found = await self.in_metadata(self._list_in_tree, after, limit)
+        except TimeoutError:
+            raise Unavailable(
+                "too many lists are asked for while the storage is read for the first time"
+            ) from None
         self._go_on_walking()
         return found
 
@@ -127,9 +141,13 @@ class FileLists(FileManifests):
         def look(folder: str, name: RepositoryName | None) -> Below:
             nonlocal looks
             looks += 1
-            if looks > _MOST_LOOKS:
-                raise LongReading
-            return self._known_folders.look(folder, name)
+            try:
+                below = self._known_folders.look(folder, name)
+            except PermissionError:
+                raise _WalkNeeded from None
+            if looks > _MOST_LOOKS or not below.is_all:
+                raise _WalkNeeded
+            return below
 
         names = repositories(self.layout.repositories, look, after)
         return list(islice(filter(self.has_manifest, names), max(limit, 0)))

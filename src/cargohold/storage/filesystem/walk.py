@@ -27,19 +27,24 @@ _MOST_KNOWN = 4_096
 
 
 class Below(NamedTuple):
-    """What is in a folder: those that may be repositories, sorted, and whether it is one itself."""
+    """What is in a folder: those that may be repositories, sorted, and whether it is one itself.
+
+    `is_all` is whether no repository can be reached through the folder that is not told: none behind a symbolic link.
+    """
 
     names: list[str]
     is_repository: bool
+    is_all: bool
 
 
-_NOTHING = Below([], is_repository=False)
+_NOTHING = Below([], is_repository=False, is_all=True)
 
 
 def read_folder(folder: str, name: RepositoryName | None) -> Below:
     """What is in the folder of that name (None: in the first one). Raises OSError."""
-    inner, is_repository = _look(f"{folder}/{name}" if name else folder)
-    return Below(sorted(inner), is_repository)
+    below = _look(f"{folder}/{name}" if name else folder)
+    below.names.sort()
+    return below
 
 
 def repositories(folder: str, look: Look = read_folder, after: str = "") -> Iterator[RepositoryName]:
@@ -160,7 +165,7 @@ def _walk(
         path = f"{folder}/{name}" if name else folder
         try:
             found = os.stat(path)
-            inner, is_repository = _look(path, follow=True)
+            below = _look(path, follow=True)
         except OSError as error:
             is_nowhere = isinstance(error, FileNotFoundError) and os.path.islink(path)
             if is_nowhere or not is_absence(error):
@@ -171,12 +176,12 @@ def _walk(
         identity = (found.st_dev, found.st_ino)
         if identity in above:
             continue
-        if name and is_repository:
+        if name and below.is_repository:
             yield name, is_linked, identity
-        for child in inner:
+        for child in below.names:
             with suppress(NameInvalid):
-                below = RepositoryName(f"{name}/{child}" if name else child)
-                waiting.append((below, is_linked or os.path.islink(f"{path}/{child}"), above | {identity}))
+                inner = RepositoryName(f"{name}/{child}" if name else child)
+                waiting.append((inner, is_linked or os.path.islink(f"{path}/{child}"), above | {identity}))
 
 
 def _raise(_name: str, error: OSError) -> None:
@@ -184,17 +189,21 @@ def _raise(_name: str, error: OSError) -> None:
         raise error
 
 
-def _look(folder: str, *, follow: bool = False) -> tuple[list[str], bool]:
-    """The names of the folders in it that may be repositories, and whether it is one itself."""
+def _look(folder: str, *, follow: bool = False) -> Below:
+    """What is in it, in no order."""
     inner: list[str] = []
-    is_repository = False
+    is_repository, is_all = False, True
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name in _PARTS:
                 is_repository = True
-            elif not entry.name.startswith(("_", ".")) and _may_be_folder(entry, follow=follow):
+            elif entry.name.startswith(("_", ".")):
+                continue
+            elif _may_be_folder(entry, follow=follow):
                 inner.append(entry.name)
-    return inner, is_repository
+            elif os.path.islink(entry.path):
+                is_all = False
+    return Below(inner, is_repository, is_all)
 
 
 def _may_be_folder(entry: os.DirEntry[str], *, follow: bool) -> bool:

@@ -33,7 +33,7 @@ OF_PROMETHEUS = {"up"}
 NAMED_BY_USERS = 'registry_repositories_total non-counter metrics should not have "_total" suffix'
 VARIABLES = {"$__rate_interval": "5m", "$instance": ".*"}
 LATE = ("registry_storage_bytes", "registry_gc_last_run_timestamp_seconds")
-SECONDS = 60
+SECONDS = 200
 
 _NAME = re.compile(r"\b(?:registry|process)_[a-z_]+\b|\bup\b")
 

@@ -71,7 +71,8 @@ def drop_in(machine: Machine, text: str, name: str) -> None:
 
 
 def journal(machine: Machine) -> str:
-    return machine.run("journalctl --unit cargohold --no-pager --output cat")
+    # What was said last may still be on its way to the journal.
+    return machine.run("journalctl --sync && journalctl --unit cargohold --no-pager --output cat")
 
 
 def url(machine: Machine) -> str:
@@ -150,7 +151,7 @@ def test_what_is_typed(installed: Machine, tmp_path: Path) -> None:
     machine.run(f"{check}\n{restart}")
 
     trust = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-    assert url(machine).startswith("https://")
+    until(lambda: url(machine).startswith("https://"))
     with httpx2.Client(base_url=url(machine), timeout=30, verify=trust) as client:
         assert client.get("/v2/acme/app/manifests/v1").status_code == 401
         client.auth = ("ann", PASSWORD)

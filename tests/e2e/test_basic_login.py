@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WORKERS = 4
 CONNECTIONS = 32
+CHECKING_SECONDS = 120.0
+"""For as many passwords as may wait, where others use the machine too."""
 CHALLENGE = 'Basic realm="cargohold", charset="UTF-8"'
 
 
@@ -191,9 +193,15 @@ def test_many_guesses_do_not_hold_up_who_is_known(start: Start, file: Path) -> N
     file.write_text(line("ann", "right", cost=11))
     server = start({"workers": 1, "auth.htpasswd": file, "limits.failed_logins": ""})
     right = authorization("ann", "right")
+
+    def guess(number: int) -> Response:
+        with Wire(server.url) as wire:
+            wire.socket.settimeout(CHECKING_SECONDS)
+            return wire.ask("GET", "/v2/", authorization("ann", str(number)))
+
     with Wire(server.url) as known, ThreadPoolExecutor(120) as guessing:
         assert known.ask("GET", "/v2/", right).status == 200
-        guesses = [guessing.submit(ask, server, authorization("ann", str(number))) for number in range(120)]
+        guesses = [guessing.submit(guess, number) for number in range(120)]
         served = 0
         while not all(guess.done() for guess in guesses):
             assert known.ask("GET", "/v2/", right).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -17,7 +18,8 @@ class Meter:
     """For `with`: afterwards `cpu` is the server's processor time in seconds, `memory` the most bytes that it had.
 
     Both are of all its processes. Memory is the sum of their PSS, looked at once in SAMPLE_SECONDS, at the beginning
-    and at the end: a peak between two looks is not seen.
+    and at the end: a peak between two looks is not seen. All that was written before is synced first, so that nobody
+    waits for the bytes of one that was measured before and left that to the system.
     """
 
     def __init__(self, server: Server) -> None:
@@ -28,6 +30,7 @@ class Meter:
         self.memory = 0
 
     def __enter__(self) -> Self:
+        os.sync()
         self._look()
         self._thread.start()
         self.cpu = -self._server.cpu_seconds()

@@ -131,11 +131,10 @@ def send(  # noqa: PLR0913, PLR0917 - each is one thing that cases differ in
     As fast as they are answered, or so many a second. Answers that come when the time is over count, and so does the
     time until the last of them: a server that is slow gets no more for it.
     """
-    client_cpu, began = time.process_time(), time.perf_counter()
     with Meter(server) as meter:
+        client_cpu, began = time.process_time(), time.perf_counter()
         took = client.run(server.port, make, expected, clients, seconds, rate)
-        seconds = time.perf_counter() - began
-    client_cpu = time.process_time() - client_cpu
+        client_cpu, seconds = time.process_time() - client_cpu, time.perf_counter() - began
     p50, p99, p999 = (percentile(took, percent) for percent in (50, 99, 99.9))
     return Requests(len(took), seconds, p50, p99, p999, meter.cpu, client_cpu, meter.memory)
 

@@ -50,7 +50,9 @@ def _overwrite(path: str, offset: int, content: bytes) -> None:
 
 
 def _append(path: str) -> None:
-    with open(path, "ab") as file:
+    # Without a wait for who reads, where another damage has left a pipe.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK)
+    with open(descriptor, "ab") as file:
         file.write(b"more")
 
 

@@ -173,6 +173,23 @@ async def test_first_list_of_what_a_walk_does_not_find(store: FilesystemStore, t
             fresh.close()
 
 
+async def test_a_walk_that_ends_with_its_loop(
+    store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who lists in another event loop is not told of it."""
+    real = FilesystemStore._mark_unmarked
+
+    def walk(store: FilesystemStore) -> None:
+        time.sleep(0.05)
+        real(store)
+
+    monkeypatch.setattr(FilesystemStore, "_mark_unmarked", walk)
+    foreign.push(ONE, FIRST)
+    for _ in range(3):
+        listed = await asyncio.to_thread(lambda: asyncio.run(store.list_repositories("", 100)))
+        assert listed == [ONE]
+
+
 async def test_first_lists_at_once(
     store: FilesystemStore, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,12 +199,12 @@ class FileLists(FileManifests):
 
     def _go_on_walking(self) -> None:
         """Beside the lists, one walk at a time; an error of the last one is told to the one who asks next."""
-        if self._walking is None:
-            if time.monotonic() >= self._next_walk:
-                self._walking = asyncio.ensure_future(self.turns.result(_WALK, self._walk, math.inf))
-        elif self._walking.done():
+        if self._walking is not None and self._walking.done():
             walk, self._walking = self._walking, None
-            walk.result()
+            if not walk.cancelled():  # with the loop that it was begun in, which tells nothing of the tree
+                walk.result()
+        if self._walking is None and time.monotonic() >= self._next_walk:
+            self._walking = asyncio.ensure_future(self.turns.result(_WALK, self._walk, math.inf))
 
     async def _walk(self) -> None:
         await self.in_background(self._mark_unmarked)

@@ -69,7 +69,7 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp requirements/bench.txt
 	@$(PIP) install --require-hashes -r requirements/bench.txt
 	@touch $@
 
-bench: $(VENV)/bench.stamp ## measure beside other registries, which it builds; some 25 minutes; see benchmarks/README.md
+bench: $(VENV)/bench.stamp ## measure beside other registries, which it builds; half an hour; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks.install
 	@$(BIN)/python -m benchmarks
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import bcrypt
 import pytest
 
+from tests.e2e.medium import folder_in_memory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -84,7 +86,14 @@ class Guarded:
 
 
 @pytest.fixture
-def guarded(start: Start, tmp_path: Path) -> Iterator[Guarded]:
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """Where the time of a disk neither hides anything nor is waited for ten thousands of times."""
+    with folder_in_memory(otherwise=tmp_path) as folder:
+        yield folder
+
+
+@pytest.fixture
+def guarded(memory: Path, start: Start, tmp_path: Path) -> Iterator[Guarded]:
     """Ann may do everything, eve everything in `eve/**`, and anybody may pull what is public.
 
     Of `drop/**` eve may pull nothing: what is there she may only add to, or delete.
@@ -104,7 +113,8 @@ def guarded(start: Start, tmp_path: Path) -> Iterator[Guarded]:
             "auth.administrators": '["ann"]',
             "auth.rules": json.dumps(rules),
             "deletion": "true",
-        }
+        },
+        storage=memory / "data",
     )
     registry = Guarded(server)
     ann = registry.client(basic("ann"))

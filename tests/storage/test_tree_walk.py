@@ -57,7 +57,24 @@ def test_in_order(tmp_path: Path) -> None:
         ]
     )
     _make(tmp_path, *(f"{name}/_layers" for name in names))
-    for after in ("", "-", "a-", "a/", "a/b/", "a0/", "b", "b/c", "c49/y", "z", "z49/y", "zz", *names):
+    for after in (
+        "",
+        "-",
+        "a-",
+        "a/",
+        "a b",
+        "a+x",
+        "a/!",
+        "a/b/",
+        "a0/",
+        "b",
+        "b/c",
+        "c49/y",
+        "z",
+        "z49/y",
+        "zz",
+        *names,
+    ):
         assert list(repositories(str(tmp_path), after=after)) == [name for name in names if name > after]
     looked = list[str]()
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _Identity = tuple[int, int]
 
-_SEPARATOR = re.compile("[-./]")
+# Whatever sorts up to `/`, not only what names are made of: a client may ask for what comes after `a+`, as `a/b` does.
+_SEPARATOR = re.compile(r"[\x00-/]")
 _PARTS = ("_layers", "_manifests", "_uploads")
 _MOST_KNOWN = 4_096
 

@@ -13,6 +13,8 @@ from tests.crash.calls import surrounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    import pytest
+
     from cargohold.storage.durable import Unsynced
     from cargohold.storage.filesystem import FilesystemStore
 
@@ -54,6 +56,19 @@ class Recorder(Disk):
         found = [path for each, path in self.events if each == kind]
         self.events = [event for event in self.events if event[0] != kind]
         return found
+
+
+def folders_read(monkeypatch: pytest.MonkeyPatch, call: str) -> list[str]:
+    """The paths of the folders that are read by this call of `os` from now on."""
+    read: list[str] = []
+    real = getattr(os, call)
+
+    def recorded(path: str) -> Any:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, call, recorded)
+    return read
 
 
 @contextmanager

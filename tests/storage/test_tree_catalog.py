@@ -18,6 +18,7 @@ from cargohold.types.names import RepositoryName, Tag
 
 from .contract.base import LATEST, ONE, OTHER, commit, sample
 from .foreign import Foreign, put
+from .recorder import folders_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,14 +198,7 @@ async def test_first_lists_at_once(
     for name in REPOSITORIES:
         foreign.push(name, FIRST)
     await asyncio.sleep(0.15)  # after which its times prove that it has not changed
-    read: list[str] = []
-    real = os.scandir
-
-    def scandir(path: str) -> object:
-        read.append(path)
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    read = folders_read(monkeypatch, "scandir")
     found = await asyncio.gather(*(store.list_repositories(after, 2) for after in REPOSITORIES * 3))
     assert found == [REPOSITORIES[first : first + 2] for first in range(1, len(REPOSITORIES) + 1)] * 3
     assert 1 <= read.count(store.layout.repositories) <= 2
@@ -249,14 +243,7 @@ async def test_a_long_list_that_changes(
     assert await store.list_repositories("", 100) == REPOSITORIES
     tags = [LATEST]
     assert await store.list_tags(ONE_OF_THEM, "", 100) == tags
-    read: list[str] = []
-    real = os.listdir
-
-    def listdir(path: str) -> list[str]:
-        read.append(path)
-        return real(path)
-
-    monkeypatch.setattr(os, "listdir", listdir)
+    read = folders_read(monkeypatch, "listdir")
     for number in range(5):
         await commit(second, RepositoryName(f"c{number}"), FIRST)
         await commit(second, ONE_OF_THEM, FIRST, Tag(f"t{number}"))

@@ -18,6 +18,8 @@ from cargohold.storage.filesystem.walk import (
     repositories_and_aliases,
 )
 
+from .recorder import folders_read
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -179,14 +181,7 @@ def test_known_folders_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     known, root = KnownFolders(), str(tmp_path)
     _wait_until_proved()
     assert set(repositories(root, known.look)) == {"a/b", "c"}
-    read: list[str] = []
-    real = os.scandir
-
-    def scandir(path: str) -> object:
-        read.append(path)
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    read = folders_read(monkeypatch, "scandir")
     assert set(repositories(root, known.look)) == {"a/b", "c"}
     assert read == []
     _make(tmp_path, "c/d/_layers")
